@@ -1,0 +1,113 @@
+"""The closed tree of errors. Every failure a caller can see is one of these.
+
+    WiseError
+    ├── BadInput              the caller's request is wrong
+    │   ├── MalformedRequest      not JSON, not multipart, fields missing
+    │   ├── InvalidField          a field has a value we do not take
+    │   ├── Unauthorized          no API key, or a wrong one
+    │   ├── TooLarge              body, image or query beyond the limits
+    │   └── UnsupportedImage      not an image format we take, or it does not decode
+    ├── Retryable             the same request may succeed later
+    │   ├── Overloaded            no slot is free now
+    │   └── Unavailable           this server cannot answer now
+    │       ├── NotReady              models are still loading, or were lost
+    │       ├── Draining              the server is shutting down
+    │       ├── ReasonerLost          the engine died under the request
+    │       └── SegmenterLost         the segmenter worker died under the request
+    ├── DeadlineExceeded      the request's time is up
+    └── InternalError         a defect of ours
+
+`code` is stable and part of the HTTP contract (RFC 9457 problem details, extension member `code`).
+HTTP statuses are not known here: `app.py` holds the one table from error to status.
+"""
+
+from typing import ClassVar
+
+
+class WiseError(Exception):
+    """Base of every error a caller can see. `str(error)` is safe to show: no paths, no secrets."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+
+class BadInput(WiseError):
+    """The request itself is wrong; sending it again unchanged fails again."""
+
+
+class MalformedRequest(BadInput):
+    code = "malformed_request"
+    title = "The request could not be read"
+
+
+class InvalidField(BadInput):
+    """A field's value is not taken. `field` names it as the contract does (`query`, `image`...)."""
+
+    code = "invalid_field"
+    title = "A field has a value that is not taken"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unauthorized(BadInput):
+    code = "unauthorized"
+    title = "A valid API key is needed"
+
+
+class TooLarge(BadInput):
+    code = "too_large"
+    title = "The request is beyond this server's limits"
+
+
+class UnsupportedImage(BadInput):
+    code = "unsupported_image"
+    title = "The image cannot be read"
+
+
+class Retryable(WiseError):
+    """The same request may succeed later. `retry_after_s` is the server's estimate, in seconds."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Overloaded(Retryable):
+    code = "overloaded"
+    title = "The server is full"
+
+
+class Unavailable(Retryable):
+    """This server cannot answer now."""
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+    title = "The server is not ready"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    title = "The server is shutting down"
+
+
+class ReasonerLost(Unavailable):
+    code = "reasoner_lost"
+    title = "The reasoning engine was lost"
+
+
+class SegmenterLost(Unavailable):
+    code = "segmenter_lost"
+    title = "The segmenter was lost"
+
+
+class DeadlineExceeded(WiseError):
+    code = "deadline_exceeded"
+    title = "The request's time is up"
+
+
+class InternalError(WiseError):
+    code = "internal_error"
+    title = "The server made a mistake"

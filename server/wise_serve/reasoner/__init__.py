@@ -1,0 +1,69 @@
+"""The reasoner: image and sentence in, text with boxes and points out.
+
+This module holds only the interface; `engine.py` is the real one (vLLM), `tests/fakes.py` a fake.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from PIL.Image import Image
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRequest:
+    """One generation.
+
+    image: RGB, already resized to the reasoner's square (`image_size` x `image_size` pixels).
+    image_digest: hex digest that names the pixels; equal digests may share caches.
+    prompt: the user turn's text, made by `strategies.py`; holds no special token.
+    max_tokens: limit of generated tokens.
+    """
+
+    request_id: str
+    image: Image
+    image_digest: str
+    prompt: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonDelta:
+    """What one engine step added. Counts are totals so far; `finish_reason` is set on the last."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+class Reasoner(Protocol):
+    """The engine as the pipeline sees it."""
+
+    name: str
+    image_size: int  # side of the square it reads, pixels
+
+    async def start(self) -> None:
+        """Load the model and answer a warm-up request. Raises NotReady if that fails."""
+
+    async def stop(self) -> None:
+        """End the engine and its children."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a request sent now could be answered."""
+
+    def stream(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+        """Generate greedily up to and including `</answer>`.
+
+        Closing the iterator early aborts the generation. Raises ReasonerLost if the engine dies.
+        """
+
+    def special_tokens(self) -> frozenset[str]:
+        """The tokenizer's special tokens, which no query may contain."""
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
+        """The UTF-8 bytes that each generated token stands for (a token may hold half a letter)."""

@@ -1,0 +1,80 @@
+"""The segmenter: pixels, boxes and points in, masks out.
+
+This module holds only the interface; `client.py` speaks to the real worker, `tests/fakes.py` holds
+a fake. Coordinates are pixels of the image passed in, origin at the top left corner.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2
+Point = tuple[float, float]  # x, y
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to segment: one box and its points (all foreground, label 1)."""
+
+    box: Box
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """One mask: COCO compressed RLE (`size` is height, width; `counts` ASCII), its predicted IoU
+    (`score`, 0..1), and its area in pixels."""
+
+    size: tuple[int, int]
+    counts: str
+    score: float
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where an operation's time went, milliseconds: in the worker's queue, on the device, in RLE."""
+
+    queue_ms: float
+    work_ms: float
+    rle_ms: float = 0.0
+    cached: bool = False
+
+
+class ImageSession(Protocol):
+    """One image at the segmenter. Its encode was started when the session was opened."""
+
+    async def encoded(self) -> Timing:
+        """Wait until the embedding exists. Raises SegmenterLost."""
+
+    async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
+        """One mask for each prompt, in order; waits for the encode. Raises SegmenterLost."""
+
+
+class Segmenter(Protocol):
+    """The worker as the pipeline sees it."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Start the worker and wait for its warm-up answer. Raises NotReady if that fails."""
+
+    async def stop(self) -> None:
+        """End the worker."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a request sent now could be answered."""
+
+    def open(
+        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+    ) -> AbstractAsyncContextManager[ImageSession]:
+        """Hand over an image (H x W x 3, RGB, uint8) and start to encode it.
+
+        Entering returns as soon as the encode is queued. Leaving frees the image's buffers, and
+        drops work of it that has not begun. `digest` names the pixels for the embedding cache.
+        """

@@ -1,0 +1,71 @@
+"""Every setting of the server: one frozen class, from which flags, environment and docs are made.
+
+A field `max_body_bytes` is the flag `--max-body-bytes` and the variable `WISE_MAX_BODY_BYTES`; its
+description is its help text and its line in docs/operations.md.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+MINIATURE = "miniature"
+
+
+class Settings(BaseSettings):
+    """Read once, by the command line; nothing else reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+
+    reasoner: str = Field(
+        MINIATURE,
+        description="Reasoning checkpoint: 'miniature' (in the package), a folder, or a hub name.",
+    )
+    reasoner_image_size_pixels: int | None = Field(
+        None,
+        ge=28,
+        description="Side of the square the reasoner sees. Coordinates are in that space, so it is "
+        "part of the checkpoint. Default: 840, or the miniature's own.",
+    )
+    segmenter: str = Field(
+        MINIATURE,
+        description="SAM 2 checkpoint: 'miniature' (in the package), or a hub name such as "
+        "facebook/sam2-hiera-large.",
+    )
+    strategy: StrategyName = Field("wise-s", description="Strategy of requests that name none.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run.")
+
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body.")
+    max_image_pixels: int = Field(32_000_000, ge=1, description="Largest image, width x height.")
+    max_query_characters: int = Field(1000, ge=1, description="Longest query.")
+    max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
+    max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
+    max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
+    max_thinking_tokens: int | None = Field(
+        None, ge=16, description="Token limit of one generation. Default: the strategy's own."
+    )
+    request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
+    drain_deadline_s: float = Field(30.0, gt=0, description="Time that a shutdown waits for requests.")
+    startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
+
+    encode_batch_size: int = Field(8, ge=1, description="Most images encoded in one batch.")
+    decode_batch_size: int = Field(32, ge=1, description="Most prompts decoded in one batch.")
+    batch_wait_ms: float = Field(
+        2.0, ge=0, description="Longest wait of the oldest item for batch-mates, device idle or not."
+    )
+    max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
+    embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Image embeddings kept (LRU).")
+    segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
+    heartbeat_s: float = Field(2.0, gt=0, description="A worker silent for this long is not ready.")
+
+    kv_cache_bytes: int = Field(2**30, ge=2**20, description="KV cache of the engine (CPU only).")
+    gpu_memory_utilization: float = Field(
+        0.80, gt=0, lt=1, description="Share of GPU memory that vLLM takes; SAM 2 needs the rest."
+    )
+    max_batched_tokens: int = Field(4096, ge=256, description="Tokens of one engine step.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")

@@ -1,0 +1,38 @@
+"""Lets `import torchvision` succeed beside a torch it was not built for.
+
+The registry's torchvision wheel is built for CUDA. Beside a CPU-only torch its compiled operators
+do not load, and its import then fails with "operator torchvision::nms does not exist", although
+nothing served here calls them: vLLM's Qwen-VL classes and `sam2.utils.transforms` only import it.
+Declaring the two operators' schemas is enough for the import.
+
+torch calls `define_missing_operators` at the end of its own import, in every process, through the
+entry point group `torch.backends` (vLLM's child processes included). See
+docs/decisions/0002-torchvision-beside-cpu-torch.md.
+"""
+
+import importlib.util
+from pathlib import Path
+
+_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_library: object | None = None  # torch drops a library's operators when it is collected
+
+
+def define_missing_operators() -> None:
+    """Declare `torchvision::nms` and `torchvision::qnms` unless the real operators load."""
+    global _library
+    import torch  # noqa: PLC0415 - called from inside torch's own import
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return
+    compiled = Path(spec.origin).with_name("_C.so")
+    if compiled.exists():
+        try:
+            torch.ops.load_library(str(compiled))
+            return
+        except OSError:
+            pass  # built for another torch: fall through to the schemas
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(name + _SCHEMA)
+    _library = library
