@@ -20,7 +20,7 @@ _library: object | None = None  # torch drops a library's operators when it is c
 def define_missing_operators() -> None:
     """Declare `torchvision::nms` and `torchvision::qnms` unless the real operators load."""
     global _library
-    import torch  # noqa: PLC0415 - called from inside torch's own import
+    import torch
 
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:

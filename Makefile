@@ -1,0 +1,70 @@
+# `make help` lists the targets. Everything is installed into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Exactly one of the two model stacks: `make setup STACK=gpu` on a machine with an NVIDIA GPU.
+STACK ?= cpu
+# Where the CPU build of torch is published, for machines whose own index does not carry it.
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test test-fast lint format bench quality train-reasoner train-segmenter constraints clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## create .venv with everything pinned in constraints.txt
+
+$(VENV)/.ready: pyproject.toml clients/python/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt setuptools wheel hatchling editables
+ifeq ($(STACK),cpu)
+	@echo "Installing torch (CPU build)..."
+	$(PIP) install -c constraints.txt torch || \
+	  $(PIP) install -c constraints.txt --extra-index-url $(TORCH_CPU_INDEX) torch
+	@echo "Installing the server, the client and the development tools (about two minutes)..."
+	SAM2_BUILD_CUDA=0 $(PIP) install -c constraints.txt --no-build-isolation -e '.[cpu,dev]' -e clients/python
+	@# Built for CUDA as published, and imported where present: beside a CPU torch they only fail.
+	$(PIP) uninstall --yes torchaudio torchcodec
+else
+	$(PIP) install torch
+	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation -e '.[$(STACK),dev]' -e clients/python
+endif
+	@touch $@
+
+serve: setup ## serve the miniature pair on 127.0.0.1:8000
+	$(BIN)/wise-serve serve
+
+test: lint ## all checks: ruff, mypy, unit, HTTP, process and end-to-end tests
+	$(BIN)/python -m pytest
+
+test-fast: setup ## the tests that need no model: seconds
+	$(BIN)/python -m pytest tests/unit tests/http tests/sdk
+
+lint: setup ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
+	$(BIN)/python benchmarks/quality.py
+
+train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
+	$(BIN)/python -m wise_mini.train_reasoner --compile
+	$(BIN)/python -m wise_mini.export_reasoner
+
+train-segmenter: setup ## train the miniature SAM 2 again from its seed
+	$(BIN)/python -m wise_mini.train_segmenter
+
+constraints: setup ## write constraints.txt anew from what .venv holds
+	@{ echo "# Every version of the CPU stack and the development tools. Made by 'make constraints'."; \
+	   $(PIP) freeze --exclude-editable --all --exclude pip; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## remove .venv and what the tools left
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

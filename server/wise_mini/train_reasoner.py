@@ -1,0 +1,315 @@
+"""Train the miniature reasoner from scratch: `python -m wise_mini.train_reasoner --help`.
+
+Cross-entropy on the assistant's turns of all four strategies, with aids that exist only in training
+(docs/decisions/0004-training-the-miniatures.md): heads that name what each image cell shows and
+where it is, a pull of two attention heads onto the cells of the shape being spoken of, and number
+targets blurred over their neighbours. Resumes from its last checkpoint when called again.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from wise_mini.reasoner_data import CELL, Examples, TrainingBatch
+from wise_mini.reasoner_model import (
+    CELLS,
+    Activations,
+    TrainingAids,
+    forward,
+    make_config,
+    make_model,
+    see,
+    vision_rotary,
+)
+from wise_mini.tokenizer import IMAGE_SIZE, build_tokenizer, special_token_ids
+
+HELD_OUT_SEED = 900_001
+Forward = Callable[..., Activations]
+BLUR_PIXELS = 1.0  # standard deviation of a number's target
+
+
+def number_ids(tokenizer: Tokenizer) -> Tensor:
+    """Token ids of 0..IMAGE_SIZE, in order."""
+    return torch.tensor([tokenizer.token_to_id(str(n)) for n in range(IMAGE_SIZE + 1)])
+
+
+class Loss:
+    """The training loss and its parts."""
+
+    def __init__(self, ids: Tensor, vocabulary: int) -> None:
+        self.ids = ids
+        self.value_of = torch.full((vocabulary,), -1)
+        self.value_of[ids] = torch.arange(len(ids))
+        distance = torch.arange(len(ids))[:, None] - torch.arange(len(ids))
+        self.seen: dict[str, float] = {}  # what the aids last got right, for the log
+        self.blur = torch.softmax(-(distance**2) / (2 * BLUR_PIXELS**2), dim=-1)
+
+    def text(self, model: Any, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        at = labels >= 0
+        logits = model.lm_head(hidden[at]).float()
+        wanted = labels[at]
+        log_p = logits.log_softmax(-1)
+        values = self.value_of[wanted]
+        numbers = values >= 0
+        words = -log_p[~numbers].gather(1, wanted[~numbers][:, None])[:, 0]
+        blurred = -(self.blur[values[numbers]] * log_p[numbers][:, self.ids]).sum(-1)
+        # Every query counts alike, however long its rationale.
+        turns = labels.shape[0] * labels.shape[1] * 12
+        return (words.sum() + blurred.sum()) / turns, logits
+
+    def looking(self, out: Activations, data: TrainingBatch) -> Tensor:
+        rows, queries, at = (data.looks >= 0).nonzero(as_tuple=True)
+        shapes = data.looks[rows, queries, at]
+        shown = torch.stack(
+            [
+                torch.from_numpy(data.cells[r].coverage[s] > 0)
+                for r, s in zip(rows.tolist(), shapes.tolist(), strict=True)
+            ]
+        )
+        looks = out.looks[rows, queries, :, at].float()
+        return -(looks * shown[:, None]).sum(-1).clamp(min=1e-5).log().mean()
+
+    def seeing(self, aids: TrainingAids, out: Activations, data: TrainingBatch) -> Tensor:
+        def stack(name: str) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(c, name) for c in data.cells]))
+
+        shown = stack("owner") >= 0
+        # Few cells show a shape: they count as much as all the others together.
+        weight = torch.where(shown, 1 / shown.sum(), 0.4 / (~shown).sum())
+
+        def classes(logits: Tensor, wanted: Tensor) -> Tensor:
+            each = functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="none")
+            return (each * weight).sum()
+
+        cell = torch.arange(CELLS * CELLS)
+        row, column = cell // CELLS, cell % CELLS
+        centre = (torch.stack((column, row, column, row), dim=-1) + 0.5) * CELL
+        box = stack("box")
+        seen, placed = aids.seen(out.cells.float()), aids.placed(out.placed.float())
+        loss = classes(seen[..., :9], stack("colour")) + classes(seen[..., 9:14], stack("kind"))
+        relative = functional.smooth_l1_loss(
+            seen[..., 14:18][shown], ((box - centre) / CELL)[shown], beta=0.1
+        )
+        flags = functional.binary_cross_entropy_with_logits(
+            seen[..., 18:24][shown], stack("flags")[shown]
+        )
+        where = functional.cross_entropy(
+            placed[..., :CELLS].transpose(1, 2), row.expand(len(seen), -1)
+        ) + functional.cross_entropy(
+            placed[..., CELLS : 2 * CELLS].transpose(1, 2), column.expand(len(seen), -1)
+        )
+        absolute = functional.smooth_l1_loss(
+            placed[..., 2 * CELLS :][shown], box[shown] / CELL, beta=0.1
+        )
+        self.seen = {
+            "colour": _right(seen[..., :9], stack("colour"), shown),
+            "kind": _right(seen[..., 9:14], stack("kind"), shown),
+            "column": _right(placed[..., CELLS : 2 * CELLS], column.expand(len(seen), -1), shown),
+            "box_pixels": float(
+                (placed[..., 2 * CELLS :].detach() * CELL - box)[shown].abs().mean()
+            ),
+        }
+        return loss + relative + flags + 0.3 * where + absolute
+
+
+def _right(logits: Tensor, wanted: Tensor, where: Tensor) -> float:
+    return float((logits.argmax(-1) == wanted)[where].float().mean())
+
+
+@torch.no_grad()
+def score(data: TrainingBatch, logits: Tensor, values: Tensor) -> dict[str, list[float]]:
+    """Teacher-forced: by family, whether a rationale is all right; the mean coordinate error."""
+    found: dict[str, list[float]] = {}
+    best = logits.argmax(-1)
+    at = (data.labels >= 0).nonzero()
+    place = {tuple(where): i for i, where in enumerate(at.tolist())}
+    for row, turns in enumerate(data.turns):
+        for column, turn in enumerate(turns):
+            wrong, errors = False, []
+            for offset, label in enumerate(turn.labels):
+                if label < 0:
+                    continue
+                guess = int(best[place[row, column, offset]])
+                if values[label] >= 0 and values[guess] >= 0:
+                    errors.append(abs(int(values[guess]) - int(values[label])))
+                elif guess != label:
+                    wrong = True
+            name = f"{turn.family}/{'s' if turn.strategy == 'wise-s' else 'l'}"
+            found.setdefault(name, []).append(float(not wrong))
+            if errors:
+                found.setdefault("error_pixels", []).append(float(np.mean(errors)))
+    return found
+
+
+class Trainer:
+    """Model, optimiser and checkpoints of one run in `out`."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        torch.manual_seed(args.seed)
+        self.args, self.step = args, 0
+        self.tokenizer = build_tokenizer()
+        ids = special_token_ids(self.tokenizer)
+        vocabulary = self.tokenizer.get_vocab_size()
+        numbers = number_ids(self.tokenizer)
+        self.loss = Loss(numbers, vocabulary)
+        self.model = make_model(make_config(ids, vocabulary), numbers)
+        self.aids = TrainingAids()
+        self.rotary = vision_rotary(self.model)
+        self.forward: Forward = torch.compile(forward) if args.compile else forward
+        self.see: Forward = torch.compile(see) if args.compile else see
+        weights = [*self.model.parameters(), *self.aids.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [w for w in weights if w.ndim >= 2], "weight_decay": 0.03},
+                {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=args.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self.weights = weights
+        self.checkpoint = Path(args.out) / "checkpoint.pt"
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.aids.load_state_dict(state["aids"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    def batches(self) -> Iterator[TrainingBatch]:
+        """Fresh batches for the current stage; a resumed run draws other scenes than before."""
+        args = self.args
+        speaks = self.step >= args.see_steps
+        examples = Examples(self.tokenizer, args.seed * 100_000 + self.step, args.images, speaks)
+        return iter(DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=6))
+
+    def save(self) -> None:
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(), "aids": self.aids.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "step": self.step,
+        }  # fmt: skip
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def learning_rate(self) -> float:
+        """In either stage a linear warm-up, then a cosine to a fiftieth."""
+        args, warm = self.args, 100
+        seeing = self.step < args.see_steps
+        at = self.step if seeing else self.step - args.see_steps
+        length = args.see_steps if seeing else args.steps - args.see_steps
+        if at < warm:
+            return float(args.learning_rate) * (at + 1) / warm
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(1, length - warm))))
+        return float(args.learning_rate) * (0.02 + 0.98 * cosine)
+
+    def compute(self, data: TrainingBatch, run: Forward) -> tuple[dict[str, Tensor], Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            out = run(self.model, data.batch, self.rotary)
+            text, logits = self.loss.text(self.model, out.hidden, data.labels)
+        looking = self.loss.looking(out, data)
+        seeing = self.loss.seeing(self.aids, out, data)
+        return {"text": text, "looking": looking, "seeing": seeing}, logits
+
+    def train_step(self, data: TrainingBatch) -> dict[str, float]:
+        rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.step < self.args.see_steps:
+            with torch.autocast("cpu", torch.bfloat16):
+                out = self.see(self.model, data.batch, self.rotary)
+            parts = {"seeing": self.loss.seeing(self.aids, out, data)}
+            loss = parts["seeing"]
+        else:
+            parts, _ = self.compute(data, self.forward)
+            loss = parts["text"] + 0.5 * parts["looking"] + 0.3 * parts["seeing"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in parts.items()} | self.loss.seen
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """On 48 held-out scenes: 32 with short turns, 16 with long ones."""
+        examples = Examples(self.tokenizer, HELD_OUT_SEED, 16)
+        rng = np.random.default_rng(HELD_OUT_SEED)
+        found: dict[str, list[float]] = {}
+        for short in (True, True, False):
+            data = examples.collate([examples.example(rng, short) for _ in range(16)])
+            logits = self.compute(data, forward)[1]
+            for name, values in score(data, logits, self.loss.value_of).items():
+                found.setdefault(name, []).extend(values)
+        return {name: round(float(np.mean(values)), 3) for name, values in sorted(found.items())}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=7000, help="optimiser steps in all")
+    parser.add_argument(
+        "--see-steps", type=int, default=2000, help="of them, the first on images alone"
+    )
+    parser.add_argument("--images", type=int, default=16, help="images a step, five queries each")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="fuse the model's operations first")
+    parser.add_argument(
+        "--out", default="runs/reasoner", help="folder of the checkpoint and the log"
+    )
+    parser.add_argument(
+        "--max-steps-now", type=int, default=None, help="stop early (to be resumed)"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    trainer = Trainer(args)
+    print(f"{sum(w.numel() for w in trainer.model.parameters()) / 1e6:.2f} M parameters")
+    # A resumed run draws other scenes than the run before it did.
+    loader = trainer.batches()
+    last = min(args.steps, trainer.step + (args.max_steps_now or args.steps))
+    log = Path(args.out) / "log.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(range(trainer.step, last), initial=trainer.step, total=args.steps, mininterval=10)
+    recent: list[dict[str, float]] = []
+    for _ in bar:
+        if trainer.step == args.see_steps:
+            loader = trainer.batches()
+        recent.append(trainer.train_step(next(loader)))
+        if trainer.step % 50 == 0:
+            means = {
+                name: round(float(np.mean([r[name] for r in recent])), 4) for name in recent[0]
+            }
+            recent.clear()
+            if trainer.step % 250 == 0 or trainer.step == last:
+                trainer.save()
+                if trainer.step > args.see_steps:
+                    means |= trainer.evaluate()
+            line = {"step": trainer.step, "time_s": round(time.time()), **means}
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            tqdm.write(json.dumps(line))
+    trainer.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The reasoner on vLLM: `AsyncLLM` in this process, its engine core in a process of its own.
+
+The only module that imports vLLM. Prompts are the checkpoint's own chat template with one user turn,
+image first; decoding is greedy and stops at `</answer>`, which stays in the text.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.renderers.inputs.preprocess import parse_model_prompt
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from wise_serve.errors import NotReady, ReasonerLost
+from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.settings import MINIATURE, Settings
+
+logger = logging.getLogger(__name__)
+
+ANSWER_END = "</answer>"
+PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
+CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
+STOP_DEADLINE_S = 10.0
+WARM_UP_TOKENS = 8
+
+
+class VllmReasoner:
+    """`Reasoner` on vLLM. Nothing is loaded before `start`."""
+
+    def __init__(self, settings: Settings, miniature: Path, miniature_image_size: int) -> None:
+        """`miniature`: the folder that the name 'miniature' stands for, and its square in pixels."""
+        self._settings = settings
+        is_miniature = settings.reasoner == MINIATURE
+        self._model = str(miniature) if is_miniature else settings.reasoner
+        self.name = settings.reasoner
+        default_size = miniature_image_size if is_miniature else PUBLIC_IMAGE_SIZE
+        self.image_size = settings.reasoner_image_size_pixels or default_size
+        self._is_miniature = is_miniature
+        self._engine: AsyncLLM | None = None
+        self._tokenizer: Any = None
+        self._prompt_around: tuple[str, str] = ("", "")
+
+    async def start(self) -> None:
+        # vLLM reads its log level from the environment, in its child processes too.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", self._settings.log_level.upper())
+        logging.getLogger("vllm").setLevel(self._settings.log_level.upper())
+        try:
+            async with asyncio.timeout(self._settings.startup_deadline_s):
+                # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
+                arguments = await asyncio.to_thread(engine_arguments, self._settings, self._model)
+                config = await asyncio.to_thread(arguments.create_engine_config)
+                self._engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config)
+                self._tokenizer = self._engine.get_tokenizer()
+                self._prompt_around = self._cut_template()
+                await self._warm_up()
+        except TimeoutError:
+            raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
+
+    def _cut_template(self) -> tuple[str, str]:
+        """The chat template's text before and after the user's, found with a stand-in."""
+        stand_in = "WISE-USER-TEXT"
+        turn = [{"type": "image"}, {"type": "text", "text": stand_in}]
+        text = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True
+        )
+        before, found, after = text.partition(stand_in)
+        if not found or "<|image_pad|>" not in before:
+            raise NotReady(f"The chat template of '{self.name}' does not take an image and a text.")
+        return before, after
+
+    async def _warm_up(self) -> None:
+        side = self.image_size
+        request = ReasonRequest(
+            "warm-up", Image.new("RGB", (side, side)), "warm-up", "", WARM_UP_TOKENS
+        )
+        async with aclosing(self._generate(request)) as deltas:
+            async for _ in deltas:
+                pass
+
+    async def stop(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            if engine.output_handler is not None:
+                engine.output_handler.cancel()  # else it takes the closing engine for a dead one
+            await asyncio.to_thread(engine.shutdown, STOP_DEADLINE_S)
+
+    @property
+    def alive(self) -> bool:
+        return self._engine is not None and not self._engine.errored
+
+    def special_tokens(self) -> frozenset[str]:
+        return frozenset(self._tokenizer.get_added_vocab()) | frozenset(
+            self._tokenizer.all_special_tokens
+        )
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
+        return [_token_bytes(self._tokenizer, token_id) for token_id in token_ids]
+
+    def stream(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+        return self._generate(request)
+
+    async def _generate(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+        engine = self._engine
+        if engine is None:
+            raise NotReady("The reasoner is not loaded.")
+        before, after = self._prompt_around
+        prompt: Any = {
+            "prompt": before + request.prompt + after,
+            "multi_modal_data": {"image": request.image},
+            # The digest spares vLLM from hashing the pixels, and names them in its caches.
+            "multi_modal_uuids": {"image": [request.image_digest]},
+        }
+        try:
+            # The renderer tokenizes and preprocesses in threads, not on the event loop.
+            parsed = parse_model_prompt(engine.model_config, prompt)
+            [rendered] = await engine.renderer.render_cmpl_async([parsed])
+            outputs = engine.generate(rendered, _sampling(request.max_tokens), request.request_id)
+            # Closing vLLM's generator before it ends aborts the request in the engine.
+            async with aclosing(outputs):
+                async for output in outputs:
+                    step = output.outputs[0]
+                    yield ReasonDelta(
+                        text=step.text,
+                        token_ids=tuple(step.token_ids),
+                        prompt_tokens=len(output.prompt_token_ids or ()),
+                        cached_tokens=output.num_cached_tokens or 0,
+                        finish_reason="length" if step.finish_reason == "length" else
+                        ("stop" if step.finish_reason else None),
+                    )  # fmt: skip
+        except EngineDeadError:
+            raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
+
+
+def _sampling(max_tokens: int) -> SamplingParams:
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=max_tokens,
+        stop=[ANSWER_END],
+        include_stop_str_in_output=True,
+        output_kind=RequestOutputKind.DELTA,
+        skip_special_tokens=True,
+    )
+
+
+def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
+    """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
+    on_cpu = settings.device == "cpu" or (
+        settings.device == "auto" and not torch.cuda.is_available()
+    )
+    arguments: dict[str, Any] = {
+        "model": model,
+        "seed": 0,
+        "trust_remote_code": False,
+        "generation_config": "vllm",  # a checkpoint's sampling defaults must not reach greedy decoding
+        "limit_mm_per_prompt": {"image": 1, "video": 0},
+        "enable_prefix_caching": True,
+        "max_num_batched_tokens": settings.max_batched_tokens,
+        "max_num_seqs": settings.max_inflight_requests,
+        "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
+        "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
+        "enable_log_requests": False,
+    }
+    if on_cpu:
+        arguments |= {
+            "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
+            "kv_cache_memory_bytes": settings.kv_cache_bytes,
+            "block_size": CPU_BLOCK_TOKENS,
+            "enforce_eager": True,
+        }
+    else:
+        arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+    return AsyncEngineArgs(**arguments)
+
+
+def _token_bytes(tokenizer: Any, token_id: int) -> bytes:
+    """The bytes of one token of a byte-level BPE; an added token is spelled as it reads."""
+    token: str = tokenizer.convert_ids_to_tokens(token_id)
+    if token in tokenizer.get_added_vocab():
+        return token.encode()
+    return bytes(_BYTE_OF[letter] for letter in token if letter in _BYTE_OF)
+
+
+def _byte_letters() -> dict[str, int]:
+    """GPT-2's byte-level alphabet: each byte's printable stand-in, as the vocabularies spell it."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = {chr(byte): byte for byte in printable}
+    others = [byte for byte in range(256) if byte not in printable]
+    return letters | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_letters()
