@@ -2,6 +2,7 @@
 
     WiseClientError
     ├── InputError                    wrong before anything was sent       invalid_input
+    │   └── OutputMismatchError           the file is of other pairs       output_mismatch
     ├── TransportError                no answer came
     │   ├── ConnectFailedError            the server was not reached       connect_failed
     │   ├── ConnectionLostError           it broke before the answer       connection_lost
@@ -68,6 +69,12 @@ class InputError(WiseClientError):
     """The arguments are wrong: no such file, not an image, a wrong dtype. Nothing was sent."""
 
     default_code = "invalid_input"
+
+
+class OutputMismatchError(InputError):
+    """A batch's output file belongs to another list of pairs, or to other options."""
+
+    default_code = "output_mismatch"
 
 
 class TransportError(WiseClientError):
@@ -192,11 +199,18 @@ _OF_STATUS: dict[int, type[APIError]] = {
 _OF_CODE: dict[str, type[APIError]] = {
     kind.default_code: kind
     for kind in (
-        *_OF_STATUS.values(),
+        MalformedRequestError,
+        UnauthorizedError,
+        TooLargeError,
+        UnsupportedImageError,
+        InvalidFieldError,
+        OverloadedError,
         NotReadyError,
         DrainingError,
         ReasonerLostError,
         SegmenterLostError,
+        DeadlineExceededError,
+        InternalServerError,
     )
 }
 

@@ -106,18 +106,20 @@ def supervision_detections(result: "Segmentation") -> "supervision.Detections":
     """`xyxy` is the answer's boxes, `confidence` the scores, `class_name` the query."""
     try:
         # Imported at its use: it is optional, and takes seconds to load.
-        sv = importlib.import_module("supervision")
+        sv: Any = importlib.import_module("supervision")
     except ImportError as error:
         raise ImportError("to_supervision() needs: pip install wise-client[supervision]") from error
     if not result.instances:
-        return sv.Detections.empty()  # type: ignore[no-any-return]
-    return sv.Detections(  # type: ignore[no-any-return]
+        empty: supervision.Detections = sv.Detections.empty()
+        return empty
+    detections: supervision.Detections = sv.Detections(
         xyxy=np.array([one.box for one in result.instances], dtype=np.float64),
         mask=np.stack([one.mask for one in result.instances]),
         confidence=np.array([one.score for one in result.instances], dtype=np.float64),
         class_id=np.zeros(len(result.instances), dtype=int),
         data={"class_name": np.array([result.query or "object"] * len(result.instances))},
     )
+    return detections
 
 
 def _closed(ring: Ring) -> list[list[int]]:

@@ -140,9 +140,7 @@ def _of_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
         )
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
     if not fits or 0 in pixels.shape:
-        raise InputError(
-            f"An array must be HxW, HxWx3 (RGB) or HxWx4 (RGBA), not {pixels.shape}"
-        )
+        raise InputError(f"An array must be HxW, HxWx3 (RGB) or HxWx4 (RGBA), not {pixels.shape}")
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 

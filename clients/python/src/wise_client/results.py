@@ -83,8 +83,8 @@ class Segmentation:
     def mask(self) -> BoolMask:
         """bool [height, width]: every pixel that is meant, all instances together."""
         union = np.zeros((self.size[1], self.size[0]), dtype=bool)
-        for instance in self.instances:
-            union |= instance.mask
+        for one in self.instances:
+            union |= one.mask
         return union
 
     @property
