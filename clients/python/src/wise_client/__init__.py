@@ -13,7 +13,6 @@ from wise_client.answers import read_records
 from wise_client.batch import Outcome
 from wise_client.client import Client
 from wise_client.config import Timeouts
-from wise_client.core import MaskFormat, Strategy
 from wise_client.errors import (
     APIError,
     BadRequestError,
@@ -45,6 +44,7 @@ from wise_client.export import coco
 from wise_client.inputs import ImageInput
 from wise_client.parts import Instance, Models, Timing, Usage
 from wise_client.polygons import Polygon
+from wise_client.requests import MaskFormat, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 from wise_client.version import __version__

@@ -14,19 +14,18 @@ from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
 from wise_client.config import Config, Timeouts
 from wise_client.core import (
     Core,
-    MaskFormat,
     OpenStream,
-    Options,
     Pause,
     Send,
     Step,
     Steps,
-    Strategy,
     Work,
+    is_event_stream,
     transport_failure,
 )
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
+from wise_client.requests import MaskFormat, Options, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 
@@ -58,6 +57,11 @@ class AsyncClient:
             limits=self._config.limits(),
             transport=transport,
         )
+
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self._config.base_url
 
     async def info(self) -> dict[str, Any]:
         """As `Client.info`."""
@@ -192,7 +196,7 @@ class AsyncClient:
     async def _attempt(self, step: Send) -> httpx.Response:
         request = step.request.build(self._http, step.trace.arecord)
         response = await self._http.send(request, stream=step.stream)
-        if step.stream and response.status_code != 200:
+        if step.stream and not is_event_stream(response):
             try:
                 await response.aread()
             finally:

@@ -19,7 +19,7 @@ from wise_client.errors import InputError
 class AnswerFile:
     """Safe for use by several threads of one process; one process at a time."""
 
-    def __init__(self, path: "str | os.PathLike[str]") -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open or create it; raises InputError if it is not the output of a batch."""
         self.path = Path(path)
         self._lock = threading.Lock()
@@ -84,7 +84,7 @@ class AnswerFile:
             offset += len(line)
 
 
-def read_records(path: "str | os.PathLike[str]") -> Iterator[dict[str, Any]]:
+def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """The records of a finished output file, in the pairs' order."""
     with Path(path).open(encoding="utf-8") as lines:
         for line in lines:

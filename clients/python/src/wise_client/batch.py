@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any
 
 from wise_client.answers import AnswerFile
-from wise_client.core import Core, Options, Steps, Work
+from wise_client.core import Core, Steps, Work
 from wise_client.errors import InputError, OutputMismatchError, WiseClientError
 from wise_client.inputs import ImageInput, Source, identity, keep
 from wise_client.progress import Pace, ProgressBar
+from wise_client.requests import Options
 from wise_client.results import Segmentation
 
 WINDOW_PER_WORKER = 4  # answers that may wait, per worker, for one before them that is slow
@@ -47,7 +48,7 @@ class BatchJob:
         core: Core,
         pairs: object,
         options: Options,
-        output: "str | os.PathLike[str] | None",
+        output: str | os.PathLike[str] | None,
         progress: bool,
     ) -> None:
         self._core = core

@@ -15,19 +15,18 @@ from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
 from wise_client.config import Config, Timeouts
 from wise_client.core import (
     Core,
-    MaskFormat,
     OpenStream,
-    Options,
     Pause,
     Send,
     Step,
     Steps,
-    Strategy,
     Work,
+    is_event_stream,
     transport_failure,
 )
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
+from wise_client.requests import MaskFormat, Options, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 
@@ -66,6 +65,11 @@ class Client:
             limits=self._config.limits(),
             transport=transport,
         )
+
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self._config.base_url
 
     def info(self) -> dict[str, Any]:
         """The server's models, default strategy, limits and versions."""
@@ -218,7 +222,7 @@ class Client:
     def _attempt(self, step: Send) -> httpx.Response:
         request = step.request.build(self._http, step.trace.record)
         response = self._http.send(request, stream=step.stream)
-        if step.stream and response.status_code != 200:
+        if step.stream and not is_event_stream(response):
             try:
                 response.read()
             finally:

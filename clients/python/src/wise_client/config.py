@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from wise_client.core import user_agent
 from wise_client.errors import InputError
+from wise_client.requests import user_agent
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _KEEPALIVE_EXPIRY_S = 3.0  # below uvicorn's 5 s, so that it is we who close idle connections

@@ -4,15 +4,12 @@ An operation is a generator of steps (`Work`, `Pause`, `Send`). A client perform
 its result back in or throws its exception in, and gives what the generator returns.
 """
 
-import base64
 import itertools
 import json
-import platform
 import time
-import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
@@ -20,12 +17,11 @@ from wise_client import errors
 from wise_client.events import EventDecoder
 from wise_client.inputs import ImageInput, PreparedImage, prepare
 from wise_client.parts import Frame
+from wise_client.problems import from_answer
+from wise_client.requests import Options, Request, as_json, check_query, checked_queries, multipart
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy, SendTrace, may_resend
-from wise_client.version import __version__
 
-Strategy = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
-MaskFormat = Literal["rle", "png", "polygon"]
 T = TypeVar("T")
 
 
@@ -45,51 +41,15 @@ class Pause:
 
 @dataclass(frozen=True)
 class Send:
-    """One attempt of a request. With `stream`, an answer of status 200 is left unread."""
+    """One attempt of a request. With `stream`, an answer that is an event stream is left unread."""
 
-    request: "Request"
+    request: Request
     trace: SendTrace
     stream: bool
 
 
-Step: TypeAlias = "Work | Pause | Send"
+Step: TypeAlias = Work | Pause | Send
 Steps: TypeAlias = Generator[Step, Any, T]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What httpx needs to build the request anew for each attempt; `id` is the same for all."""
-
-    method: str
-    path: str
-    body: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    id: str = field(default_factory=lambda: f"wc-{uuid.uuid4().hex}")
-
-    def build(self, http: "httpx.Client | httpx.AsyncClient", trace: object) -> httpx.Request:
-        headers = {"X-Request-Id": self.id, **self.headers}
-        return http.build_request(
-            self.method, self.path, headers=headers, extensions={"trace": trace}, **self.body
-        )
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of a query; None leaves the choice to the server."""
-
-    strategy: Strategy | None = None
-    max_instances: int | None = None
-    mask_format: MaskFormat | None = None
-    max_side_pixels: int | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Those that are sent."""
-        sent = {
-            "strategy": self.strategy,
-            "max_instances": self.max_instances,
-            "mask_format": self.mask_format,
-        }
-        return {name: value for name, value in sent.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -116,32 +76,31 @@ class Core:
         return document
 
     def segment(self, image: ImageInput, query: str, options: Options) -> Steps[Segmentation]:
-        _check_query(query)
+        check_query(query)
         prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
-        response = yield from self._send(_multipart(prepared, query, options))
+        response = yield from self._send(multipart(prepared, query, options))
         return _answers(_document(response), prepared, [query], response)[0]
 
     def segment_queries(
         self, image: ImageInput, queries: Sequence[str], options: Options
     ) -> Steps[list[Segmentation]]:
-        queries = _checked_queries(queries)
+        queries = checked_queries(queries)
         prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
-        request: Request = yield Work(lambda: _as_json(prepared, queries, options))
+        request: Request = yield Work(lambda: as_json(prepared, queries, options))
         response = yield from self._send(request)
         return _answers(_document(response), prepared, queries, response)
 
     def open_stream(
-        self, image: ImageInput, query: "str | Sequence[str]", options: Options
+        self, image: ImageInput, query: str | Sequence[str], options: Options
     ) -> Steps[OpenStream]:
-        queries = _checked_queries([query] if isinstance(query, str) else query)
+        queries = checked_queries([query] if isinstance(query, str) else query)
         prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
         if isinstance(query, str):
-            request = _multipart(prepared, query, options, stream=True)
+            request = multipart(prepared, query, options, stream=True)
         else:
-            request = yield Work(lambda: _as_json(prepared, queries, options, stream=True))
+            request = yield Work(lambda: as_json(prepared, queries, options, stream=True))
         response = yield from self._send(request, stream=True)
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            yield Work(response.close)
+        if not is_event_stream(response):
             raise _unexpected(response)
 
         def read(document: Any) -> list[Segmentation]:
@@ -159,7 +118,7 @@ class Core:
                 response: httpx.Response = yield Send(request, trace, stream)
                 if response.status_code == 200:
                     return response
-                failure: errors.WiseClientError = errors.from_answer(
+                failure: errors.WiseClientError = from_answer(
                     response.status_code, response.headers, response.content, request.id
                 )
             except httpx.RequestError as error:
@@ -171,6 +130,12 @@ class Core:
                 raise failure
             yield Pause(wait_s)
         raise AssertionError  # itertools.count() does not end
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether a request for a stream got one, and not an error or another server's page."""
+    kind: str = response.headers.get("content-type", "")
+    return response.status_code == 200 and kind.startswith("text/event-stream")
 
 
 def transport_failure(error: httpx.RequestError, request_id: str) -> errors.WiseClientError:
@@ -202,51 +167,6 @@ _TIMED_OUT = {
     "read": "The server did not answer in time",
     "pool": "No connection came free in time; raise max_connections",
 }
-
-
-def user_agent() -> str:
-    return f"wise-client/{__version__} python/{platform.python_version()}"
-
-
-def _multipart(
-    image: PreparedImage, query: str, options: Options, *, stream: bool = False
-) -> Request:
-    data = {"query": query, **{name: str(value) for name, value in options.fields().items()}}
-    if stream:
-        data["stream"] = "true"
-    files = {"image": (image.filename, image.content, image.content_type)}
-    return Request("POST", "/segment", {"files": files, "data": data}, _accept(stream))
-
-
-def _as_json(
-    image: PreparedImage, queries: Sequence[str], options: Options, *, stream: bool = False
-) -> Request:
-    encoded = base64.b64encode(image.content).decode("ascii")
-    document = {"image": encoded, "queries": list(queries), **options.fields(), "stream": stream}
-    headers = {"Content-Type": "application/json", **_accept(stream)}
-    return Request("POST", "/segment", {"content": json.dumps(document).encode()}, headers)
-
-
-def _accept(stream: bool) -> dict[str, str]:
-    kind = "text/event-stream" if stream else "application/json"
-    return {"Accept": f"{kind}, application/problem+json"}
-
-
-def _checked_queries(queries: Sequence[str]) -> list[str]:
-    if isinstance(queries, str) or not queries:
-        raise errors.InputError("queries is a list of at least one sentence")
-    for query in queries:
-        _check_query(query)
-    return list(queries)
-
-
-def _check_query(query: object) -> None:
-    if not isinstance(query, str):
-        raise errors.InputError(f"A query is a str, not {type(query).__name__}")
-    try:
-        query.encode()
-    except UnicodeEncodeError as error:
-        raise errors.InputError("The query is not valid Unicode text") from error
 
 
 def _document(response: httpx.Response) -> Any:

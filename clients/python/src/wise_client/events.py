@@ -11,6 +11,7 @@ import numpy as np
 from wise_client import errors
 from wise_client.masks import BoolMask
 from wise_client.parts import Box, Frame, Point
+from wise_client.problems import from_problem
 from wise_client.results import Segmentation
 from wise_client.sse import SSEDecoder
 
@@ -69,7 +70,7 @@ class Done:
         return self.results[0]
 
 
-StreamEvent: TypeAlias = "ThinkingDelta | InstanceFound | MaskReady | Done"
+StreamEvent: TypeAlias = ThinkingDelta | InstanceFound | MaskReady | Done
 
 
 class EventDecoder:
@@ -110,7 +111,7 @@ class EventDecoder:
 
     def _event(self, name: str, document: Any) -> StreamEvent | None:
         if name == "error":
-            raise errors.from_problem(document, request_id=self._request_id)
+            raise from_problem(document, request_id=self._request_id)
         if name == "done":
             self._done = True
             return Done(tuple(self._read_answers(document)))

@@ -19,11 +19,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from wise_client.errors import InputError
 
 ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image "
-    "| npt.NDArray[np.uint8]"
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | npt.NDArray[np.uint8]
 )
 # What can be kept and opened again later: a path stays a path, so that results stay small.
-Source: TypeAlias = "Path | bytes | Image.Image | npt.NDArray[np.uint8]"
+Source: TypeAlias = Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
@@ -79,7 +85,7 @@ def prepare(image: ImageInput, max_side_pixels: int | None = None) -> PreparedIm
         if content is not None and content_type and sent_size == size:
             name = f"image.{(picture.format or '').lower()}"
             return PreparedImage(content, content_type, name, size, size, source)
-        png = _as_png(_upright(picture, content), sent_size, source)
+        png = _as_png(picture, sent_size, source)
     return PreparedImage(png, "image/png", "image.png", sent_size, size, source)
 
 
@@ -88,7 +94,7 @@ def load_rgb(source: Source) -> Image.Image:
     content = _content(source)
     with _opened(source, content) as picture:
         try:
-            return _upright(picture, content).convert("RGB")
+            return _upright(picture, source).convert("RGB")
         except (OSError, ValueError) as error:
             raise InputError(f"{_name(source)} is damaged: {error}") from error
 
@@ -150,8 +156,8 @@ def _displayed_size(picture: Image.Image) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _upright(picture: Image.Image, content: bytes | None) -> Image.Image:
-    return ImageOps.exif_transpose(picture) if content is not None else picture
+def _upright(picture: Image.Image, source: Source) -> Image.Image:
+    return ImageOps.exif_transpose(picture) if isinstance(source, Path | bytes) else picture
 
 
 def _bounded(size: tuple[int, int], max_side_pixels: int | None) -> tuple[int, int]:
@@ -164,6 +170,7 @@ def _bounded(size: tuple[int, int], max_side_pixels: int | None) -> tuple[int, i
 
 def _as_png(picture: Image.Image, size: tuple[int, int], source: Source) -> bytes:
     try:
+        picture = _upright(picture, source)
         if picture.mode in _RGB_MODES:
             picture = picture.convert("RGB")
         if picture.mode not in _PNG_MODES:

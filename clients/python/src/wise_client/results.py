@@ -122,7 +122,7 @@ class Segmentation:
         shapes = [overlays.Shape(one.mask, one.box, one.points) for one in self.instances]
         return overlays.draw(picture, shapes, opacity)
 
-    def save(self, path: "str | Path", image: ImageInput | None = None) -> Path:
+    def save(self, path: str | Path, image: ImageInput | None = None) -> Path:
         """Write the answer (`.json`) or the overlay (`.png`, `.jpg`, `.webp`); gives the path."""
         path = Path(path)
         if path.suffix.lower() == ".json":
@@ -133,7 +133,7 @@ class Segmentation:
             raise InputError(f"{path.name}: the name should end in .png, .jpg, .webp or .json")
         return path
 
-    def save_mask(self, path: "str | Path") -> Path:
+    def save_mask(self, path: str | Path) -> Path:
         """Write the union mask as a one-channel image, 255 where meant; gives the path."""
         Image.fromarray(self.mask.astype(np.uint8) * 255).save(path)
         return Path(path)
