@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from both_clients import Both
 from contract_server import ContractServer
 from PIL import Image
 
@@ -45,3 +46,8 @@ def photo(tmp_path: Path, jpeg: bytes) -> Path:
     path = tmp_path / "photo.jpg"
     path.write_bytes(jpeg)
     return path
+
+
+@pytest.fixture(params=["sync", "async"])
+def both(request: pytest.FixtureRequest) -> Both:
+    return Both(request.param)

@@ -48,9 +48,9 @@ def test_every_code_of_the_contract(
     server: ContractServer, photo: str, status: int, code: str, kind: type[WiseClientError]
 ) -> None:
     server.script.append(Problem(status, code, "2", {"field": "query"}))
-    with Client(server.url, retry=RetryPolicy(max_retries=0)) as client:
-        with pytest.raises(kind) as caught:
-            client.segment(photo, "q")
+    policy = RetryPolicy(max_retries=0)
+    with Client(server.url, retry=policy) as client, pytest.raises(kind) as caught:
+        client.segment(photo, "q")
     error = caught.value
     assert (type(error), error.code, error.status) == (kind, code, status)
     assert (error.request_id, error.detail) == ("srv-7", "A detail")
@@ -78,9 +78,10 @@ def test_a_proxys_page_is_known_by_its_status(
     status: int, kind: type[WiseClientError], server: ContractServer, photo: str
 ) -> None:
     server.script.append(Raw(status, b"<html>no</html>"))
-    with Client(server.url, retry=RetryPolicy(max_retries=0)) as client:
-        with pytest.raises(kind, match=f"HTTP {status}") as caught:
-            client.segment(photo, "q")
+    policy = RetryPolicy(max_retries=0)
+    with Client(server.url, retry=policy) as client, pytest.raises(kind) as caught:
+        client.segment(photo, "q")
+    assert f"HTTP {status}" in str(caught.value)
     assert type(caught.value) is kind
     assert caught.value.status == status
 

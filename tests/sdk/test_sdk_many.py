@@ -91,7 +91,7 @@ def test_pairs_are_read_as_needed(kind: str, server: ContractServer, jpeg: bytes
         with Client(server.url) as client:
             many = client.segment_many(endless(), concurrency=2)
             assert next(iter(many)).ok
-            many.close()  # type: ignore[attr-defined]
+            many.close()
     assert len(taken) <= 9
 
 
@@ -219,7 +219,7 @@ def test_a_slow_reader_bounds_what_is_asked_ahead(server: ContractServer, jpeg: 
         next(iter(many))
         time.sleep(0.3)
         assert len(server.received) <= 9
-        many.close()  # type: ignore[attr-defined]
+        many.close()
     names = [thread.name for thread in threading.enumerate()]
     assert not [name for name in names if name.startswith("wise-client")]
 

@@ -179,10 +179,9 @@ def test_lost_connections(names: list[str], after_s: float, again: bool) -> None
 
 def test_the_failures_of_local_work_are_not_retried() -> None:
     script = Script()
-    with pytest.raises(errors.InputError):
-        transport = httpx.MockTransport(script)
-        with Client("http://s", transport=transport) as client:
-            client.segment("missing.png", "q")
+    client = Client("http://s", transport=httpx.MockTransport(script))
+    with client, pytest.raises(errors.InputError):
+        client.segment("missing.png", "q")
     assert script.ids == []
 
 

@@ -1,11 +1,13 @@
 """wise-client: ask a wise-serve server which pixels of an image a sentence means.
 
-from wise_client import Client
+    from wise_client import Client
 
-with Client("http://127.0.0.1:8000") as client:
-    result = client.segment("photo.jpg", "the cup she could drink from")
-    print(result, result.box, result.mask.sum())
-    result.save("photo.overlay.png")
+    with Client("http://127.0.0.1:8000") as client:
+        result = client.segment("photo.jpg", "the cup she could drink from")
+        print(result, result.box, result.mask.sum())
+        result.save("photo.overlay.png")
+
+Errors are drawn in `wise_client.errors`; what is sent again is the table in `wise_client.retry`.
 """
 
 from wise_client.aclient import AsyncClient

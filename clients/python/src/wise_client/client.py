@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -150,7 +150,7 @@ class Client:
         max_instances: int | None = None,
         mask_format: MaskFormat | None = None,
         max_side_pixels: int | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Ask about many (image, query) pairs, `concurrency` at once; outcomes in their order.
 
         A pair that fails is an Outcome with an `error`; the others go on. `pairs` is read as far
