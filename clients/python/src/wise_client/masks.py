@@ -76,7 +76,11 @@ def _decoded(payload: object, size: tuple[int, int]) -> BoolMask:
             height, width = (int(side) for side in payload["size"])
             if (width, height) != size:  # told before pycocotools allocates it
                 raise ValueError(f"it is {width} x {height}, its image {size[0]} x {size[1]}")
-            rle = {"size": [height, width], "counts": str(payload["counts"]).encode("ascii")}
+            counts = str(payload["counts"]).encode("ascii")
+            if sum(_runs(counts)) != height * width:
+                # pycocotools leaves the pixels after the last run as they were in memory.
+                raise ValueError("its runs do not add up to the image")
+            rle = {"size": [height, width], "counts": counts}
             return np.asarray(coco.decode(rle), dtype=bool)
         if "png" in payload:
             return _of_png(payload["png"])
@@ -86,6 +90,26 @@ def _decoded(payload: object, size: tuple[int, int]) -> BoolMask:
     if isinstance(payload, Sequence):
         return _of_polygons(payload, size)
     raise ValueError("it is none of RLE, PNG and polygons")
+
+
+def _runs(counts: bytes) -> list[int]:
+    """Run lengths of COCO's compressed RLE: five bits a character, lowest first, bit 5 for "more",
+    signed; from the fourth on, each is the difference to the last but one (cocoapi, maskApi.c)."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = character - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift or min(runs, default=0) < 0:
+        raise ValueError("its runs are cut off or negative")
+    return runs
 
 
 def _of_png(text: str) -> BoolMask:

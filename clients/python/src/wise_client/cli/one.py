@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _source(name: str) -> Path | bytes:
     if name != "-":
+        if Path(name).is_dir():
+            raise InputError(f"{name} is a folder; for its images: wise-segment batch --help")
         return Path(name)
     content = sys.stdin.buffer.read()
     if not content:
