@@ -32,6 +32,13 @@ def test_rle_and_png_round_trip(mask: np.ndarray) -> None:
         assert np.array_equal(decoded, mask)
 
 
+def test_long_runs_round_trip() -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.001, 0.1, 0.5, 1.0):
+        mask = rng.random((300, 401)) < share
+        assert np.array_equal(masks.decode(masks.encode(mask), (401, 300)), mask)
+
+
 def test_polygons_decode_as_their_union() -> None:
     rings = [[1, 1, 4, 1, 4, 3, 1, 3], [6, 0, 8, 0, 8, 5, 6, 5]]
     expected = np.zeros((5, 9), bool)
