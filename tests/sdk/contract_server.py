@@ -120,7 +120,7 @@ def _instance(mask: np.ndarray, mask_format: str) -> dict[str, Any]:
         Image.fromarray(mask).save(out, "PNG")
         told: dict[str, Any] = {"size": size, "png": base64.b64encode(out.getvalue()).decode()}
     elif mask_format == "polygon":
-        told = {"size": size, "polygons": [[x1, y1, x2, y1, x2, y2, x1, y2]]}
+        told = {"size": size, "polygons": [[[x1, y1], [x2, y1], [x2, y2], [x1, y2]]]}
     else:
         counts = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
         told = {"size": size, "counts": counts.decode()}

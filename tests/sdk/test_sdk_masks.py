@@ -39,7 +39,7 @@ def test_long_runs_round_trip() -> None:
         assert np.array_equal(masks.decode(masks.encode(mask), (401, 300)), mask)
 
 
-def test_polygons_decode_as_their_union() -> None:
+def test_flat_rings_are_taken_too() -> None:
     rings = [[1, 1, 4, 1, 4, 3, 1, 3], [6, 0, 8, 0, 8, 5, 6, 5]]
     expected = np.zeros((5, 9), bool)
     expected[1:3, 1:4] = expected[0:5, 6:8] = True
@@ -111,6 +111,14 @@ def filled(parts: list[Polygon], shape: tuple[int, int]) -> np.ndarray:
             if x0 == x1:
                 crossings += (x0 > x) & (min(y0, y1) < y) & (y < max(y0, y1))
     return crossings % 2 == 1
+
+
+@given(SMALL_MASKS)
+@settings(max_examples=100)
+def test_polygon_masks_round_trip(mask: np.ndarray) -> None:
+    rings = [ring for part in polygons(mask) for ring in (part.exterior, *part.holes)]
+    payload = {"size": list(mask.shape), "polygons": [ring.tolist() for ring in rings]}
+    assert np.array_equal(masks.decode(payload, mask.shape[::-1]), mask)
 
 
 @given(SMALL_MASKS)

@@ -4,8 +4,8 @@
 |---------|------------------------------------------------------------------------------|
 | rle     | `{"size": [h, w], "counts": "..."}`, COCO's compressed RLE                   |
 | png     | `{"size": [h, w], "png": "<base64>"}`, one bit a pixel; also the bare string |
-| polygon | `{"size": [h, w], "polygons": [[x1, y1, x2, y2, ...], ...]}`, the union of   |
-|         | the rings, as COCO reads them; also the bare list                            |
+| polygon | `{"size": [h, w], "polygons": [[[x, y], ...], ...]}`, rings filled by the    |
+|         | even-odd rule, so that a ring in a ring is a hole; also COCO's flat rings    |
 """
 
 import base64
@@ -123,5 +123,5 @@ def _of_polygons(rings: Sequence[Any], size: tuple[int, int]) -> BoolMask:
     flat = [ring for ring in flat if len(ring) >= 6]
     if not flat:
         return np.zeros((height, width), bool)
-    merged = coco.merge(coco.frPyObjects(flat, height, width))
-    return np.asarray(coco.decode(merged), dtype=bool)
+    filled = coco.decode(coco.frPyObjects(flat, height, width))
+    return np.asarray(np.bitwise_xor.reduce(filled, axis=2), dtype=bool)
