@@ -160,6 +160,27 @@ def test_a_killed_run_goes_on_where_it_was(
     assert f"{count} of {count} pairs answered" in done.stderr.decode()
 
 
+def test_an_interrupted_run_keeps_what_was_under_way(
+    photo: Path, tmp_path: Path, server: ContractServer
+) -> None:
+    pairs = [{"image": "photo.jpg", "query": f"{i}"} for i in range(100)]
+    write_pairs(tmp_path / "p.jsonl", pairs)
+    server.delay_s = 0.2
+    words = ["batch", "p.jsonl", "-o", "o.jsonl", "--no-progress", "--concurrency", "4"]
+    command = [sys.executable, "-m", "wise_client.cli.main", *words]
+    environment = {**os.environ, "WISE_URL": server.url}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as child:
+        until = time.monotonic() + 20
+        while time.monotonic() < until and len(server.received) < 6:
+            time.sleep(0.005)
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=20)
+    assert (child.returncode, told) == (130, b"wise-segment: interrupted\n")
+    kept = sorted(one["query"] for one in records(tmp_path / "o.jsonl"))
+    assert kept == sorted(str(query) for query in server.queries)
+    assert len(kept) < 100
+
+
 def test_a_reader_that_goes_away_is_no_error(
     photo: Path, tmp_path: Path, server: ContractServer
 ) -> None:

@@ -5,8 +5,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -220,17 +219,10 @@ def test_another_http_server_is_told_as_such(
 # -- many threads, and a loop that stays free ----------------------------------------------------
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    assert time.monotonic() - start < seconds
-
-
 def test_one_client_serves_many_threads(server: ContractServer, photo: Path) -> None:
     server.delay_s = 0.1
     seen: list[str] = []
-    with Client(server.url) as client, deadline(1.5):
+    with Client(server.url) as client:
 
         def ask(i: int) -> None:
             seen.append(client.segment(photo, f"{i}").query)
@@ -241,6 +233,7 @@ def test_one_client_serves_many_threads(server: ContractServer, photo: Path) -> 
         for thread in threads:
             thread.join()
     assert sorted(seen, key=int) == [str(i) for i in range(16)]
+    assert server.most_busy >= 8  # at once, not one after the other
 
 
 async def test_encoding_an_image_does_not_block_the_loop(server: ContractServer) -> None:
