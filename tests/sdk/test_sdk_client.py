@@ -101,6 +101,14 @@ def test_downscaled_answers_are_in_the_originals_pixels(both: Both, server: Cont
     assert np.array_equal(again.mask, result.mask)
 
 
+def test_x_and_y_are_mapped_back_apart(server: ContractServer, client: Client) -> None:
+    strip = np.full((7, 900), 255, np.uint8)  # sent as 30 x 1: 30 times in x, 7 times in y
+    result = client.segment(strip, "q", max_side_pixels=30)
+    assert result.box == (0, 0, 900, 7)
+    assert result.points == ((450, 3.5), (0, 0))
+    assert result.mask.all()
+
+
 def test_the_key_is_sent_as_bearer(server: ContractServer, photo: Path) -> None:
     with Client(server.url, "k-1") as client:
         client.segment(photo, "q")
