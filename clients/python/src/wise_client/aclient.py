@@ -1,0 +1,204 @@
+"""The asynchronous client: `Client` with `await`. Its methods are described there."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
+from wise_client.config import Config, Timeouts
+from wise_client.core import (
+    Core,
+    OpenStream,
+    Pause,
+    Send,
+    Step,
+    Steps,
+    Work,
+    is_event_stream,
+    transport_failure,
+)
+from wise_client.events import StreamEvent
+from wise_client.inputs import ImageInput
+from wise_client.requests import MaskFormat, Options, Strategy
+from wise_client.results import Segmentation
+from wise_client.retry import RetryPolicy
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """As `Client`, for one event loop. Files and image encoding go through threads."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        max_connections: int = 64,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`transport` and `sleep` stand in for the network and the clock, in tests."""
+        self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
+        self._core = Core(retry or RetryPolicy())
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(
+            base_url=self._config.base_url,
+            headers=self._config.headers(),
+            timeout=self._config.timeout(),
+            limits=self._config.limits(),
+            transport=transport,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self._config.base_url
+
+    async def info(self) -> dict[str, Any]:
+        """As `Client.info`."""
+        return await self._run(self._core.info())
+
+    async def segment(
+        self,
+        image: ImageInput,
+        query: str,
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Segmentation:
+        """As `Client.segment`."""
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        return await self._run(self._core.segment(image, query, options))
+
+    async def segment_queries(
+        self,
+        image: ImageInput,
+        queries: Sequence[str],
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> list[Segmentation]:
+        """As `Client.segment_queries`."""
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        return await self._run(self._core.segment_queries(image, queries, options))
+
+    async def stream(
+        self,
+        image: ImageInput,
+        query: str | Sequence[str],
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """As `Client.stream`; when leaving early, close it with `contextlib.aclosing`."""
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        opened: OpenStream = await self._run(self._core.open_stream(image, query, options))
+        try:
+            async for chunk in opened.response.aiter_bytes():
+                for event in opened.decoder.feed(chunk):
+                    yield event
+        except httpx.RequestError as error:
+            raise transport_failure(error, opened.request_id) from error
+        finally:
+            await opened.response.aclose()
+        opened.decoder.finish()
+
+    async def segment_many(
+        self,
+        pairs: Iterable[tuple[ImageInput, str]],
+        *,
+        concurrency: int = 8,
+        output: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
+        """As `Client.segment_many`, but leaving early cancels the requests under way."""
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        workers = max(1, min(concurrency, self._config.max_connections))
+        slots = asyncio.Semaphore(workers)
+        window: deque[asyncio.Task[Outcome]] = deque()
+
+        async def work(steps: Steps[Outcome]) -> Outcome:
+            async with slots:
+                return await self._run(steps)
+
+        with BatchJob(self._core, pairs, options, output, progress) as job:
+            try:
+                for index, pair in enumerate(pairs):
+                    window.append(asyncio.create_task(work(job.steps(index, pair))))
+                    while window and (
+                        window[0].done() or len(window) >= workers * WINDOW_PER_WORKER
+                    ):
+                        yield await window.popleft()
+                while window:
+                    yield await window.popleft()
+            finally:
+                for waiting in window:
+                    waiting.cancel()
+                await asyncio.gather(*window, return_exceptions=True)
+            job.finish()
+
+    async def aclose(self) -> None:
+        """Close the pool's connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        """As `Client._run`."""
+        resume: Callable[[], Step] = partial(next, steps)
+        while True:
+            try:
+                step = resume()
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            try:
+                resume = partial(steps.send, await self._perform(step))
+            except Exception as error:
+                resume = partial(steps.throw, error)
+
+    async def _perform(self, step: Step) -> object:
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.call)
+        if isinstance(step, Pause):
+            await self._sleep(step.seconds)
+            return None
+        return await self._attempt(step)
+
+    async def _attempt(self, step: Send) -> httpx.Response:
+        request = step.request.build(self._http, step.trace.arecord)
+        response = await self._http.send(request, stream=step.stream)
+        if step.stream and not is_event_stream(response):
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response

@@ -1,0 +1,126 @@
+"""What the commands share: the server's options, exit codes, messages."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wise_client.client import Client
+from wise_client.config import DEFAULT_URL, Timeouts
+from wise_client.errors import (
+    BadRequestError,
+    ConnectFailedError,
+    InputError,
+    TransportError,
+    WiseClientError,
+)
+from wise_client.version import __version__
+
+FOUND, USAGE, NOTHING, REFUSED, SERVER, CONNECTION, PARTIAL, INTERRUPTED = 0, 2, 3, 4, 5, 6, 7, 130
+
+EXIT_CODES = """\
+exit codes:
+  0    answered, at least one object (batch: every pair answered)
+  2    a mistake in the command, or in a file it names; nothing or not all was sent
+  3    answered, but no object: no_target, unparsed or truncated
+  4    the server refused the request (400, 401, 413, 415, 422)
+  5    the server could not answer (429, 5xx), retries included
+  6    the server was not reached, or the connection was lost or too slow
+  7    batch: finished, but some pairs failed; run it again to send those again
+  130  interrupted; a batch can be resumed by running it again
+
+environment:
+  WISE_URL, WISE_API_KEY   in place of --url and --api-key
+"""
+
+
+def parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser with the options that every command has."""
+    made = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"wise-client {__version__}")
+    server = made.add_argument_group("server")
+    server.add_argument(
+        "--url", help=f"address of the server (default: WISE_URL, else {DEFAULT_URL})"
+    )
+    server.add_argument("--api-key", help="API key (default: WISE_API_KEY)")
+    server.add_argument(
+        "--timeout-s",
+        type=positive_float,
+        default=Timeouts().read_s,
+        metavar="S",
+        help="longest silence of the server, in seconds (default: %(default)g)",
+    )
+    asked = made.add_argument_group("question")
+    asked.add_argument(
+        "--strategy",
+        choices=["wise-s", "wise", "seg-zero", "vision-reasoner"],
+        help="how the model is asked (default: the server's)",
+    )
+    asked.add_argument(
+        "--max-instances", type=positive_int, metavar="N", help="most objects of one answer"
+    )
+    asked.add_argument(
+        "--max-side-pixels",
+        type=positive_int,
+        metavar="N",
+        help="shrink larger images before sending; answers are in the original's pixels",
+    )
+    return made
+
+
+def client_of(options: argparse.Namespace, connections: int = 1) -> Client:
+    """Raises InputError for an address or a key that cannot be one."""
+    timeouts = Timeouts(read_s=options.timeout_s)
+    return Client(options.url, options.api_key, timeouts=timeouts, max_connections=connections)
+
+
+def exit_code(error: WiseClientError) -> int:
+    if isinstance(error, InputError):
+        return USAGE
+    if isinstance(error, BadRequestError):
+        return REFUSED
+    return CONNECTION if isinstance(error, TransportError) else SERVER
+
+
+def say(message: str) -> None:
+    """One line for the person, on standard error."""
+    print(f"wise-segment: {message}", file=sys.stderr)
+
+
+def add_hint(error: WiseClientError, url: str) -> None:
+    """Say what to do about the error, where that is known."""
+    if isinstance(error, ConnectFailedError):
+        error.detail += f"; is wise-serve running at {url}? (--url, WISE_URL)"
+    elif error.code == "unauthorized":
+        error.detail += "; give --api-key or WISE_API_KEY"
+    elif error.code == "too_large":
+        error.detail += "; --max-side-pixels shrinks the image before it is sent"
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Before anything is sent: raises InputError if a file to be written has no folder."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file")
+        if not path.parent.is_dir():
+            raise InputError(f"There is no folder {path.parent} to write {path.name} into")
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value

@@ -1,0 +1,230 @@
+"""The synchronous client."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
+from wise_client.config import Config, Timeouts
+from wise_client.core import (
+    Core,
+    OpenStream,
+    Pause,
+    Send,
+    Step,
+    Steps,
+    Work,
+    is_event_stream,
+    transport_failure,
+)
+from wise_client.events import StreamEvent
+from wise_client.inputs import ImageInput
+from wise_client.requests import MaskFormat, Options, Strategy
+from wise_client.results import Segmentation
+from wise_client.retry import RetryPolicy
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection pool to one wise-serve. Safe for use by several threads.
+
+    `base_url` falls back to `WISE_URL`, then to http://127.0.0.1:8000; `api_key` to
+    `WISE_API_KEY`. Use it as a context manager, or `close()` it.
+
+    Every method raises the errors of `wise_client.errors`; what is sent again after a failure,
+    and what is not, is the table in `wise_client.retry`.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        max_connections: int = 64,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`transport` and `sleep` stand in for the network and the clock, in tests."""
+        self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
+        self._core = Core(retry or RetryPolicy())
+        self._sleep = sleep
+        self._http = httpx.Client(
+            base_url=self._config.base_url,
+            headers=self._config.headers(),
+            timeout=self._config.timeout(),
+            limits=self._config.limits(),
+            transport=transport,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The server's address."""
+        return self._config.base_url
+
+    def info(self) -> dict[str, Any]:
+        """The server's models, default strategy, limits and versions."""
+        return self._run(self._core.info())
+
+    def segment(
+        self,
+        image: ImageInput,
+        query: str,
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Segmentation:
+        """Ask one question of one image.
+
+        `image`: path, bytes, binary file, PIL image, or uint8 array HxW, HxWx3 (RGB) or HxWx4
+        (RGBA). `max_side_pixels` shrinks larger images before they are sent; the answer's
+        coordinates and masks are mapped back to the original size. The other options are the
+        contract's; None leaves them to the server.
+        """
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        return self._run(self._core.segment(image, query, options))
+
+    def segment_queries(
+        self,
+        image: ImageInput,
+        queries: Sequence[str],
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> list[Segmentation]:
+        """Ask several questions of one image, in one request; the answers are in their order.
+
+        The image is decoded and encoded once for all. Options as in `segment`.
+        """
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        return self._run(self._core.segment_queries(image, queries, options))
+
+    def stream(
+        self,
+        image: ImageInput,
+        query: str | Sequence[str],
+        *,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Generator[StreamEvent, None, None]:
+        """The answer as it comes: ThinkingDelta, InstanceFound, MaskReady, and Done at the end.
+
+        Nothing is sent before the first event is asked for. Leaving the loop early and closing
+        the generator (`contextlib.closing`) ends the request at the server too. A stream that
+        breaks raises, and is not sent again. Options as in `segment`.
+        """
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        opened: OpenStream = self._run(self._core.open_stream(image, query, options))
+        try:
+            for chunk in opened.response.iter_bytes():
+                yield from opened.decoder.feed(chunk)
+        except httpx.RequestError as error:
+            raise transport_failure(error, opened.request_id) from error
+        finally:
+            opened.response.close()
+        opened.decoder.finish()
+
+    def segment_many(
+        self,
+        pairs: Iterable[tuple[ImageInput, str]],
+        *,
+        concurrency: int = 8,
+        output: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+        strategy: Strategy | None = None,
+        max_instances: int | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """Ask about many (image, query) pairs, `concurrency` at once; outcomes in their order.
+
+        A pair that fails is an Outcome with an `error`; the others go on. `pairs` is read as far
+        as is needed. With `output`, every answer is appended to that JSONL file as it comes (see
+        `wise_client.answers`), and a run on the same pairs takes what is answered there from it:
+        only failed and missing pairs are sent. Leaving early waits for the requests under way,
+        so that their answers are kept. Options as in `segment`.
+
+        Raises InputError when `output` is not the output of these pairs.
+        """
+        options = Options(strategy, max_instances, mask_format, max_side_pixels)
+        workers = max(1, min(concurrency, self._config.max_connections))
+        window: deque[Future[Outcome]] = deque()
+        with (
+            BatchJob(self._core, pairs, options, output, progress) as job,
+            ThreadPoolExecutor(workers, "wise-client") as pool,
+        ):
+            try:
+                for index, pair in enumerate(pairs):
+                    window.append(pool.submit(self._run, job.steps(index, pair)))
+                    while window and (
+                        window[0].done() or len(window) >= workers * WINDOW_PER_WORKER
+                    ):
+                        yield window.popleft().result()
+                while window:
+                    yield window.popleft().result()
+            finally:
+                for waiting in window:
+                    waiting.cancel()
+            job.finish()
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps[T]) -> T:
+        """The loop that waits: each step's result, or its exception, goes back into `steps`."""
+        resume: Callable[[], Step] = partial(next, steps)
+        while True:
+            try:
+                step = resume()
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            try:
+                resume = partial(steps.send, self._perform(step))
+            except Exception as error:
+                resume = partial(steps.throw, error)
+
+    def _perform(self, step: Step) -> object:
+        if isinstance(step, Work):
+            return step.call()
+        if isinstance(step, Pause):
+            self._sleep(step.seconds)
+            return None
+        return self._attempt(step)
+
+    def _attempt(self, step: Send) -> httpx.Response:
+        request = step.request.build(self._http, step.trace.record)
+        response = self._http.send(request, stream=step.stream)
+        if step.stream and not is_event_stream(response):
+            try:
+                response.read()
+            finally:
+                response.close()
+        return response

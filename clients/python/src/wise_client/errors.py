@@ -1,0 +1,180 @@
+"""Every failure of this client is one of these.
+
+    WiseClientError
+    ├── InputError                    wrong before anything was sent       invalid_input
+    │   └── OutputMismatchError           the file is of other pairs       output_mismatch
+    ├── TransportError                no answer came
+    │   ├── ConnectFailedError            the server was not reached       connect_failed
+    │   ├── ConnectionLostError           it broke before the answer       connection_lost
+    │   └── TimedOutError                 a phase took too long            timed_out
+    └── APIError                      the answer is an error
+        ├── BadRequestError               sent again unchanged, it fails again
+        │   ├── MalformedRequestError         400                          malformed_request
+        │   ├── InvalidFieldError             422                          invalid_field
+        │   ├── UnauthorizedError             401                          unauthorized
+        │   ├── TooLargeError                 413                          too_large
+        │   └── UnsupportedImageError         415                          unsupported_image
+        ├── RetryableError                the same request may succeed later
+        │   ├── OverloadedError               429                          overloaded
+        │   └── UnavailableError              502, 503                     unavailable
+        │       ├── NotReadyError                 models are loading       not_ready
+        │       ├── DrainingError                 it is shutting down      draining
+        │       ├── ReasonerLostError             the engine died          reasoner_lost
+        │       └── SegmenterLostError            the worker died          segmenter_lost
+        ├── DeadlineExceededError         504                              deadline_exceeded
+        ├── InternalServerError           500                              internal_error
+        └── UnexpectedAnswerError         not an answer of wise-serve      unexpected_answer
+
+Each has `detail` (one sentence), `code` (the last column, or the server's own), `status` (HTTP
+status, None where no answer came) and `request_id` (find it in the server's log; None where
+nothing was sent). Errors over HTTP are RFC 9457 problem documents.
+"""
+
+from typing import ClassVar
+
+
+class WiseClientError(Exception):
+    """Base of every error of this package."""
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.status = status
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        marks = [self.code]
+        if self.status is not None:
+            marks.append(f"HTTP {self.status}")
+        if self.request_id is not None:
+            marks.append(f"request {self.request_id}")
+        return f"{self.detail} ({', '.join(marks)})"
+
+
+class InputError(WiseClientError):
+    """The arguments are wrong: no such file, not an image, a wrong dtype. Nothing was sent."""
+
+    default_code = "invalid_input"
+
+
+class OutputMismatchError(InputError):
+    """A batch's output file belongs to another list of pairs, or to other options."""
+
+    default_code = "output_mismatch"
+
+
+class TransportError(WiseClientError):
+    """No answer came."""
+
+    default_code = "transport"
+
+
+class ConnectFailedError(TransportError):
+    """The server could not be reached; it saw nothing of the request."""
+
+    default_code = "connect_failed"
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke before the whole answer had come."""
+
+    default_code = "connection_lost"
+
+
+class TimedOutError(TransportError):
+    """`phase` took longer than its limit: "connect", "write", "read" or "pool"."""
+
+    default_code = "timed_out"
+    phase: str = "read"
+
+
+class APIError(WiseClientError):
+    """The server, or a proxy before it, answered with an error."""
+
+    default_code = "api_error"
+
+
+class BadRequestError(APIError):
+    """The request is wrong; sent again unchanged it fails again."""
+
+    default_code = "bad_request"
+
+
+class MalformedRequestError(BadRequestError):
+    default_code = "malformed_request"
+
+
+class InvalidFieldError(BadRequestError):
+    """A field's value is not taken. `field` names it, where the server says so."""
+
+    default_code = "invalid_field"
+    field: str | None = None
+
+
+class UnauthorizedError(BadRequestError):
+    default_code = "unauthorized"
+
+
+class TooLargeError(BadRequestError):
+    """Body, image or query beyond the server's limits; see `max_side_pixels`."""
+
+    default_code = "too_large"
+
+
+class UnsupportedImageError(BadRequestError):
+    default_code = "unsupported_image"
+
+
+class RetryableError(APIError):
+    """May succeed later. `retry_after_s` is the server's estimate in seconds, if it gave one."""
+
+    default_code = "retryable"
+    retry_after_s: float | None = None
+
+
+class OverloadedError(RetryableError):
+    default_code = "overloaded"
+
+
+class UnavailableError(RetryableError):
+    default_code = "unavailable"
+
+
+class NotReadyError(UnavailableError):
+    default_code = "not_ready"
+
+
+class DrainingError(UnavailableError):
+    default_code = "draining"
+
+
+class ReasonerLostError(UnavailableError):
+    default_code = "reasoner_lost"
+
+
+class SegmenterLostError(UnavailableError):
+    default_code = "segmenter_lost"
+
+
+class DeadlineExceededError(APIError):
+    default_code = "deadline_exceeded"
+
+
+class InternalServerError(APIError):
+    default_code = "internal_error"
+
+
+class UnexpectedAnswerError(APIError):
+    """The answer is not one of wise-serve: another server, a proxy, or another version."""
+
+    default_code = "unexpected_answer"

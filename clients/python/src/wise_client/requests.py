@@ -1,0 +1,103 @@
+"""Queries and options -> requests of the contract."""
+
+import base64
+import json
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import httpx
+
+from wise_client import errors
+from wise_client.inputs import PreparedImage
+from wise_client.version import __version__
+
+Strategy = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+MaskFormat = Literal["rle", "png", "polygon"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What httpx needs to build the request anew for each attempt; `id` is the same for all."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: f"wc-{uuid.uuid4().hex}")
+
+    def build(self, http: httpx.Client | httpx.AsyncClient, trace: object) -> httpx.Request:
+        headers = {"X-Request-Id": self.id, **self.headers}
+        return http.build_request(
+            self.method, self.path, headers=headers, extensions={"trace": trace}, **self.body
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a query; None leaves the choice to the server."""
+
+    strategy: Strategy | None = None
+    max_instances: int | None = None
+    mask_format: MaskFormat | None = None
+    max_side_pixels: int | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Those that are sent."""
+        sent = {
+            "strategy": self.strategy,
+            "max_instances": self.max_instances,
+            "mask_format": self.mask_format,
+        }
+        return {name: value for name, value in sent.items() if value is not None}
+
+
+def user_agent() -> str:
+    return f"wise-client/{__version__} python/{platform.python_version()}"
+
+
+def multipart(
+    image: PreparedImage, query: str, options: Options, *, stream: bool = False
+) -> Request:
+    """One query: the image as a file, the rest as form fields."""
+    data = {"query": query, **{name: str(value) for name, value in options.fields().items()}}
+    if stream:
+        data["stream"] = "true"
+    files = {"image": (image.filename, image.content, image.content_type)}
+    return Request("POST", "/segment", {"files": files, "data": data}, _accept(stream))
+
+
+def as_json(
+    image: PreparedImage, queries: Sequence[str], options: Options, *, stream: bool = False
+) -> Request:
+    """Several queries: JSON, the image in base64."""
+    encoded = base64.b64encode(image.content).decode("ascii")
+    document = {"image": encoded, "queries": list(queries), **options.fields(), "stream": stream}
+    headers = {"Content-Type": "application/json", **_accept(stream)}
+    return Request("POST", "/segment", {"content": json.dumps(document).encode()}, headers)
+
+
+def _accept(stream: bool) -> dict[str, str]:
+    kind = "text/event-stream" if stream else "application/json"
+    return {"Accept": f"{kind}, application/problem+json"}
+
+
+def checked_queries(queries: Sequence[str]) -> list[str]:
+    """Raises InputError for what is no list of queries."""
+    if isinstance(queries, str) or not queries:
+        raise errors.InputError("queries is a list of at least one sentence")
+    for query in queries:
+        check_query(query)
+    return list(queries)
+
+
+def check_query(query: object) -> None:
+    """Raises InputError for what is no query; its limits are the server's."""
+    if not isinstance(query, str):
+        raise errors.InputError(f"A query is a str, not {type(query).__name__}")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise errors.InputError("The query is not valid Unicode text") from error

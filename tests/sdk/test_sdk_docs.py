@@ -1,0 +1,104 @@
+"""Every example of the README and of the package's docstring runs as it stands."""
+
+import re
+import shlex
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from contract_server import ContractServer
+from PIL import Image
+
+import wise_client
+from wise_client.cli.main import main
+
+README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
+
+
+@pytest.fixture
+def at_work(
+    server: ContractServer, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with what the examples name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WISE_URL", server.url)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "pairs.jsonl").write_text('{"image": "photo.jpg", "query": "the cup"}\n')
+    return tmp_path
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+
+
+def test_the_python_of_the_readme_runs(
+    at_work: Path, server: ContractServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = blocks("python")
+    assert len(examples) >= 9
+    with wise_client.Client(server.url, retry=wise_client.RetryPolicy(base_s=0)) as client:
+        names: dict[str, object] = {}
+        for number, example in enumerate(examples):
+            code = example.replace("http://127.0.0.1:8000", server.url)
+            exec(compile(code, f"README example {number}", "exec"), names)
+            if number == 0:
+                names["client"] = client  # the first example has closed its own
+    names["client"].close()  # type: ignore[attr-defined]
+    out = capsys.readouterr().out
+    assert "Segmentation(found, 1 instance, 60x40, 6 thinking tokens, 222 ms)" in out
+    assert "bright, sobox (10.0, 5.0, 30.0, 25.0)" in out
+    assert "failed: There is no file missing.jpg (invalid_input)" in out
+    with Image.open(at_work / "photo.overlay.png") as overlay:
+        assert overlay.size == (60, 40)
+
+
+def test_the_package_docstring_runs(at_work: Path, server: ContractServer) -> None:
+    text = wise_client.__doc__ or ""
+    start, end = text.index("    from wise_client"), text.index("\n\nErrors are")
+    code = textwrap.dedent(text[start:end])
+    exec(code.replace("http://127.0.0.1:8000", server.url), {})
+    assert (at_work / "photo.overlay.png").exists()
+
+
+def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
+    (console,) = blocks("console")
+    lines = [line.removeprefix("$ wise-segment ") for line in console.splitlines()]
+    assert len(lines) == 5
+    for line in lines:
+        assert main(shlex.split(line)) == 0, line
+    made = {path.name for path in at_work.iterdir()}
+    assert made >= {
+        "photo.overlay.png",
+        "mask.png",
+        "photo.json",
+        "out.jsonl",
+        "out.json",
+        "answers.jsonl",
+    }
+
+
+def test_to_supervision(at_work: Path, server: ContractServer) -> None:
+    sv = pytest.importorskip("supervision")
+    (example,) = blocks("python supervision")
+    with wise_client.Client(server.url) as client:
+        names: dict[str, object] = {"result": client.segment("photo.jpg", "the cup")}
+        empty = client.segment("photo.jpg", "nothing").to_supervision()
+    exec(example, names)
+    detections = names["detections"]
+    assert isinstance(detections, sv.Detections)
+    assert detections.xyxy.tolist() == [[10, 5, 30, 25]]
+    assert detections.mask.shape == (1, 40, 60)
+    assert detections["class_name"].tolist() == ["the cup"]
+    assert len(empty) == 0
+
+
+def test_without_supervision_it_says_what_to_install(
+    at_work: Path, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with wise_client.Client(server.url) as client:
+        result = client.segment("photo.jpg", "the cup")
+    with pytest.raises(ImportError, match=r"pip install wise-client\[supervision\]"):
+        result.to_supervision()

@@ -1,0 +1,146 @@
+"""Images a caller holds -> what is sent."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wise_client import InputError
+from wise_client.inputs import identity, keep, load_rgb, prepare
+
+
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def sent(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")]
+)
+def test_the_three_formats_are_sent_as_they_are(
+    kind: str, mime: str, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    content = encoded(Image.fromarray(pixels), kind)
+    path = tmp_path / "without_suffix"
+    path.write_bytes(content)
+    forms = [content, bytearray(content), memoryview(content), path, str(path), io.BytesIO(content)]
+    with path.open("rb") as opened:
+        for image in [*forms, opened]:
+            prepared = prepare(image)
+            assert prepared.content == content
+            assert prepared.content_type == mime
+            assert prepared.sent_size == prepared.original_size == (60, 40)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
+def test_other_formats_become_png_without_loss(kind: str, pixels: np.ndarray) -> None:
+    prepared = prepare(encoded(Image.fromarray(pixels), kind))
+    assert prepared.content_type == "image/png"
+    picture = Image.open(io.BytesIO(prepared.content))
+    assert np.array_equal(np.asarray(picture.convert("RGB")), pixels)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3), (40, 60, 4)])
+def test_arrays_and_pil_images_arrive_to_the_bit(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for image in (array, array[::-1][::-1], Image.fromarray(array)):
+        prepared = prepare(image)
+        assert prepared.content_type == "image/png"
+        assert np.array_equal(sent(prepared.content), array)
+        assert prepared.sent_size == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
+def test_every_mode_of_pil_with_an_agreed_range_is_taken(mode: str) -> None:
+    picture = Image.new("L", (8, 6)).convert("I;16" if mode == "I;16" else "RGB")
+    picture = picture if mode == "I;16" else picture.convert(mode)
+    assert prepare(picture).sent_size == (8, 6)
+    assert prepare(picture, max_side_pixels=4).sent_size == (4, 3)
+    assert picture.mode == mode  # the caller's image is as it was
+
+
+def test_exif_orientation_gives_the_displayed_size(pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95)
+    prepared = prepare(content)
+    assert prepared.content == content  # the server applies the orientation itself
+    assert prepared.original_size == (40, 60)
+    assert load_rgb(content).size == (40, 60)
+    shrunk = prepare(content, max_side_pixels=30)
+    assert shrunk.sent_size == (20, 30)
+    upright = Image.open(io.BytesIO(shrunk.content))
+    assert upright.size == (20, 30)
+    assert 0x0112 not in upright.getexif()
+
+
+def test_a_pil_image_is_taken_as_it_is_held(pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    held = Image.open(io.BytesIO(encoded(Image.fromarray(pixels), "JPEG", exif=exif)))
+    prepared = prepare(held)
+    assert prepared.sent_size == held.size == (60, 40)
+    assert 0x0112 not in Image.open(io.BytesIO(prepared.content)).getexif()
+
+
+def test_downscaling_bounds_the_longer_side_and_never_enlarges(jpeg: bytes) -> None:
+    assert prepare(jpeg, max_side_pixels=60).content == jpeg
+    assert prepare(jpeg, max_side_pixels=6000).content == jpeg
+    prepared = prepare(jpeg, max_side_pixels=31)
+    assert prepared.sent_size == (31, 21)
+    assert prepared.original_size == (60, 40)
+    assert prepare(np.zeros((1, 900), np.uint8), max_side_pixels=30).sent_size == (30, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "must be uint8, not float32"),
+        (np.zeros((3, 4, 4, 1), np.uint8), "HxWx3"),
+        (np.zeros((4, 4, 2), np.uint8), "HxWx3"),
+        (np.zeros((0, 4), np.uint8), "HxWx3"),
+        (b"", "not an image"),
+        (b"<html>", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
+        ("missing.jpg", "no file missing.jpg"),
+        (Path("/"), "cannot be read"),
+        (io.StringIO("text"), "'rb'"),
+        (3, "not int"),
+        (None, "not NoneType"),
+        (Image.new("F", (4, 4)), "mode F"),
+        (Image.new("I", (4, 4)), "mode I"),
+    ],
+)
+def test_what_cannot_be_an_image_is_told_in_words(image: object, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        prepare(image)  # type: ignore[arg-type]
+    assert caught.value.code == "invalid_input"
+    assert caught.value.request_id is None
+
+
+def test_a_damaged_file_is_told_when_its_pixels_are_needed(jpeg: bytes) -> None:
+    half = jpeg[:-40]
+    with pytest.raises(InputError, match="cannot be decoded"):
+        prepare(half, max_side_pixels=8)
+    with pytest.raises(InputError, match="damaged"):
+        load_rgb(half)
+
+
+def test_max_side_must_be_positive(jpeg: bytes) -> None:
+    with pytest.raises(InputError, match="max_side_pixels"):
+        prepare(jpeg, max_side_pixels=0)
+
+
+def test_identity_tells_images_apart(jpeg: bytes, pixels: np.ndarray) -> None:
+    assert identity(keep("a/b.jpg")) == "a/b.jpg"
+    assert identity(keep(jpeg)) == identity(keep(io.BytesIO(jpeg)))
+    flat = pixels.reshape(60, 40, 3)
+    names = {identity(keep(one)) for one in (jpeg, jpeg + b"x", pixels, flat, pixels + 1)}
+    assert len(names) == 5
