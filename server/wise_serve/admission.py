@@ -42,7 +42,7 @@ class Admission:
         return self._draining
 
     def retry_after_s(self) -> float:
-        """When a slot may be free: the queue's length over the recent service rate, whole seconds."""
+        """When a slot may be free: queue length over recent service rate, in whole seconds."""
         if self._service_s is None:
             return 1.0
         wait_s = (self._waiting + 1) * self._service_s / self._slots

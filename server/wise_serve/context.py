@@ -1,5 +1,6 @@
 """What belongs to one HTTP request and is needed far from where it came in: its names."""
 
+import math
 import re
 import uuid
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ class RequestContext:
     """request_id: the caller's X-Request-Id, or ours; in the logs and the response.
     id: ours, unique; the answer's `id`, and the base of the models' request names.
     stage: where the request is now, for the count of cancelled ones.
+    deadline: event-loop time by which it must be answered.
     strategy: known once the fields are read; a metric label.
     """
 
@@ -23,6 +25,7 @@ class RequestContext:
     id: str
     stage: Stage = "admission"
     strategy: str = "none"
+    deadline: float = math.inf
 
     @property
     def work_id(self) -> str:

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wise_serve.errors import TooLarge, UnsupportedImage
 
@@ -91,7 +91,7 @@ def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
             picture = _turn(_to_rgb(opened), _orientation(opened))
     except TooLarge:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UnsupportedImage("This is not a JPEG, PNG or WebP image.") from None
     except Exception:  # Pillow's decoders raise nearly any type on a damaged file
         raise UnsupportedImage("The image is damaged or cut short.") from None

@@ -43,7 +43,8 @@ def _without_message(
 ) -> dict[str, Any]:
     if kind is None:
         return {}
-    frames = [f"{frame.name} {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(trace)]
+    stack = traceback.extract_tb(trace)
+    frames = [f"{frame.name} {frame.filename}:{frame.lineno}" for frame in stack]
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     return {
         "error": kind.__qualname__,

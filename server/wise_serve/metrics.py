@@ -112,7 +112,11 @@ class Metrics:
     def _segmenter(self) -> None:
         registry = self.registry
         self._batch_size = Histogram(
-            "wise_segmenter_batch_size", "Items of a batch", ["op"], buckets=_BATCH, registry=registry
+            "wise_segmenter_batch_size",
+            "Items of a batch",
+            ["op"],
+            buckets=_BATCH,
+            registry=registry,
         )
         self._queue_depth = Gauge(
             "wise_segmenter_queue_depth", "Items waiting at the segmenter", registry=registry

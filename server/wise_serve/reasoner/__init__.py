@@ -59,7 +59,8 @@ class Reasoner(Protocol):
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """Generate greedily up to and including `</answer>`.
 
-        Closing the generator early (`aclose`) aborts the generation. Raises ReasonerLost if the engine dies.
+        Closing the generator early (`aclose`) aborts the generation. Raises ReasonerLost if the
+        engine dies.
         """
 
     def special_tokens(self) -> frozenset[str]:

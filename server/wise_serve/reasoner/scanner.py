@@ -16,7 +16,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
-_TOKEN = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<word>[^\W\d]\w*)", re.A)
+_NUMBER = r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_TOKEN = re.compile(_NUMBER + r"|(?P<word>[^\W\d]\w*)", re.A)
 _TOKEN_CHARACTERS = re.compile(r"[\w.+-]+", re.A)
 _LONGEST_NUMBER = 32  # characters; no coordinate is longer, and float() of a huge text is slow
 _NOT_A_VALUE = frozenset({"nan", "inf", "infinity", "null", "none"})
