@@ -114,9 +114,10 @@ class FakeSession:
 
     owner: "FakeSegmenter"
     shape: tuple[int, int]
+    encode: asyncio.Task[None]
 
     async def encoded(self) -> Timing:
-        await asyncio.sleep(self.owner.encode_s)
+        await asyncio.shield(self.encode)
         if self.owner.lost:
             raise SegmenterLost("The segmenter was lost.")
         return Timing(queue_ms=1.0, work_ms=self.owner.encode_s * 1000)
@@ -154,7 +155,9 @@ class FakeSegmenter:
     ) -> AsyncIterator[ImageSession]:
         self.opened += 1
         self.open_now += 1
+        encode = asyncio.create_task(asyncio.sleep(self.encode_s))
         try:
-            yield FakeSession(self, (pixels.shape[0], pixels.shape[1]))
+            yield FakeSession(self, (pixels.shape[0], pixels.shape[1]), encode)
         finally:
+            encode.cancel()
             self.open_now -= 1

@@ -10,6 +10,5 @@ from wise_serve.settings import Settings
 def compose(settings: Settings) -> Gateway:
     """Nothing is loaded yet: the application's lifespan starts the models."""
     metrics = Metrics()
-    return build_gateway(
-        settings, VllmReasoner(settings), SegmenterClient(settings, metrics), metrics
-    )
+    segmenter = SegmenterClient(settings, metrics.segmenter)
+    return build_gateway(settings, VllmReasoner(settings), segmenter, metrics)

@@ -11,6 +11,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Info,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -31,14 +32,54 @@ _PIXELS: Final = tuple(2.0**power for power in range(12, 27))
 _BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
+class SegmenterMetrics:
+    """What the segmenter's client tells of its worker; it calls these on the event loop."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._batch_size = Histogram(
+            "wise_segmenter_batch_size",
+            "Items of a batch",
+            ["op"],
+            buckets=_BATCH,
+            registry=registry,
+        )
+        self._queue_depth = Gauge(
+            "wise_segmenter_queue_depth", "Items waiting at the segmenter", registry=registry
+        )
+        self._restarts = Counter(
+            "wise_segmenter_restarts_total", "Restarts of the worker", registry=registry
+        )
+        self._cache = Counter(
+            "wise_embedding_cache_total", "Embedding lookups", ["result"], registry=registry
+        )
+
+    def batch(self, operation: str, size: int) -> None:
+        """A batch of `size` items was run; `operation` is encode or decode."""
+        self._batch_size.labels(operation).observe(size)
+
+    def queue_depth(self, items: int) -> None:
+        """So many items wait at the worker now."""
+        self._queue_depth.set(items)
+
+    def restart(self) -> None:
+        """A worker died and another one is being started."""
+        self._restarts.inc()
+
+    def cache(self, result: str) -> None:
+        """An image's embedding was there (hit), being made (shared), or not (miss)."""
+        self._cache.labels(result).inc()
+
+
 class Metrics:
-    """The server's metrics in a registry of their own. Also observes the segmenter (see there)."""
+    """The server's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
+        # They would put a second series beside every counter and histogram.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests()
         self._tokens()
-        self._segmenter()
+        self.segmenter = SegmenterMetrics(self.registry)
         Info("wise_build", "Versions", registry=self.registry).info(
             {
                 "version": __version__,
@@ -109,25 +150,6 @@ class Metrics:
             registry=self.registry,
         )
 
-    def _segmenter(self) -> None:
-        registry = self.registry
-        self._batch_size = Histogram(
-            "wise_segmenter_batch_size",
-            "Items of a batch",
-            ["op"],
-            buckets=_BATCH,
-            registry=registry,
-        )
-        self._queue_depth = Gauge(
-            "wise_segmenter_queue_depth", "Items waiting at the segmenter", registry=registry
-        )
-        self._restarts = Counter(
-            "wise_segmenter_restarts_total", "Restarts of the worker", registry=registry
-        )
-        self._cache = Counter(
-            "wise_embedding_cache_total", "Embedding lookups", ["result"], registry=registry
-        )
-
     def count_tokens(self, strategy: str, counts: TokenCounts, prompt: int, cached: int) -> None:
         """Record one generation's usage."""
         self.thinking_tokens.labels(strategy).observe(counts.thinking_tokens)
@@ -135,24 +157,6 @@ class Metrics:
         self.completion_tokens.labels(strategy).observe(counts.completion_tokens)
         self.prompt_tokens.inc(prompt)
         self.cached_prompt_tokens.inc(cached)
-
-    # What the segmenter's client calls.
-
-    def segmenter_batch(self, op: str, size: int) -> None:
-        """A batch of `size` items was run; `op` is encode or decode."""
-        self._batch_size.labels(op).observe(size)
-
-    def segmenter_queue_depth(self, items: int) -> None:
-        """So many items wait at the segmenter now."""
-        self._queue_depth.set(items)
-
-    def segmenter_restarted(self) -> None:
-        """The worker was started again."""
-        self._restarts.inc()
-
-    def embedding_cache(self, *, hit: bool) -> None:
-        """An image's embedding was looked up."""
-        self._cache.labels("hit" if hit else "miss").inc()
 
     def expose(self) -> bytes:
         """Our series, then those of the process-wide registry, where vLLM keeps its `vllm:*`."""

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wise_serve import context, logs, problems
 from wise_serve.context import current_request, new_context
 from wise_serve.deadlines import until
-from wise_serve.errors import Retryable, TooLarge, UnsupportedMediaType
+from wise_serve.errors import Draining, Retryable, TooLarge, UnsupportedMediaType
 from wise_serve.gateway import Gateway
 
 SEGMENT_PATH: Final = "/segment"
@@ -42,6 +42,7 @@ class Boundary:
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
         self._reporter = gateway.reporter
+        self._admission = gateway.admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,6 +65,12 @@ class Boundary:
 
         try:
             await self._app(scope, receive, send_named)
+        except asyncio.CancelledError:
+            # The server's own end: past the drain's deadline, uvicorn cancels what still runs.
+            if not status and self._admission.draining:
+                cut_off = Draining("The server was shut down before the answer was ready.")
+                await problems.response_of(cut_off)(scope, receive, send_named)
+            raise
         except ClientDisconnect:
             pass  # nobody is left to answer; the gate has counted it
         except Exception as error:  # nothing may leave as a stack trace

@@ -45,9 +45,9 @@ def build_instance(instance: Instance, mask: Mask, mask_format: MaskFormat) -> I
 
 def _mask(mask: Mask, mask_format: MaskFormat) -> RleMask | PngMask | PolygonMask:
     if mask_format == "png":
-        return PngMask(size=mask.size, png=mask_formats.rle_to_png(mask.size, mask.counts))
+        return PngMask(size=mask.size, png=mask_formats.to_png(mask.size, mask.counts))
     if mask_format == "polygon":
-        polygons = mask_formats.rle_to_polygons(mask.size, mask.counts)
+        polygons = mask_formats.to_polygons(mask.size, mask.counts)
         return PolygonMask(size=mask.size, polygons=polygons)
     return RleMask(size=mask.size, counts=mask.counts)
 

@@ -93,7 +93,10 @@ class PolygonMask(BaseModel):
     """Outlines in pixels. `size` is height, width."""
 
     size: tuple[int, int] = Field(examples=[(480, 640)])
-    polygons: list[list[list[float]]] = Field(examples=[[[[10, 20], [200, 20], [105, 210]]]])
+    polygons: list[list[tuple[float, float]]] = Field(
+        description="Closed rings of x, y; what they cover under the even-odd rule.",
+        examples=[[[(10, 20), (200, 20), (105, 210)]]],
+    )
 
 
 class InstanceResult(BaseModel):

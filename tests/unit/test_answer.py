@@ -1,5 +1,7 @@
 """Generated text -> answer: what the models are known to write, and anything at all."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,23 +32,38 @@ def answered(text: str) -> Answer:
         ("{\"bbox': [10,100,200,210], 'points_1\": [30,110], points_2: [35,180]}", ONE),
         ('{"bbox": (10,100,200,210), "points_1": (30,110), "points_2": (35,180)}', ONE),
         ('{"bbox": [10,100,200,210,], "points_1": [30,110], "points_2": [35,180],}', ONE),
-        ('```json\n{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}\n```', ONE),
+        (
+            '```json\n{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}\n```',
+            ONE,
+        ),
         ('Here: {"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}.', ONE),
-        ('{"bbox": ["10","100","200","210"], "points_1": ["30","110"], "points_2": ["35","180"]}', ONE),
+        (
+            '{"bbox": ["10","100","200","210"], "points_1": ["30","110"], "points_2": ["35", 180]}',
+            ONE,
+        ),
         ('{"bbox": "[10, 100, 200, 210]", "points_1": "30, 110", "points_2": "(35, 180)"}', ONE),
         ('{"bbox": [200,210,10,100], "points_1": [30,110], "points_2": [35,180]}', ONE),
         ('{"bbox": [[10,100],[200,210]], "points_1": [[30,110]], "points_2": [[35,180]]}', ONE),
         ('{"bbox": [10,100,200,210], "points": [[30,110],[35,180]]}', ONE),
         ('{"bbox": [10,100,200,210], "points": [{"x": 30, "y": 110}, {"x": 35, "y": 180}]}', ONE),
-        ('{"bbox": {"x1":10,"y1":100,"x2":200,"y2":210}, "points_1": [30,110], "points_2": [35,180]}', ONE),
+        (
+            '{"bbox": {"x1":10,"y1":100,"x2":200,"y2":210}, "point_1":[30,110],"point_2":[35,180]}',
+            ONE,
+        ),
         ('{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]', ONE),
         ('"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]', ONE),
         ('{"bbox": [10,100,200,210, "points_1": [30,110], "points_2": [35,180]}', ONE),
         ('{"answer": {"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}}', ONE),
-        ('{"label": "cup 2", "bbox": [10,100,200,210], "n": 3, "points_1": [30,110], "points_2": [35,180]}', ONE),
+        (
+            '{"label": "cup 2", "bbox": [10,100,200,210], "n": 3, "points": [30,110,35,180]}',
+            ONE,
+        ),
         ('{"bbox": [10.0,99.8,2e2,210], "points_1": [30,110], "points_2": [35,180]}', ONE),
         ('{"bbox": [10,100,200,210], "points 1": [30,110], "points 2": [35,180]}', ONE),
-        ('{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180], "points_3": [9,9]}', ONE),
+        (
+            '{"bbox":[10,100,200,210], "points_1":[30,110], "points_2":[35,180], "points_3":[9,9]}',
+            ONE,
+        ),
         ('{"bbox_2d": [10,100,200,210], "point_2d": [30,110]}', ONE_POINT),
         ('{"bbox": [10,100,200,210], "points_1": [30,110]}', ONE_POINT),
         ('{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35]}', ONE_POINT),
@@ -107,7 +124,8 @@ def test_missing_tags(text: str, rationale: str) -> None:
 
 def test_text_cut_by_the_limit_is_truncated_and_keeps_whole_objects() -> None:
     strategy = STRATEGIES["vision-reasoner"]
-    text = '<think>two</think><answer>[{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}, {"bbox_2d": [50,60,7'
+    whole = '{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}'
+    text = f'<think>two</think><answer>[{whole}, {{"bbox_2d": [50,60,7'
     answer = read_answer(text, "length", strategy, SQUARE)
     assert answer.status == "truncated"
     assert answer.instances == (Instance((1, 2, 30, 40), ((5, 6),)),)
@@ -143,12 +161,15 @@ def test_box_is_clipped_and_points_come_inside_the_image() -> None:
 
 
 PIECES = st.sampled_from(
-    ["<think>", "</think>", "<answer>", "</answer>", "<d_think>", "<thi", "<", "{", "}", "[", "]", "(",
-     ")", '"bbox"', "'bbox_2d'", '"points_1"', ":", ",", "10", "-3.5", "1e400", "NaN", "null", "9" * 400,
-     "0", "```json", "\n", "é", "box of", '"point_2d": [5,6]', '{"bbox": [10,100,200,210]', "٣"]
+    ["<think>", "</think>", "<answer>", "</answer>", "<d_think>", "<thi", "<", "{", "}", "[", "]",
+     "(", ")", '"bbox"', "'bbox_2d'", '"points_1"', ":", ",", "10", "-3.5", "1e400", "NaN",
+     "null", "9" * 400, "0", "```json", "\n", "é", "box of", '"point_2d": [5,6]',
+     '{"bbox": [10,100,200,210]', "٣"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
-FRAMES = st.builds(Frame, st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([28, 224, 840]))
+FRAMES = st.builds(
+    Frame, st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([28, 224, 840])
+)
 REASONS = st.sampled_from(["stop", "length"])
 
 
@@ -172,7 +193,7 @@ def test_pieces_read_like_the_whole(text, reason, cuts) -> None:
     strategy = STRATEGIES["vision-reasoner"]
     reader, seen, thinking = AnswerReader(strategy, SQUARE), [], ""
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         progress = reader.feed(text[start:end])
         seen += progress.instances
         thinking += progress.thinking

@@ -38,7 +38,9 @@ def corners(loaded: LoadedImage) -> list[tuple[int, ...]]:
 )  # fmt: skip
 def test_all_eight_orientations(kind: str, orientation: int, expected: list[object]) -> None:
     stored = Image.new("RGB", (64, 32))
-    for place, colour in zip([(0, 0), (32, 0), (0, 16), (32, 16)], [RED, GREEN, BLUE, WHITE], strict=True):
+    for place, colour in zip(
+        [(0, 0), (32, 0), (0, 16), (32, 16)], [RED, GREEN, BLUE, WHITE], strict=True
+    ):
         stored.paste(colour, (*place, place[0] + 32, place[1] + 16))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -125,8 +127,9 @@ def test_other_formats_are_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF",
-             b"8BPS\0\1" + bytes(40), b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "],
+    "data",
+    [b"", b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF",
+     b"8BPS\0\1" + bytes(40), b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(UnsupportedImage):

@@ -17,8 +17,8 @@ def test_the_default_prompt_to_the_letter() -> None:
     assert STRATEGIES["wise-s"].prompt("The Red Cup.") == (
         "Please find 'the red cup' with bbox and points.Compare the difference between objects and "
         "find the most closely matched one.Output the streamlined thinking process in <think> "
-        "</think> and final answer in <answer> </answer> tags.Output the one bbox and points of two "
-        "largest inscribed circles inside the interested object in JSON format.i.e., <think> "
+        "</think> and final answer in <answer> </answer> tags.Output the one bbox and points of "
+        "two largest inscribed circles inside the interested object in JSON format.i.e., <think> "
         "streamlined thinking process here (within 10 words, the shorter the better, one word is "
         'best) </think><answer>{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": '
         "[35,180]}</answer>"

@@ -12,9 +12,11 @@ from wise_serve.reasoner.usage import TokenCounts, count_tokens
 @pytest.mark.parametrize(
     ("tokens", "counts"),
     [
-        ([b"<think>", b"red", b" cup", b"</think>", b"<answer>", b"{", b"}", b"</answer>"], (2, 2, 8)),
+        ([b"<think>", b"red", b" cup", b"</think>", b"<answer>", b"{", b"}", b"</answer>"],
+         (2, 2, 8)),
         # Tags in pieces; a token that ends a tag and begins the text counts for the text.
-        ([b"<", b"think", b"> a", b" b", b" </", b"think", b"><", b"answer", b">{", b"}</"], (3, 2, 10)),
+        ([b"<", b"think", b"> a", b" b", b" </", b"think", b"><", b"answer", b">{",
+          b"}</"], (3, 2, 10)),
         # Half letters: each token of the letter counts.
         ([b"<think>", b"\xc3", b"\xa9", b"</think>"], (2, 0, 4)),
         ([b"<think>", b"a", b"b"], (2, 0, 3)),
@@ -30,7 +32,9 @@ def test_counts(tokens: list[bytes], counts: tuple[int, int, int]) -> None:
     assert count_tokens(tokens) == TokenCounts(*counts)
 
 
-PIECES = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<d_think>", "a", " ", "é"])
+PIECES = st.sampled_from(
+    ["<think>", "</think>", "<answer>", "</answer>", "<d_think>", "a", " ", "é"]
+)
 
 
 @given(st.lists(PIECES, max_size=12))
