@@ -180,11 +180,20 @@ class _Body:
 
 async def _until_gone(app: ASGIApp, scope: Scope, body: _Body, send: Send) -> None:
     """Run the application; if the caller leaves first, cancel it. Raises ClientDisconnect then."""
-    work = asyncio.ensure_future(app(scope, body.receive, send))
+    answered = False
+
+    async def send_noting(message: Message) -> None:
+        nonlocal answered
+        answered = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await send(message)
+
+    work = asyncio.ensure_future(app(scope, body.receive, send_noting))
     gone = asyncio.create_task(body.gone())
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        if (
+            not work.done() and not answered
+        ):  # a server reports the end of an answer as leaving, too
             raise ClientDisconnect
         await work
     finally:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64encode
 
+import httpx
 import pytest
 from conftest import Server, Start, eventually, on_loopback
 
@@ -48,6 +49,20 @@ async def test_leaving_while_a_mask_is_made(start: Start) -> None:
         await leave(port, request_bytes(), at_mask, server)
     assert server.segmenter.open_now == 0
     assert server.sample("wise_cancelled_total", stage="segment") == 1
+
+
+async def test_answered_requests_do_not_count_as_left(start: Start) -> None:
+    server = await start()
+    async with on_loopback(server.app) as port, httpx.AsyncClient() as client:
+        for stream in (False, True) * 10:
+            got = await client.post(
+                f"http://127.0.0.1:{port}/segment",
+                files={"image": ("a.png", picture())},
+                data={"query": "x", "stream": str(stream)},
+            )
+            assert got.status_code == 200
+    families = server.gateway.metrics.cancelled.collect()
+    assert [sample for family in families for sample in family.samples] == []
 
 
 async def test_leaving_with_half_a_body(start: Start) -> None:

@@ -115,6 +115,7 @@ OBJECT = '{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}
         (f"<think>a cup</think><answer>{OBJECT}<d_think>x {OBJECT}", "a cup"),
         (f"<think>a cup</think>{OBJECT}", "a cup"),
         (OBJECT, ""),
+        (f"Sure. <think></think><answer>{OBJECT}</answer>", ""),
     ],
 )
 def test_missing_tags(text: str, rationale: str) -> None:

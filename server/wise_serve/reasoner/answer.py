@@ -183,10 +183,10 @@ class AnswerReader:
         return kept
 
     def _rationale(self) -> str:
-        thinking = "".join(self._parts["thinking"])
-        if not thinking and self._parts["between"]:
-            thinking = "".join(self._parts["before"])  # the opening tag is missing
-        return thinking.strip()
+        opened = bool(self._parts["thinking"])
+        if not opened and self._parts["between"]:
+            return "".join(self._parts["before"]).strip()  # the opening tag is missing
+        return "".join(self._parts["thinking"]).strip()
 
 
 def read_answer(text: str, reason: FinishReason, strategy: Strategy, frame: Frame) -> Answer:
