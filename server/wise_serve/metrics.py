@@ -78,6 +78,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests()
+        self._contents()
         self._tokens()
         self.segmenter = SegmenterMetrics(self.registry)
         Info("wise_build", "Versions", registry=self.registry).info(
@@ -127,6 +128,9 @@ class Metrics:
             ["stage"],
             registry=registry,
         )
+
+    def _contents(self) -> None:
+        registry = self.registry
         self.instances = Histogram(
             "wise_instances", "Instances of an answer", buckets=_INSTANCES, registry=registry
         )
