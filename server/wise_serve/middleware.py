@@ -191,9 +191,8 @@ async def _until_gone(app: ASGIApp, scope: Scope, body: _Body, send: Send) -> No
     gone = asyncio.create_task(body.gone())
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if (
-            not work.done() and not answered
-        ):  # a server reports the end of an answer as leaving, too
+        # A server reports the end of an answer as leaving, too.
+        if not work.done() and not answered:
             raise ClientDisconnect
         await work
     finally:
