@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="serve until a signal comes",
+        usage="wise-serve serve [FLAGS]",
         description=_SERVE,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
