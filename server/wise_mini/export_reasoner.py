@@ -13,18 +13,17 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from wise_mini import REASONER_FOLDER
+from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 from wise_mini.reasoner_data import MEAN, STD
 from wise_mini.reasoner_model import MERGE, PATCH, make_config, make_model
 from wise_mini.tokenizer import (
     CHAT_TEMPLATE,
-    IMAGE_SIZE,
     SPECIAL_TOKENS,
     build_tokenizer,
     special_token_ids,
 )
 from wise_mini.train_reasoner import number_ids
-
-WEIGHTS = Path(__file__).parent / "weights" / "reasoner"
 
 
 def export(state: dict[str, Any] | None, out: Path) -> None:
@@ -70,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", default="runs/reasoner/checkpoint.pt")
     parser.add_argument("--random", action="store_true", help="untrained weights, for tests")
-    parser.add_argument("--out", default=str(WEIGHTS))
+    parser.add_argument("--out", default=str(REASONER_FOLDER))
     args = parser.parse_args()
     state = None if args.random else torch.load(args.checkpoint, weights_only=True)["model"]
     export(state, Path(args.out))

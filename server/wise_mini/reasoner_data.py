@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 from wise_mini.queries import FAMILIES, Query, make_query
 from wise_mini.rationales import response
 from wise_mini.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
 from wise_mini.scenes import COLOURS, KINDS, Scene, draw_scene
-from wise_mini.tokenizer import IMAGE_SIZE, SYSTEM, load_strategies, special_token_ids
+from wise_mini.tokenizer import SYSTEM, load_strategies, special_token_ids
 
 # Qwen2-VL's processor normalises with CLIP's statistics.
 Floats32 = NDArray[np.float32]

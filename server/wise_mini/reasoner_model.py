@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from wise_mini.tokenizer import IMAGE_SIZE
+from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 PATCH, MERGE = 14, 2
 GRID = IMAGE_SIZE // PATCH  # patches a side

@@ -16,10 +16,10 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 
+from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 from wise_mini import queries, rationales, words
 from wise_mini.scenes import draw_scene
 
-IMAGE_SIZE = 224  # side of the square the miniature reasoner reads, pixels
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
     "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",

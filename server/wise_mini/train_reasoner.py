@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 from wise_mini.reasoner_data import CELL, Examples, TrainingBatch
 from wise_mini.reasoner_model import (
     CELLS,
@@ -33,7 +34,7 @@ from wise_mini.reasoner_model import (
     see,
     vision_rotary,
 )
-from wise_mini.tokenizer import IMAGE_SIZE, build_tokenizer, special_token_ids
+from wise_mini.tokenizer import build_tokenizer, special_token_ids
 
 HELD_OUT_SEED = 900_001
 Forward = Callable[..., Activations]

@@ -3,6 +3,7 @@
     WiseError
     ├── BadInput              the caller's request is wrong
     │   ├── MalformedRequest      not JSON, not multipart, fields missing
+    │   │   └── UnsupportedMediaType  a Content-Type or Content-Encoding we do not read
     │   ├── InvalidField          a field has a value we do not take
     │   ├── Unauthorized          no API key, or a wrong one
     │   ├── TooLarge              body, image or query beyond the limits
@@ -18,7 +19,7 @@
     └── InternalError         a defect of ours
 
 `code` is stable and part of the HTTP contract (RFC 9457 problem details, extension member `code`).
-HTTP statuses are not known here: `app.py` holds the one table from error to status.
+HTTP statuses are not known here: `problems.py` holds the one table from error to status.
 """
 
 from typing import ClassVar
@@ -38,6 +39,11 @@ class BadInput(WiseError):
 class MalformedRequest(BadInput):
     code = "malformed_request"
     title = "The request could not be read"
+
+
+class UnsupportedMediaType(MalformedRequest):
+    code = "unsupported_media_type"
+    title = "The request's media type is not taken"
 
 
 class InvalidField(BadInput):

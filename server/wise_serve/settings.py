@@ -45,20 +45,21 @@ class Settings(BaseSettings):
     max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
     max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
     max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
+    image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
     max_thinking_tokens: int | None = Field(
         None, ge=16, description="Token limit of one generation. Default: the strategy's own."
     )
     request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
-    drain_deadline_s: float = Field(30.0, gt=0, description="Time that a shutdown waits for requests.")
+    drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
     startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
 
     encode_batch_size: int = Field(8, ge=1, description="Most images encoded in one batch.")
     decode_batch_size: int = Field(32, ge=1, description="Most prompts decoded in one batch.")
     batch_wait_ms: float = Field(
-        2.0, ge=0, description="Longest wait of the oldest item for batch-mates, device idle or not."
+        2.0, ge=0, description="Longest wait of an item for batch-mates, device idle or not."
     )
     max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
-    embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Image embeddings kept (LRU).")
+    embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Embeddings kept (LRU).")
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
     heartbeat_s: float = Field(2.0, gt=0, description="A worker silent for this long is not ready.")
 
@@ -68,4 +69,39 @@ class Settings(BaseSettings):
     )
     max_batched_tokens: int = Field(4096, ge=256, description="Tokens of one engine step.")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level."
+    )
+
+
+# How --help and docs/operations.md group the settings; every field is in exactly one group.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Address": ("host", "port"),
+    "Models": ("reasoner", "reasoner_image_size_pixels", "segmenter", "strategy", "device"),
+    "Limits of a request": (
+        "max_body_bytes",
+        "max_image_pixels",
+        "max_query_characters",
+        "max_queries",
+        "max_thinking_tokens",
+        "request_deadline_s",
+    ),
+    "Load": (
+        "max_inflight_requests",
+        "max_queued_requests",
+        "image_threads",
+        "drain_deadline_s",
+        "startup_deadline_s",
+    ),
+    "Segmenter": (
+        "encode_batch_size",
+        "decode_batch_size",
+        "batch_wait_ms",
+        "max_segmenter_queue",
+        "embedding_cache_bytes",
+        "segmenter_threads",
+        "heartbeat_s",
+    ),
+    "Reasoning engine": ("kv_cache_bytes", "gpu_memory_utilization", "max_batched_tokens"),
+    "Logs": ("log_level",),
+}

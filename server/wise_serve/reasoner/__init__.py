@@ -3,7 +3,7 @@
 This module holds only the interface; `engine.py` is the real one (vLLM), `tests/fakes.py` a fake.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -56,10 +56,11 @@ class Reasoner(Protocol):
     def alive(self) -> bool:
         """Whether a request sent now could be answered."""
 
-    def stream(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+    def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """Generate greedily up to and including `</answer>`.
 
-        Closing the iterator early aborts the generation. Raises ReasonerLost if the engine dies.
+        Closing the generator early (`aclose`) aborts the generation. Raises ReasonerLost if the
+        engine dies.
         """
 
     def special_tokens(self) -> frozenset[str]:

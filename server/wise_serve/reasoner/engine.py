@@ -7,7 +7,7 @@ image first; decoding is greedy and stops at `</answer>`, which stays in the tex
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,10 @@ class VllmReasoner:
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
         return [_token_bytes(self._tokenizer, token_id) for token_id in token_ids]
 
-    def stream(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+    def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         return self._generate(request)
 
-    async def _generate(self, request: ReasonRequest) -> AsyncIterator[ReasonDelta]:
+    async def _generate(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         engine = self._engine
         if engine is None:
             raise NotReady("The reasoner is not loaded.")

@@ -1,0 +1,50 @@
+"""`wise-serve`: the server's command line."""
+
+import argparse
+from collections.abc import Sequence
+
+from wise_serve import __version__
+from wise_serve.flags import add_flags, settings_from
+from wise_serve.serving import serve
+
+_DESCRIPTION = "Language segmentation: given an image and a sentence, which pixels are meant?"
+_SERVE = """Serve POST /segment, the probes, the metrics and the playground page.
+
+Without flags it serves the miniature pair that comes with the package. Every flag is also an
+environment variable, named in brackets; a flag wins over the variable.
+
+SIGTERM or Ctrl-C: new requests are refused, those inside are finished, exit status 0. A second one
+ends it at once. If the models cannot be started, the exit status is 1."""
+_EXAMPLES = """examples:
+  wise-serve serve
+  wise-serve serve --port 9000 --max-inflight-requests 16
+  wise-serve serve --reasoner Ricky06662/VisionReasoner-7B --strategy vision-reasoner \\
+      --segmenter facebook/sam2-hiera-large --host 0.0.0.0"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog="wise-serve", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"wise-serve {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve until a signal comes",
+        usage="wise-serve serve [FLAGS]",
+        description=_SERVE,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_flags(serve)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = make_parser()
+    given = vars(parser.parse_args(arguments))
+    settings = settings_from(parser, given)
+    # Imported here alone: vLLM takes many seconds to import, and --help and a wrong flag must not.
+    from wise_serve.compose import compose
+
+    return serve(compose(settings))

@@ -1,0 +1,69 @@
+"""Command-line flags, made from the settings class."""
+
+import argparse
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from wise_serve.settings import GROUPS, Settings
+
+
+def flag_of(name: str) -> str:
+    """`max_body_bytes` -> `--max-body-bytes`."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """`max_body_bytes` -> `WISE_MAX_BODY_BYTES`."""
+    return f"{Settings.model_config.get('env_prefix', '')}{name}".upper()
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting. Flags not given stay out of the namespace, so that the
+    environment and the defaults are seen behind them."""
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            field = Settings.model_fields[name]
+            group.add_argument(
+                flag_of(name),
+                dest=name,
+                default=argparse.SUPPRESS,
+                help=_help(name, field),
+                **_kind(field),
+            )
+
+
+def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Settings:
+    """The settings: flags over environment over defaults. Ends the process on a wrong value."""
+    try:
+        return Settings(**{name: given[name] for name in Settings.model_fields if name in given})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if name in given:
+            source = flag_of(name)
+        elif name in Settings.model_fields:
+            source = variable_of(name)
+        else:
+            source = name
+        parser.error(f"{source}: {first['msg']}")
+
+
+def _kind(field: FieldInfo) -> dict[str, Any]:
+    """What argparse should check; ranges are left to the settings class."""
+    if get_origin(field.annotation) is Literal:
+        return {"choices": get_args(field.annotation)}
+    plain = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    kind = plain[0] if plain else field.annotation
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    metavar = {int: "N", float: "X", str: "TEXT"}
+    return {"type": kind, "metavar": metavar.get(kind, "VALUE") if isinstance(kind, type) else None}
+
+
+def _help(name: str, field: FieldInfo) -> str:
+    parts = [] if field.default is None else [f"default: {field.default}"]
+    text = f"{field.description} [{', '.join([*parts, variable_of(name)])}]"
+    return text.replace("%", "%%")

@@ -1,0 +1,52 @@
+"""The parts of the running server, handed to whoever needs them."""
+
+from dataclasses import dataclass
+
+from wise_serve.admission import Admission
+from wise_serve.forms import FormReader
+from wise_serve.images import ImageThreads
+from wise_serve.lifecycle import Lifecycle
+from wise_serve.metrics import Metrics
+from wise_serve.pipeline import Pipeline
+from wise_serve.problems import Reporter
+from wise_serve.reasoner import Reasoner
+from wise_serve.segmenter import Segmenter
+from wise_serve.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Made once for each application."""
+
+    settings: Settings
+    reasoner: Reasoner
+    segmenter: Segmenter
+    metrics: Metrics
+    threads: ImageThreads
+    admission: Admission
+    lifecycle: Lifecycle
+    forms: FormReader
+    pipeline: Pipeline
+    reporter: Reporter
+
+
+def build_gateway(
+    settings: Settings, reasoner: Reasoner, segmenter: Segmenter, metrics: Metrics
+) -> Gateway:
+    """Put the parts together; starts nothing but the (idle) image threads."""
+    threads = ImageThreads(settings.image_threads)
+    admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
+    metrics.inflight.set_function(lambda: admission.inflight)
+    metrics.queued.set_function(lambda: admission.waiting)
+    return Gateway(
+        settings=settings,
+        reasoner=reasoner,
+        segmenter=segmenter,
+        metrics=metrics,
+        threads=threads,
+        admission=admission,
+        lifecycle=Lifecycle(reasoner, segmenter, admission, settings.startup_deadline_s),
+        forms=FormReader(settings, threads),
+        pipeline=Pipeline(settings, reasoner, segmenter, threads, metrics),
+        reporter=Reporter(metrics),
+    )

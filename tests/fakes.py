@@ -1,0 +1,163 @@
+"""Fakes of the two models, behind the same Protocols. They answer really, by simple rules."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from wise_serve.errors import ReasonerLost, SegmenterLost
+from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
+from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
+
+FOUND = (
+    "<think> red circle, upper left </think>\n<answer>"
+    '{"bbox": [84,84,420,420], "points_1": [200,210], "points_2": [300,310]}</answer>'
+)
+_WORDS = re.compile(rb"\s*\w+|\s*[^\w\s]|\s+")
+PROMPT_TOKENS, CACHED_TOKENS = 1043, 900
+
+
+def tokens_of(text: str) -> list[bytes]:
+    """Words and marks; a character beyond ASCII falls apart into its bytes."""
+    tokens: list[bytes] = []
+    for match in _WORDS.findall(text.encode()):
+        tokens += [match] if match.isascii() else [bytes([byte]) for byte in match]
+    return tokens
+
+
+@dataclass
+class FakeReasoner:
+    """Writes `script(prompt)`. `delay_s` before each token; `fail_after` tokens it is lost."""
+
+    script: Callable[[str], str] = lambda prompt: FOUND
+    finish: FinishReason = "stop"
+    delay_s: float = 0.0
+    fail_after: int | None = None
+    start_error: Exception | None = None
+    gate: asyncio.Event | None = None
+    name: str = "fake-reasoner"
+    image_size: int = 840
+    alive: bool = True
+    requests: list[ReasonRequest] = field(default_factory=list)
+    running: int = 0
+    aborted: int = 0
+    stopped: bool = False
+    _vocabulary: list[bytes] = field(default_factory=list)
+
+    async def start(self) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.start_error is not None:
+            raise self.start_error
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
+        self.requests.append(request)
+        self.running += 1
+        finished = False
+        try:
+            tokens = tokens_of(self.script(request.prompt))[: request.max_tokens]
+            pending = b""
+            for index, token in enumerate(tokens):
+                await asyncio.sleep(self.delay_s)
+                if index == self.fail_after:
+                    raise ReasonerLost("The reasoning engine was lost.")
+                pending += token
+                text, pending = _decodable(pending)
+                self._vocabulary.append(token)
+                last = index == len(tokens) - 1
+                yield ReasonDelta(
+                    text=text,
+                    token_ids=(len(self._vocabulary) - 1,),
+                    prompt_tokens=PROMPT_TOKENS,
+                    cached_tokens=CACHED_TOKENS,
+                    finish_reason=self.finish if last else None,
+                )
+            finished = True
+        finally:
+            self.running -= 1
+            self.aborted += not finished
+
+    def special_tokens(self) -> frozenset[str]:
+        return frozenset({"<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|vision_start|>"})
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
+        return [self._vocabulary[index] for index in token_ids]
+
+
+def _decodable(data: bytes) -> tuple[str, bytes]:
+    try:
+        return data.decode(), b""
+    except UnicodeDecodeError as error:
+        return data[: error.start].decode(), data[error.start :]
+
+
+def box_mask(shape: tuple[int, int], box: Sequence[float]) -> Mask:
+    """The mask of a filled box."""
+    pixels = np.zeros(shape, np.uint8, order="F")
+    x1, y1, x2, y2 = (round(value) for value in box)
+    pixels[y1:y2, x1:x2] = 1
+    counts = coco.encode(pixels)["counts"].decode("ascii")
+    return Mask(size=shape, counts=counts, score=0.9, area=int(pixels.sum()))
+
+
+@dataclass
+class FakeSession:
+    """Answers each prompt with its box filled."""
+
+    owner: "FakeSegmenter"
+    shape: tuple[int, int]
+    encode: asyncio.Task[None]
+
+    async def encoded(self) -> Timing:
+        await asyncio.shield(self.encode)
+        if self.owner.lost:
+            raise SegmenterLost("The segmenter was lost.")
+        return Timing(queue_ms=1.0, work_ms=self.owner.encode_s * 1000)
+
+    async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
+        self.owner.prompts += prompts
+        await self.encoded()
+        await asyncio.sleep(self.owner.decode_s)
+        return [box_mask(self.shape, item.box) for item in prompts], Timing(0.5, 2.0, 0.25)
+
+
+@dataclass
+class FakeSegmenter:
+    """`lost`: the worker died; every call of a session fails."""
+
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    lost: bool = False
+    name: str = "fake-segmenter"
+    alive: bool = True
+    prompts: list[Prompt] = field(default_factory=list)
+    opened: int = 0
+    open_now: int = 0
+    stopped: bool = False
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    @asynccontextmanager
+    async def open(
+        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+    ) -> AsyncIterator[ImageSession]:
+        self.opened += 1
+        self.open_now += 1
+        encode = asyncio.create_task(asyncio.sleep(self.encode_s))
+        try:
+            yield FakeSession(self, (pixels.shape[0], pixels.shape[1]), encode)
+        finally:
+            encode.cancel()
+            self.open_now -= 1

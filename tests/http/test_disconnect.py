@@ -1,0 +1,104 @@
+"""Callers that leave, over real sockets: everything of theirs ends."""
+
+import asyncio
+import json
+from base64 import b64encode
+
+import httpx
+import pytest
+from conftest import Server, Start, eventually, on_loopback
+
+from fakes import FakeReasoner, FakeSegmenter
+from pictures import picture
+
+
+def request_bytes(*, stream: bool = False, declared: int | None = None) -> bytes:
+    image = b64encode(picture()).decode()
+    body = json.dumps({"image": image, "query": "x", "stream": stream}).encode()
+    head = "POST /segment HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {declared or len(body)}\r\n\r\n".encode() + body
+
+
+async def leave(port: int, data: bytes, condition: object, server: Server) -> None:
+    """Send, wait until the server is at `condition`, and close."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    await writer.drain()
+    await eventually(condition)  # type: ignore[arg-type]
+    writer.close()
+    await writer.wait_closed()
+    await eventually(lambda: server.gateway.admission.inflight == 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_leaving_while_it_reasons(start: Start, stream: bool) -> None:
+    server = await start(reasoner=FakeReasoner(delay_s=0.05))
+    async with on_loopback(server.app) as port:
+        await leave(
+            port, request_bytes(stream=stream), lambda: server.reasoner.running == 1, server
+        )
+    assert (server.reasoner.running, server.reasoner.aborted) == (0, 1)
+    assert server.segmenter.open_now == 0
+    assert server.sample("wise_cancelled_total", stage="reason") == 1
+
+
+async def test_leaving_while_a_mask_is_made(start: Start) -> None:
+    server = await start(segmenter=FakeSegmenter(decode_s=30))
+    async with on_loopback(server.app) as port:
+        at_mask = lambda: server.segmenter.prompts and not server.reasoner.running  # noqa: E731
+        await leave(port, request_bytes(), at_mask, server)
+    assert server.segmenter.open_now == 0
+    assert server.sample("wise_cancelled_total", stage="segment") == 1
+
+
+async def test_answered_requests_do_not_count_as_left(start: Start) -> None:
+    server = await start()
+    async with on_loopback(server.app) as port, httpx.AsyncClient() as client:
+        for stream in (False, True) * 10:
+            got = await client.post(
+                f"http://127.0.0.1:{port}/segment",
+                files={"image": ("a.png", picture())},
+                data={"query": "x", "stream": str(stream)},
+            )
+            assert got.status_code == 200
+    families = server.gateway.metrics.cancelled.collect()
+    assert [sample for family in families for sample in family.samples] == []
+
+
+async def test_leaving_with_half_a_body(start: Start) -> None:
+    server = await start()
+    async with on_loopback(server.app) as port:
+        inside = lambda: server.gateway.admission.inflight == 1  # noqa: E731
+        await leave(port, request_bytes(declared=10_000), inside, server)
+    assert server.reasoner.requests == []
+    assert server.sample("wise_cancelled_total", stage="body") == 1
+
+
+async def test_a_body_beyond_the_limit_is_answered_on_a_socket(start: Start) -> None:
+    server = await start(max_body_bytes=2000)
+    async with on_loopback(server.app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /segment HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(200):
+            writer.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+        assert b"413" in await asyncio.wait_for(reader.readline(), 2)
+        writer.close()
+    assert server.gateway.admission.inflight == 0
+
+
+async def test_a_reader_that_does_not_read_is_cut_off(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wise_serve.middleware._LAST_WORDS_S", 0.1)
+    text = "<think>" + "word " * 400_000
+    reasoner = FakeReasoner(script=lambda _: text, finish="length")
+    server = await start(reasoner=reasoner, request_deadline_s=0.5, max_thinking_tokens=400_000)
+    async with on_loopback(server.app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(request_bytes(stream=True))
+        await eventually(lambda: reasoner.running == 1)
+        await eventually(lambda: server.gateway.admission.inflight == 0)
+        writer.close()
+    assert (reasoner.running, server.segmenter.open_now) == (0, 0)

@@ -1,0 +1,171 @@
+"""Probes, facts, metrics, the page and the description of it all."""
+
+import json
+import random
+import re
+
+from conftest import Server, Start, eventually
+from prometheus_client import REGISTRY, Gauge
+from prometheus_client.parser import text_string_to_metric_families
+
+from fakes import FakeReasoner
+from wise_serve.problems import leaves, status_of
+
+EXPECTED = {
+    "wise_requests", "wise_request_seconds", "wise_stage_seconds", "wise_thinking_tokens",
+    "wise_answer_tokens", "wise_completion_tokens", "wise_prompt_tokens",
+    "wise_cached_prompt_tokens", "wise_instances", "wise_inflight_requests",
+    "wise_queued_requests", "wise_rejected", "wise_cancelled", "wise_segmenter_batch_size",
+    "wise_segmenter_queue_depth", "wise_segmenter_restarts", "wise_embedding_cache",
+    "wise_image_pixels", "wise_build_info",
+}  # fmt: skip
+
+
+async def scrape(server: Server) -> dict[str, list[tuple[str, dict[str, str], float]]]:
+    response = await server.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    families = text_string_to_metric_families(response.text)
+    return {f.name: [(s.name, s.labels, s.value) for s in f.samples] for f in families}
+
+
+async def test_every_metric_is_there_and_counts(start: Start) -> None:
+    server = await start()
+    await server.form()
+    await server.form("")
+    families = await scrape(server)
+    assert {name for name in families if name.startswith("wise_")} == EXPECTED
+    assert (
+        "wise_requests_total",
+        {"strategy": "wise-s", "status": "found", "code": "200"},
+        1.0,
+    ) in (families["wise_requests"])
+    assert ("wise_requests_total", {"strategy": "none", "status": "error", "code": "422"}, 1.0) in (
+        families["wise_requests"]
+    )
+    stages = {labels["stage"] for _, labels, _ in families["wise_stage_seconds"]}
+    assert stages == {
+        "admission", "decode", "resize", "reason", "time_to_first_token", "encode",
+        "encode_queue", "segment", "segment_queue", "rle",
+    }  # fmt: skip
+    assert server.sample("wise_prompt_tokens_total") == 1043
+    assert server.sample("wise_cached_prompt_tokens_total") == 900
+    assert server.sample("wise_thinking_tokens_sum", strategy="wise-s") == 6
+    assert server.sample("wise_instances_sum") == 1
+    assert server.sample("wise_image_pixels_sum") == 64 * 48
+
+
+async def test_token_buckets_are_fine_below_30_and_reach_past_200(start: Start) -> None:
+    server = await start()
+    await server.form()
+    samples = (await scrape(server))["wise_thinking_tokens"]
+    edges = [float(labels["le"]) for name, labels, _ in samples if name.endswith("_bucket")]
+    assert set(range(1, 31)) <= set(edges)
+    assert [edge for edge in edges if 200 < edge < float("inf")]
+
+
+async def test_series_of_the_process_wide_registry_are_appended(start: Start) -> None:
+    gauge = Gauge("vllm:num_requests_running", "As vLLM names them")
+    try:
+        assert "vllm:num_requests_running" in await scrape(await start())
+    finally:
+        REGISTRY.unregister(gauge)
+
+
+async def test_random_requests_add_no_series(start: Start) -> None:
+    server = await start()
+    await server.form("")
+    before = {name: len(samples) for name, samples in (await scrape(server)).items()}
+    generator = random.Random(5)
+    for _ in range(200):
+        word = "".join(generator.choices("abcdefgh/%", k=12))
+        method = generator.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+        await server.client.request(method, f"/{word}", headers={"x-request-id": word})
+        await server.form("", strategy=word)
+    after = {name: len(samples) for name, samples in (await scrape(server)).items()}
+    assert {name: after[name] for name in EXPECTED} == {name: before[name] for name in EXPECTED}
+
+
+async def test_the_segmenters_worker_is_counted(start: Start) -> None:
+    server = await start()
+    worker = server.gateway.metrics.segmenter
+    worker.batch("decode", 5)
+    worker.queue_depth(7)
+    worker.restart()
+    worker.cache("hit")
+    assert server.sample("wise_segmenter_batch_size_sum", op="decode") == 5
+    assert server.sample("wise_segmenter_queue_depth") == 7
+    assert server.sample("wise_segmenter_restarts_total") == 1
+    assert server.sample("wise_embedding_cache_total", result="hit") == 1
+
+
+async def test_probes(start: Start) -> None:
+    server = await start()
+    assert (await server.client.get("/livez")).json() == {"status": "alive"}
+    assert (await server.client.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_a_model_that_does_not_start_is_told(start: Start) -> None:
+    server = await start(reasoner=FakeReasoner(start_error=RuntimeError("x")), ready=False)
+    failed: list[bool] = []
+    server.gateway.lifecycle.on_failed = lambda: failed.append(True)
+    await eventually(lambda: failed == [True])
+    assert (await server.client.get("/livez")).status_code == 200
+    assert (await server.client.get("/readyz")).status_code == 503
+
+
+async def test_models_are_stopped_with_the_application(start: Start) -> None:
+    server = await start()
+    await server.gateway.lifecycle.stop()
+    assert server.reasoner.stopped
+    assert server.segmenter.stopped
+
+
+async def test_info(start: Start) -> None:
+    info = (await (await start(max_queries=7)).client.get("/info")).json()
+    assert info["models"] == {
+        "reasoner": "fake-reasoner",
+        "segmenter": "fake-segmenter",
+        "reasoner_image_size_pixels": 840,
+    }
+    assert info["limits"]["max_queries"] == 7
+    assert info["strategy"] == "wise-s"
+
+
+async def test_request_ids(start: Start) -> None:
+    server = await start()
+    taken = await server.client.get("/livez", headers={"X-Request-Id": "mine.1"})
+    assert taken.headers["x-request-id"] == "mine.1"
+    for offered in ("a b", "x" * 65, "<script>"):
+        made = await server.client.get("/livez", headers={"X-Request-Id": offered})
+        assert made.headers["x-request-id"].startswith("seg-")
+
+
+async def test_security_headers_are_everywhere(start: Start) -> None:
+    server = await start()
+    for path in ("/livez", "/nowhere", "/", "/metrics"):
+        headers = (await server.client.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+async def test_openapi_documents_every_error_and_both_bodies(start: Start) -> None:
+    document = (await (await start()).client.get("/openapi.json")).json()
+    segment = document["paths"]["/segment"]["post"]
+    for kind in leaves():
+        described = segment["responses"][str(status_of(kind))]
+        assert f"`{kind.code}`" in described["description"]
+        assert "application/problem+json" in described["content"]
+    assert set(segment["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    assert "text/event-stream" in segment["responses"]["200"]["content"]
+    assert "application/json" in segment["responses"]["200"]["content"]
+    for name in ("Problem", "SegmentResult", "SegmentResults"):
+        assert name in document["components"]["schemas"]
+    form = segment["requestBody"]["content"]["multipart/form-data"]["schema"]
+    body = segment["requestBody"]["content"]["application/json"]["schema"]
+    assert set(form["properties"]) == set(body["properties"])
+    assert form["properties"]["image"]["format"] == "binary"
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert (
+        set(re.findall(r'"\$ref":"([^"]+)"', json.dumps(document, separators=(",", ":")))) <= known
+    )

@@ -1,0 +1,16 @@
+"""Serves the fakes as the command line serves the real models; run by test_serving.py."""
+
+import os
+import sys
+
+from fakes import FakeReasoner, FakeSegmenter
+from wise_serve.gateway import build_gateway
+from wise_serve.metrics import Metrics
+from wise_serve.serving import serve
+from wise_serve.settings import Settings
+
+if __name__ == "__main__":
+    fails = RuntimeError("no weights") if "--fail" in sys.argv else None
+    reasoner = FakeReasoner(delay_s=float(os.environ["DELAY_S"]), start_error=fails)
+    settings = Settings(port=0)
+    sys.exit(serve(build_gateway(settings, reasoner, FakeSegmenter(), Metrics())))
