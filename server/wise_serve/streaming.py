@@ -46,12 +46,12 @@ class EventStream(Response):
 
 
 def payload(event: Event) -> dict[str, Any]:
-    """An event's data. `query` and `index` say which object of which query it is."""
+    """An event's data. `query_index` and `index` say which object of which query it is."""
     match event:
         case ThinkingDelta(query, text):
-            return {"query": query, "text": text}
+            return {"query_index": query, "text": text}
         case InstanceFound(query, index, instance):
             place = {"box": instance.box, "points": instance.points}
-            return {"query": query, "index": index, **place}
+            return {"query_index": query, "index": index, **place}
         case MaskDone(query, index, result):
-            return {"query": query, "index": index, **result.model_dump()}
+            return {"query_index": query, "index": index, **result.model_dump()}

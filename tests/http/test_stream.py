@@ -51,7 +51,7 @@ async def test_events_come_in_order_and_agree_with_the_whole(start: Start) -> No
 async def test_several_queries_say_whose_event_it_is(start: Start) -> None:
     server = await start()
     got = events(await server.form(query=None, queries=["a", "b"], stream="true"))
-    assert {data["query"] for name, data in got if name == "mask"} == {0, 1}
+    assert {data["query_index"] for name, data in got if name == "mask"} == {0, 1}
     assert len(got[-1][1]["results"]) == 2
 
 

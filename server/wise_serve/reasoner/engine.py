@@ -1,7 +1,7 @@
 """The reasoner on vLLM: `AsyncLLM` in this process, its engine core in a process of its own.
 
-The only module that imports vLLM. Prompts are the checkpoint's own chat template with one user turn,
-image first; decoding is greedy and stops at `</answer>`, which stays in the text.
+The only module that imports vLLM. Prompts are the checkpoint's own chat template with one user
+turn, image first; decoding is greedy and stops at `</answer>`, which stays in the text.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class VllmReasoner:
     """`Reasoner` on vLLM. Nothing is loaded before `start`."""
 
     def __init__(self, settings: Settings, miniature: Path, miniature_image_size: int) -> None:
-        """`miniature`: the folder that the name 'miniature' stands for, and its square in pixels."""
+        """`miniature`: the folder that this name stands for, and the side of its square, pixels."""
         self._settings = settings
         is_miniature = settings.reasoner == MINIATURE
         self._model = str(miniature) if is_miniature else settings.reasoner
@@ -161,7 +161,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "model": model,
         "seed": 0,
         "trust_remote_code": False,
-        "generation_config": "vllm",  # a checkpoint's sampling defaults must not reach greedy decoding
+        "generation_config": "vllm",  # no checkpoint's sampling defaults in greedy decoding
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         "enable_prefix_caching": True,
         "max_num_batched_tokens": settings.max_batched_tokens,

@@ -1,0 +1,73 @@
+"""A real server in a process of its own, for benchmarks and end-to-end tests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_WITHIN_S = 300.0
+STOP_WITHIN_S = 40.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """url: where it answers. pid: its process. log: everything it wrote to standard error."""
+
+    url: str
+    pid: int
+    log: Path
+
+
+@contextmanager
+def running_server(*flags: str, **environment: str) -> Iterator[RunningServer]:
+    """`wise-serve serve` on a free loopback port; ended by its own pid.
+
+    Raises RuntimeError with the end of its log if it does not get ready.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "server.log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wise_serve.cli", "serve", "--port", "0", *flags],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, **environment},
+                text=True,
+            )
+        try:
+            yield RunningServer(_wait_ready(process, log), process.pid, log)
+        finally:
+            _end(process)
+
+
+def _wait_ready(process: subprocess.Popen[str], log: Path) -> str:
+    late = threading.Timer(READY_WITHIN_S, process.kill)
+    late.start()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(r"ready at (http://\S+)", line):
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                return found[1]
+    finally:
+        late.cancel()
+    raise RuntimeError(f"The server did not get ready:\n{log.read_text()[-4000:]}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
