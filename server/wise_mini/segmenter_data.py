@@ -106,7 +106,8 @@ def noisy_prompt(
         points[1] = points[0]
     elif kind < 0.5:
         points = points + rng.normal(0, 1, (2, 2)) * spread  # may fall just outside
-    return np.concatenate([corners.clip(0, frame), points.clip(0, frame)]).astype(np.float32)
+    rows = [corners.clip(0, frame), points.clip(0, frame)]
+    return np.concatenate(rows, dtype=np.float32, casting="same_kind")
 
 
 def batch_prompts(

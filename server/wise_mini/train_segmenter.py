@@ -25,6 +25,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from wise_mini.evaluate_segmenter import evaluate
+from wise_mini.segmenter_aids import Aids, start_local
 from wise_mini.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
 from wise_serve.segmenter.sam2 import (
     build_miniature,
@@ -79,7 +80,7 @@ def _mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
     inside = (entropy * targets).sum(dim=(1, 2))
     outside = entropy.sum(dim=(1, 2)) - inside
     # The background counts as three times the shape's area, for most of it is easy.
-    balanced = inside / area + outside / (3 * area + 0.002 * targets[0].numel())
+    balanced = inside / area + outside / (3 * area + 0.01 * targets[0].numel())
     share = logits.sigmoid()
     overlap = (share * targets).sum(dim=(1, 2))
     dice = 1 - (2 * overlap + 1) / (share.sum(dim=(1, 2)) + area + 1)
@@ -113,6 +114,8 @@ class Run:
         torch.manual_seed(arguments.seed)
         self.arguments = arguments
         self.model = build_miniature()
+        start_local(self.model)
+        self.aids = Aids(self.model)
         for name in ("memory_attention", "memory_encoder"):  # not used on single images
             getattr(self.model, name).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self._groups(), lr=arguments.rate, betas=(0.9, 0.98))
@@ -127,6 +130,7 @@ class Run:
 
     def _groups(self) -> list[dict[str, Any]]:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
+        parameters += self.aids.parameters()
         return [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.02},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -135,6 +139,7 @@ class Run:
     def _load(self) -> None:
         state = torch.load(self.path, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.aids.load_state_dict(state["aids"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average, self.step = state["average"], state["step"]
         self.elapsed_s = state["elapsed_s"]
@@ -146,6 +151,7 @@ class Run:
         torch.save(
             {
                 "model": self.model.state_dict(),
+                "aids": self.aids.state_dict(),
                 "average": self.average,
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
@@ -158,7 +164,7 @@ class Run:
     def progress(self) -> float:
         """Share of the run that is done, by steps or by time, 0..1."""
         by_time = self.elapsed_s / self.arguments.seconds if self.arguments.seconds else 0.0
-        return max(self.step / self.arguments.steps, by_time)
+        return float(max(self.step / self.arguments.steps, by_time))
 
     def train_step(self) -> dict[str, float]:
         """One batch; returns the losses."""
@@ -178,8 +184,10 @@ class Run:
             prompts.labels[:, :tokens],
         )
         mask_loss, iou_loss, iou = losses(logits, scores, targets)
+        figures = torch.stack([sample.masks.amax(dim=0) for sample in samples]).float() / 255
+        aid_loss = self.aids(features, targets, figures)
         self.optimiser.zero_grad()
-        (mask_loss + iou_loss).backward()  # type: ignore[no-untyped-call]
+        (mask_loss + iou_loss + aid_loss).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -187,6 +195,7 @@ class Run:
         return {
             "mask": mask_loss.item(),
             "iou_head": iou_loss.item(),
+            "aids": aid_loss.item(),
             "iou": iou.item(),
             "norm": norm.item(),
         }

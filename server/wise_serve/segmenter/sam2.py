@@ -1,7 +1,7 @@
 """SAM 2 in batches: images of different requests encoded together, prompts decoded together.
 
-The same mathematics as `SAM2ImagePredictor` of the sam2 package (arXiv 2408.00714, section 4), which
-loops image by image; `tests/process/test_segmenter_model.py` holds the two to IoU >= 0.999.
+The same mathematics as `SAM2ImagePredictor` of the sam2 package (arXiv 2408.00714, section 4),
+which loops image by image; `tests/process/test_segmenter_model.py` holds the two to IoU >= 0.999.
 """
 
 from collections import defaultdict
