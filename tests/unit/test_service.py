@@ -218,6 +218,15 @@ def test_a_full_queue_is_said_to_be_full() -> None:
         gateway.close()
 
 
+def test_a_decode_on_an_image_that_failed_is_told_so(gateway: Gateway) -> None:
+    gateway.open(1, BAD)
+    gateway.answers(1)
+    gateway.decode(7, 1, (0, 0, 1, 1))
+    (answer,) = gateway.answers(1)
+    assert isinstance(answer, protocol.Failed)
+    assert (answer.operation, answer.code) == (7, "no_image")
+
+
 def test_a_lost_device_ends_the_driver() -> None:
     gateway = Gateway()
     gateway.open(1, DEADLY)

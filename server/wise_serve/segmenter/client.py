@@ -194,6 +194,7 @@ class SegmenterClient:
             heard_at = worker.heard_at
             if silent_ticks > BEATS_PER_LIMIT * SILENT_LIMITS:
                 log.error("the segmenter worker hangs; it is ended")
+                worker.kill()
                 return
 
     async def _end(self, worker: WorkerProcess) -> None:

@@ -109,6 +109,11 @@ class WorkerProcess:
         future = self._waiting.pop(number, None)
         return future is not None and (future.cancel() or future.cancelled())
 
+    def kill(self) -> None:
+        """End it without asking, as one that hangs must be."""
+        with contextlib.suppress(ProcessLookupError):
+            self._child.kill()
+
     async def end(self) -> None:
         """Ask it to stop, then make it; fail what waits. Leaves no child behind."""
         self._channel.send(protocol.Stop())
@@ -119,8 +124,7 @@ class WorkerProcess:
         except TimeoutError:
             pass
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.kill()
+            self.kill()
         await self._child.wait()
         self._reaper.cancel()
 

@@ -145,10 +145,13 @@ class Decoded(Message, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """An encode (`session` set) or a decode (`operation` set) failed. `reason` is safe to show."""
+    """An encode (`session` set) or a decode (`operation` set) failed. `reason` is safe to show.
+
+    'no_image': the decode's session failed to encode, which has a message of its own.
+    """
 
     request_id: str
-    code: Literal["overloaded", "out_of_memory", "internal"]
+    code: Literal["overloaded", "out_of_memory", "no_image", "internal"]
     reason: str
     session: int | None = None
     operation: int | None = None

@@ -131,7 +131,7 @@ def preprocess(pixels: NDArray[np.uint8], side: int, device: torch.device) -> Te
 
     The image is stretched to a square by an antialiased bilinear resize, in float.
     """
-    image = torch.from_numpy(pixels).to(device).permute(2, 0, 1).contiguous().float().div(255)
+    image = torch.from_numpy(pixels).to(device).float().div_(255).permute(2, 0, 1)
     if image.shape[1:] != (side, side):
         image = functional.interpolate(
             image[None], (side, side), mode="bilinear", align_corners=False, antialias=True

@@ -137,10 +137,12 @@ class Service:
         except Overloaded as error:
             self._operations.pop(message.operation)
             self._fail(message.request_id, error, operation=message.operation)
-        except KeyError:  # its encode failed, which the gateway learns on its way to here
+        except KeyError:
             self._operations.pop(message.operation)
-            missing = RuntimeError("the image was not encoded")
-            self._fail(message.request_id, missing, operation=message.operation)
+            reason = "The image was not encoded."
+            self._channel.send(
+                protocol.Failed(message.request_id, "no_image", reason, operation=message.operation)
+            )
 
     def _run_encodes(self, batch: list[batcher.Encode]) -> None:
         started = time.monotonic()

@@ -11,6 +11,7 @@ from wise_serve.segmenter.process import WorkerProcess
 _FAILURES: dict[str, Callable[[str], WiseError]] = {
     "overloaded": Overloaded,
     "out_of_memory": Overloaded,  # with fewer images at once it may fit
+    "no_image": InternalError,
     "internal": InternalError,
 }
 
@@ -74,5 +75,7 @@ class Session:
         except TimeoutError:
             raise DeadlineExceeded("The segmenter did not answer in time.") from None
         if isinstance(answer, protocol.Failed):
+            if answer.code == "no_image":
+                await self.encoded()  # raises why there is none
             raise _FAILURES[answer.code](answer.reason)
         return answer
