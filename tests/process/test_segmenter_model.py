@@ -1,7 +1,9 @@
 """Batched SAM 2 against the package's own predictor, on the same weights."""
 
 import logging
+from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from sam2.utils.transforms import SAM2Transforms
 
 from wise_mini.scenes import Scene, draw_scene
 from wise_serve.errors import NotReady
-from wise_serve.segmenter import Prompt
+from wise_serve.segmenter import Prompt, sam2
 from wise_serve.segmenter.sam2 import (
     DecodedMask,
     DecodeItem,
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:`?torch.jit:DeprecationWarning", "ignore:`?torch.jit:FutureWarning"
 )
 CPU = torch.device("cpu")
+TINY = ("configs/sam2/sam2_hiera_t.yaml", "sam2_hiera_tiny.pt")  # config, weights
 IMAGES, PROMPTS_PER_IMAGE = 20, 10
 
 
@@ -165,6 +168,25 @@ def test_the_miniature_finds_the_shapes(sam: Sam2) -> None:
     assert np.mean(found) >= 0.9
 
 
-def test_an_unknown_checkpoint_is_named(sam: Sam2) -> None:
+def test_a_checkpoint_that_cannot_be_downloaded_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sam2, "HF_MODEL_ID_TO_FILENAMES", {"nobody/sam": TINY})
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(NotReady, match="could not be downloaded"):
+        load_model("nobody/sam", CPU)
+
+
+def test_public_weights_load_from_their_own_format(tmp_path: Path) -> None:
+    """A .pt file as the public checkpoints are: `{"model": state}`, read with weights_only."""
+    model = load_model("miniature", CPU)
+    torch.save({"model": model.state_dict()}, tmp_path / "public.pt")
+    loaded = load_model("miniature", CPU, tmp_path / "public.pt")
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_an_unknown_checkpoint_is_named() -> None:
     with pytest.raises(NotReady, match=r"'sam-9'.*facebook/sam2-hiera-large"):
         load_model("sam-9", CPU)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def load_model(name: str, device: torch.device, weights: Path | None = None) -> 
     elif name in HF_MODEL_ID_TO_FILENAMES:
         config, filename = HF_MODEL_ID_TO_FILENAMES[name]
         model = _build("sam2", config)
-        weights = weights or Path(hf_hub_download(repo_id=name, filename=filename))
+        weights = weights or _download(name, filename)
     else:
         known = ", ".join([MINIATURE, *HF_MODEL_ID_TO_FILENAMES])
         raise NotReady(f"'{name}' is not a SAM 2 checkpoint this server knows. Known: {known}.")
@@ -108,6 +109,16 @@ def _build(config_package: str, config: str) -> Any:
     GlobalHydra.instance().clear()
     initialize_config_module(config_package, version_base="1.2")
     return build_sam2(config, device="cpu", apply_postprocessing=False)
+
+
+def _download(name: str, filename: str) -> Path:
+    try:
+        return Path(hf_hub_download(repo_id=name, filename=filename))
+    except (OSError, HfHubHTTPError) as error:
+        raise NotReady(
+            f"'{name}' could not be downloaded. Check the connection to the model hub, or fetch it "
+            "once with `hf download` and start again."
+        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
