@@ -239,7 +239,7 @@ class Trainer:
             parts, _ = self.compute(data, self.forward)
             loss = parts["text"] + 0.5 * parts["looking"] + 0.3 * parts["seeing"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
