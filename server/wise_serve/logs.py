@@ -58,6 +58,19 @@ def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) ->
     logger.log(level, message, extra={"fields": dict(fields)}, **kwargs)
 
 
+def library_configuration(level: str) -> dict[str, Any]:
+    """The same lines from a library that configures its own processes' logs, in the form of
+    `logging.config.dictConfig`; every logger of such a process writes to standard error."""
+    handler = {"class": "logging.StreamHandler", "formatter": "json"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": f"{__name__}.{JsonLines.__name__}"}},
+        "handlers": {"stderr": handler},
+        "root": {"handlers": ["stderr"], "level": level.upper()},
+    }
+
+
 def configure(level: str) -> None:
     """Send everything to standard error as JSON lines. uvicorn's access log is off: ours has it."""
     handler = logging.StreamHandler(sys.stderr)
@@ -66,7 +79,7 @@ def configure(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "vllm"):
         child = logging.getLogger(name)
         child.handlers.clear()
         child.propagate = name != "uvicorn.access"

@@ -5,8 +5,10 @@ turn, image first; decoding is greedy and stops at `</answer>`, which stays in t
 """
 
 import asyncio
+import json
 import logging
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -21,6 +23,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from wise_serve import logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import MINIATURE, Settings
@@ -47,13 +50,12 @@ class VllmReasoner:
         self.image_size = settings.reasoner_image_size_pixels or default_size
         self._is_miniature = is_miniature
         self._engine: AsyncLLM | None = None
+        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until stop
         self._tokenizer: Any = None
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
-        # vLLM reads its log level from the environment, in its child processes too.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", self._settings.log_level.upper())
-        logging.getLogger("vllm").setLevel(self._settings.log_level.upper())
+        self._configure_logs()
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -66,6 +68,15 @@ class VllmReasoner:
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
+
+    def _configure_logs(self) -> None:
+        """vLLM reads its logs' level and form from the environment, in its child processes too."""
+        level = self._settings.log_level
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", level.upper())
+        logging.getLogger("vllm").setLevel(level.upper())
+        self._log_file.write(json.dumps(logs.library_configuration(level)))
+        self._log_file.flush()
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", self._log_file.name)
 
     def _cut_template(self) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""
@@ -90,6 +101,7 @@ class VllmReasoner:
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
+        self._log_file.close()
         if engine is not None:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it takes the closing engine for a dead one
@@ -169,7 +181,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "max_num_seqs": settings.max_inflight_requests,
         "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
         "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
-        "enable_log_requests": False,
+        "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
     }
     if on_cpu:
         arguments |= {
