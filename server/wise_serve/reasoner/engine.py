@@ -25,8 +25,6 @@ from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import MINIATURE, Settings
 
-logger = logging.getLogger(__name__)
-
 ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
@@ -51,9 +49,7 @@ class VllmReasoner:
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
-        # vLLM reads its log level from the environment, in its child processes too.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", self._settings.log_level.upper())
-        logging.getLogger("vllm").setLevel(self._settings.log_level.upper())
+        _quieten_vllm(self._settings.log_level)
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -140,6 +136,18 @@ class VllmReasoner:
                     )  # fmt: skip
         except EngineDeadError:
             raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
+
+
+def _quieten_vllm(log_level: str) -> None:
+    """vLLM's own lines: warnings only (unless debugging), to standard error, here as JSON lines."""
+    level = "DEBUG" if log_level == "debug" else "WARNING"
+    # Its child processes take these from the environment.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    vllm_logger = logging.getLogger("vllm")
+    vllm_logger.setLevel(level)
+    vllm_logger.handlers.clear()
+    vllm_logger.propagate = True
 
 
 def _sampling(max_tokens: int) -> SamplingParams:
