@@ -26,6 +26,9 @@ def masks() -> list[NDArray[np.uint8]]:
         np.eye(9),
         np.zeros((1, 300)),
     ]
+    over_the_edge = np.zeros((5, 7))  # one run, from the foot of a column to the head of the next
+    over_the_edge[4, 2] = over_the_edge[0, 3] = 1
+    made.append(over_the_edge)
     for y, x in ((0, 0), (4, 6), (4, 0), (0, 6)):
         corner = np.zeros((5, 7))
         corner[y, x] = 1
