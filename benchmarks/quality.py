@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
-from running import running_server
 from tqdm import tqdm
-from wise_client import Client
 
+from running import running_server
+from wise_client import Client
 from wise_mini.queries import FAMILIES, Query, make_query
 from wise_mini.scenes import Scene, draw_scene
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from running import RunningServer, running_server
 from wise_client import Client
 

@@ -212,10 +212,11 @@ class Trainer:
         seeing = self.step < args.see_steps
         at = self.step if seeing else self.step - args.see_steps
         length = args.see_steps if seeing else args.steps - args.see_steps
+        peak = float(args.see_learning_rate if seeing else args.learning_rate)
         if at < warm:
-            return float(args.learning_rate) * (at + 1) / warm
+            return peak * (at + 1) / warm
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (at - warm) / max(1, length - warm))))
-        return float(args.learning_rate) * (0.02 + 0.98 * cosine)
+        return peak * (0.02 + 0.98 * cosine)
 
     def compute(self, data: TrainingBatch, run: Forward) -> tuple[dict[str, Tensor], Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -238,7 +239,7 @@ class Trainer:
             parts, _ = self.compute(data, self.forward)
             loss = parts["text"] + 0.5 * parts["looking"] + 0.3 * parts["seeing"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
         self.step += 1
@@ -262,12 +263,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=7000, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=4500, help="optimiser steps in all")
     parser.add_argument(
-        "--see-steps", type=int, default=2000, help="of them, the first on images alone"
+        "--see-steps", type=int, default=1500, help="of them, the first on images alone"
     )
     parser.add_argument("--images", type=int, default=16, help="images a step, five queries each")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--see-learning-rate", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="fuse the model's operations first")

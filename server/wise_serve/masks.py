@@ -1,31 +1,64 @@
-"""COCO compressed RLE to the contract's other mask formats."""
+"""Masks in their three forms: COCO compressed RLE, one-bit PNG, and polygons. Pure functions.
+
+A mask is H x W bool. RLE is COCO's (github.com/cocodataset/cocoapi, `maskApi.c`): run lengths down
+the columns, compressed to ASCII; with `size` = (height, width).
+"""
 
 import base64
 import io
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-
-def _decode(size: tuple[int, int], counts: str) -> NDArray[np.uint8]:
-    decoded: NDArray[np.uint8] = coco.decode({"size": list(size), "counts": counts.encode("ascii")})
-    return decoded
+Size = tuple[int, int]  # height, width
+Ring = list[tuple[float, float]]
 
 
-def to_png(size: tuple[int, int], counts: str) -> str:
-    """A PNG of one bit a pixel, base64. `size` is height, width."""
-    out = io.BytesIO()
-    Image.fromarray(_decode(size, counts) * np.uint8(255)).convert("1").save(out, "PNG")
-    return base64.b64encode(out.getvalue()).decode("ascii")
+def encode_rle(mask: NDArray[np.bool_]) -> str:
+    """H x W bool -> the `counts` of its compressed RLE."""
+    columns = np.asfortranarray(mask, dtype=np.uint8)
+    counts: bytes = coco.encode(columns)["counts"]
+    return counts.decode("ascii")
 
 
-def to_polygons(size: tuple[int, int], counts: str) -> list[list[tuple[float, float]]]:
-    """The bounding rectangle of the mask, as one polygon; replaced when outlines are traced."""
-    rows, columns = np.nonzero(_decode(size, counts))
-    if rows.size == 0:
-        return []
-    left, right = float(columns.min()), float(columns.max()) + 1
-    top, bottom = float(rows.min()), float(rows.max()) + 1
-    return [[(left, top), (right, top), (right, bottom), (left, bottom)]]
+def decode_rle(size: Size, counts: str) -> NDArray[np.bool_]:
+    """Compressed RLE -> H x W bool."""
+    decoded = coco.decode({"size": list(size), "counts": counts.encode("ascii")})
+    return np.ascontiguousarray(decoded, dtype=np.bool_)
+
+
+def area(size: Size, counts: str) -> int:
+    """Pixels of a compressed RLE's mask, without decoding it."""
+    return int(coco.area({"size": list(size), "counts": counts.encode("ascii")}))
+
+
+def to_png(size: Size, counts: str) -> str:
+    """Compressed RLE -> base64 (ASCII) of a one-bit PNG of the mask; white is the object."""
+    buffer = io.BytesIO()
+    Image.fromarray(decode_rle(size, counts)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def to_polygons(size: Size, counts: str) -> list[Ring]:
+    """Compressed RLE -> closed rings [(x, y), ...] in pixels, the last vertex joined to the first.
+
+    Vertices are corners of pixels (a pixel at column 3 spans x = 3..4), so the rings enclose exactly
+    the mask's pixels under the even-odd rule: a ring inside another one is a hole.
+    """
+    mask = decode_rle(size, counts).astype(np.uint8)
+    # OpenCV follows the border through pixel centres. In a mask of twice the size every border
+    # pixel belongs to one corner of a pixel of ours: an even one to its left or upper side.
+    doubled = mask.repeat(2, axis=0).repeat(2, axis=1)
+    borders, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    return [_corners((border.reshape(-1, 2) + 1) // 2) for border in borders]
+
+
+def _corners(path: NDArray[np.int32]) -> Ring:
+    """A closed path without repeated vertices, and without those on a straight line."""
+    path = path[(path != np.roll(path, 1, axis=0)).any(axis=1)]
+    before, after = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    return [(float(x), float(y)) for x, y in path[turns]]

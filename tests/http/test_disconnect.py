@@ -6,8 +6,8 @@ from base64 import b64encode
 
 import httpx
 import pytest
-from conftest import Server, Start, eventually, on_loopback
 
+from conftest import Server, Start, eventually, on_loopback
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
 

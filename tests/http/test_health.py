@@ -4,10 +4,10 @@ import json
 import random
 import re
 
-from conftest import Server, Start, eventually
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
+from conftest import Server, Start, eventually
 from fakes import FakeReasoner
 from wise_serve.problems import leaves, status_of
 

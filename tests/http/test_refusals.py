@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server, Start, eventually
 
+from conftest import Server, Start, eventually
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import bomb, picture
 

@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from conftest import Start, eventually
 from PIL import Image
 from pycocotools import mask as coco
 
+from conftest import Start, eventually
 from fakes import CACHED_TOKENS, FOUND, PROMPT_TOKENS, FakeReasoner, FakeSegmenter
 from pictures import picture
 

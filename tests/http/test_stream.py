@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Start
 
+from conftest import Start
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
 

@@ -59,8 +59,9 @@ class VllmReasoner:
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
                 arguments = await asyncio.to_thread(engine_arguments, self._settings, self._model)
                 config = await asyncio.to_thread(arguments.create_engine_config)
-                self._engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config)
-                self._tokenizer = self._engine.get_tokenizer()
+                engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config)
+                self._engine = engine
+                self._tokenizer = engine.get_tokenizer()
                 self._prompt_around = self._cut_template()
                 await self._warm_up()
         except TimeoutError:

@@ -1,0 +1,185 @@
+"""The segmenter's process: `python -m wise_serve.segmenter.worker --fd N`.
+
+Started by `client.py` with one end of a Unix socket pair as descriptor N. Ends when told to, when
+the gateway is gone (end of file on the socket; and by the kernel, should that go unseen), or when
+its device is lost. Logs are JSON lines on stderr.
+"""
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wise_serve.errors import NotReady
+from wise_serve.segmenter import Prompt, protocol
+from wise_serve.segmenter.batcher import Batcher
+from wise_serve.segmenter.cache import Embedding, EmbeddingCache
+from wise_serve.segmenter.channel import WorkerChannel
+from wise_serve.segmenter.sam2 import DecodeItem, Features, Sam2, load_model
+from wise_serve.segmenter.service import Query, Service
+
+log = logging.getLogger("wise_serve.segmenter")
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_EXIT_DEVICE_LOST = 70
+_EXIT_NOT_STARTED = 71
+_CONFIGURE_DEADLINE_S = 30.0
+
+
+class DeviceModel:
+    """SAM 2 on a torch device, as `service.Model`."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._sam = Sam2(load_model(name, device), device)
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
+        """Embed H x W x 3 uint8 RGB images in one batch."""
+        return self._sam.encode(images)
+
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.bool_], float]]:
+        """Mask (H x W bool) and predicted IoU of each query, in one batch."""
+        items = []
+        for query in queries:
+            assert isinstance(query.embedding, Features)
+            items.append(DecodeItem(query.embedding, query.prompt, query.size))
+        return [(decoded.mask, decoded.score) for decoded in self._sam.decode(items)]
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
+        return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        )
+
+    def is_fatal(self, error: Exception) -> bool:
+        """After most CUDA errors every later call in the process fails as well."""
+        if self.is_out_of_memory(error):
+            return False
+        return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+
+    def warm_up(self) -> None:
+        """Encode and decode once, so that `Ready` means that requests are answered."""
+        image = np.zeros((64, 96, 3), np.uint8)
+        (embedding,) = self.encode([image])
+        prompt = Prompt((10.0, 10.0, 50.0, 50.0), ((20.0, 20.0), (40.0, 40.0)))
+        self.decode([Query(embedding, prompt, (64, 96))])
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; fields given as `extra={"request_id": ...}` are kept."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record."""
+        entry: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if hasattr(record, "request_id"):
+            entry["request_id"] = record.request_id
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def main() -> None:
+    """Serve the gateway at the other end of the descriptor."""
+    parser = argparse.ArgumentParser(description="The segmenter worker; started by wise-serve.")
+    parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
+    arguments = parser.parse_args()
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway drains, then says Stop
+    channel = WorkerChannel(socket.socket(fileno=arguments.fd))
+    configuration = _configuration(channel)
+    _set_up_logs(configuration.log_level)
+    try:
+        model, device = _load(configuration)
+    except Exception as error:
+        reason = str(error) if isinstance(error, NotReady) else "The segmenter could not be loaded."
+        log.exception("the segmenter could not be loaded")
+        channel.send(protocol.NotStarted(reason))
+        sys.exit(_EXIT_NOT_STARTED)
+    work = Batcher(
+        encode_batch_size=configuration.encode_batch_size,
+        decode_batch_size=configuration.decode_batch_size,
+        wait_s=configuration.batch_wait_ms / 1e3,
+        max_queue=configuration.max_queue,
+        cache=EmbeddingCache(configuration.cache_bytes),
+    )
+    service = Service(channel, model, work, configuration.heartbeat_every_s)
+    channel.send(protocol.Ready(str(device)))
+    threading.Thread(target=_receive, args=(service,), daemon=True).start()
+    try:
+        service.drive()
+    except Exception:
+        log.exception("the device is lost; the worker ends")
+        _exit(_EXIT_DEVICE_LOST)
+    _exit(0)
+
+
+def _die_with_parent() -> None:
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        _exit(0)
+
+
+def _configuration(channel: WorkerChannel) -> protocol.Configure:
+    try:
+        for message, _ in channel.receive(_CONFIGURE_DEADLINE_S):
+            if isinstance(message, protocol.Configure):
+                return message
+    except EOFError:
+        pass
+    sys.exit(_EXIT_NOT_STARTED)
+
+
+def _set_up_logs(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log.setLevel(level.upper())
+
+
+def _load(configuration: protocol.Configure) -> tuple[DeviceModel, torch.device]:
+    torch.set_num_threads(configuration.threads)
+    name = configuration.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    model = DeviceModel(configuration.segmenter, device)
+    model.warm_up()
+    return model, device
+
+
+def _receive(service: Service) -> None:
+    try:
+        service.receive()
+    except (EOFError, OSError):
+        _exit(0)  # the gateway is gone: nobody waits for what is still running
+    except Exception:
+        log.exception("the gateway sent something that cannot be read; the worker ends")
+        _exit(1)
+
+
+def _exit(code: int) -> NoReturn:
+    """End at once, whatever other threads do: a library's clean-up may hang on a lost device."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
