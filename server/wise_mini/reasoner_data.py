@@ -31,7 +31,7 @@ STRATEGY_SHARE = {
 }
 TURN_LENGTH = {True: 80, False: 136}  # tokens that a turn is padded to; a longer one is not drawn
 QUERIES = 5  # about one image
-DECIDING_WEIGHT, NUMBER_WEIGHT = 8.0, 0.5
+COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
 DETAILED_SHARE = 0.03
 CELL = IMAGE_SIZE // CELLS
 
@@ -187,7 +187,9 @@ class Examples(IterableDataset[TrainingBatch]):
             next((i for start, end, i in made.mentions if start <= at[0] < end), -1)
             for at in encoded.offsets
         ]
-        weights = [self.weight(*pair) for pair in zip(answer, looks, [-1, *looks], strict=False)]
+        weights = [
+            self.weight(token, looks[max(0, i - 2) : i + 1]) for i, token in enumerate(answer)
+        ]
         if detailed or strategy in ("seg-zero", "vision-reasoner"):  # else: d_think would follow
             answer.append(self.end_id)
             looks.append(-1)
@@ -202,11 +204,13 @@ class Examples(IterableDataset[TrainingBatch]):
             strategy=strategy,
         )
 
-    def weight(self, token: int, look: int, look_before: int) -> float:
+    def weight(self, token: int, looks: list[int]) -> float:
+        """`looks`: of this token, and of the one or two before it."""
         if token in self.number_ids:
             return NUMBER_WEIGHT
-        starts = look >= 0 and look != look_before
-        return DECIDING_WEIGHT if starts or token in self.none_ids else 1.0
+        if token in self.none_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
+            return COLOUR_WEIGHT
+        return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
 
     def collate(self, examples: list[tuple[Scene, list[Turn]]]) -> TrainingBatch:
         longest = max((len(turn.tokens) for _, turns in examples for turn in turns), default=1)

@@ -100,7 +100,8 @@ class Loss:
         centre = (torch.stack((column, row, column, row), dim=-1) + 0.5) * CELL
         box = stack("box")
         seen, placed = aids.seen(out.cells.float()), aids.placed(out.placed.float())
-        loss = classes(seen[..., :9], stack("colour")) + classes(seen[..., 9:14], stack("kind"))
+        # The kind is what a small tower learns last.
+        loss = classes(seen[..., :9], stack("colour")) + 2 * classes(seen[..., 9:14], stack("kind"))
         relative = functional.smooth_l1_loss(
             seen[..., 14:18][shown], ((box - centre) / CELL)[shown], beta=0.1
         )

@@ -7,8 +7,8 @@ import re
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import Server, Start, eventually
 from fakes import FakeReasoner
+from gateways import Server, Start, eventually
 from wise_serve.problems import leaves, status_of
 
 EXPECTED = {

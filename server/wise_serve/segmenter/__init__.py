@@ -37,7 +37,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where an operation's time went, milliseconds: in the worker's queue, on the device, in RLE."""
+    """Where an operation's time went, ms: in the worker's queue, on the device, in RLE."""
 
     queue_ms: float
     work_ms: float
