@@ -184,7 +184,7 @@ class Examples(IterableDataset[TrainingBatch]):
         encoded = self.tokenizer.encode(made.text)
         answer = list(encoded.ids)
         looks = [
-            next((i for start, end, i in made.mentions if start <= at[0] < end), -1)
+            next((i for start, end, i in made.mentions if start < at[1] <= end), -1)
             for at in encoded.offsets
         ]
         weights = [
