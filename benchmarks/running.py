@@ -35,7 +35,7 @@ def running_server(*flags: str, **environment: str) -> Iterator[RunningServer]:
         log = Path(folder) / "server.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "wise_serve.cli", "serve", "--port", "0", *flags],
+                [sys.executable, "-m", "wise_serve", "serve", "--port", "0", *flags],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **environment},

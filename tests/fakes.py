@@ -138,6 +138,7 @@ class FakeSegmenter:
     lost: bool = False
     name: str = "fake-segmenter"
     alive: bool = True
+    failed: bool = False
     prompts: list[Prompt] = field(default_factory=list)
     opened: int = 0
     open_now: int = 0

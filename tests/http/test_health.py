@@ -4,6 +4,7 @@ import json
 import random
 import re
 
+import pytest
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -169,3 +170,16 @@ async def test_openapi_documents_every_error_and_both_bodies(start: Start) -> No
     assert (
         set(re.findall(r'"\$ref":"([^"]+)"', json.dumps(document, separators=(",", ":")))) <= known
     )
+
+
+@pytest.mark.parametrize("lost", ["segmenter", "reasoner"])
+async def test_a_model_lost_for_good_ends_the_server(start: Start, lost: str) -> None:
+    server = await start()
+    failed: list[bool] = []
+    server.gateway.lifecycle.on_failed = lambda: failed.append(True)
+    if lost == "segmenter":
+        server.segmenter.failed, server.segmenter.alive = True, False
+    else:
+        server.reasoner.alive = False
+    assert (await server.client.get("/readyz")).status_code == 503
+    await eventually(lambda: failed == [True])

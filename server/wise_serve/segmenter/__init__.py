@@ -56,9 +56,10 @@ class ImageSession(Protocol):
 
 
 class Segmenter(Protocol):
-    """The worker as the pipeline sees it."""
+    """The worker as the pipeline sees it. `failed`: it died too often and stays away."""
 
     name: str
+    failed: bool
 
     async def start(self) -> None:
         """Start the worker and wait for its warm-up answer. Raises NotReady if that fails."""
