@@ -43,6 +43,7 @@ class Answered:
     """The text up to `</answer>`; boxes (x1, y1, x2, y2), points and masks in image pixels."""
 
     text: str
+    readable: bool = True
     boxes: list[list[int]] = field(default_factory=list)
     points: list[list[list[int]]] = field(default_factory=list)
     masks: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -115,24 +116,30 @@ class Reference:
         return [text.partition(END)[0] + (END if END in text else "") for text in texts]
 
     @torch.inference_mode()
-    def top_two_gap(self, asked: Asked, text: str) -> float:
-        """How far apart the two best logits of the token after `text` are."""
-        inputs = self._inputs([asked])
+    def logit_gaps(self, asked: Asked, text: str) -> list[float]:
+        """For each token of a generated text, how far its two best logits are apart."""
+        inputs = dict(self._inputs([asked]))
+        start = inputs["input_ids"].shape[1]
         more = self._processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        ids = torch.cat((inputs.pop("input_ids"), more["input_ids"]), dim=1)
-        inputs.pop("attention_mask")
-        inputs.pop("mm_token_type_ids", None)
-        kinds = (ids == self._model.config.image_token_id).int()
-        logits = self._model(input_ids=ids, mm_token_type_ids=kinds, **inputs).logits[0, -1]
+        inputs["input_ids"] = torch.cat((inputs["input_ids"], more["input_ids"]), dim=1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        image = inputs["input_ids"] == self._model.config.image_token_id
+        inputs["mm_token_type_ids"] = image.to(torch.int32)
+        logits = self._model(**inputs).logits[0, start - 1 : -1]
         best = logits.topk(2).values
-        return float(best[0] - best[1])
+        gaps: list[float] = (best[:, 0] - best[:, 1]).tolist()
+        return gaps
 
     def _segment(self, asked: Asked, text: str) -> Answered:
         answered = Answered(text)
         found = re.search(r"<answer>(.*?)</answer>", text, re.DOTALL)
         if found is None:
             return answered
-        value = json.loads(found[1].replace("'", '"'))
+        try:
+            value = json.loads(found[1].replace("'", '"'))
+        except json.JSONDecodeError:  # the public scripts count it as no answer, too
+            answered.readable = False
+            return answered
         listed = [one for one in (value if isinstance(value, list) else [value]) if one]
         fx, fy = (side / REASONER_IMAGE_SIZE for side in asked.image.size)
         multiple = asked.strategy == "vision-reasoner"
@@ -143,7 +150,7 @@ class Reference:
             return [int(n * f + 0.5) if multiple else round(n * f) for n, f in pairs]
 
         if listed:
-            self._predictor.set_image(np.asarray(asked.image))
+            self._predictor.set_image(np.array(asked.image))
         for one in listed:
             box = scaled(one["bbox_2d" if multiple else "bbox"])
             names = ("point_2d",) if multiple else ("points_1", "points_2")

@@ -22,7 +22,7 @@ from wise_mini.tokenizer import SYSTEM, load_strategies, special_token_ids
 Floats32 = NDArray[np.float32]
 MEAN: Floats32 = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-FAMILY_SHARE = (0.30, 0.21, 0.23, 0.15, 0.11)
+FAMILY_SHARE = (0.26, 0.22, 0.22, 0.13, 0.17)
 # A batch holds short or long turns, so that little of it is padding.
 SHORT_SHARE = 0.6
 STRATEGY_SHARE = {

@@ -23,6 +23,7 @@ SEED = 8_500_000  # never used in training
 STRATEGIES = ("wise-s", "wise", "seg-zero", "vision-reasoner")
 FAMILIES = ("attribute", "extremum", "relation", "likeness")
 IN_FLIGHT = 16
+BFLOAT16_ERROR = 0.08  # of logits around 20: eight bits of mantissa
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +91,21 @@ def test_the_server_computes_what_the_reference_computes(
     request: pytest.FixtureRequest,
     cases: list[Asked],
     expected: list[Answered],
+    reference: Reference,
 ) -> None:
     answers: list[Segmentation] = request.getfixturevalue(caches)
+    assert sum(one.readable for one in expected) >= 0.98 * SCENES
     different = []
     for case, answer, wanted in zip(cases, answers, expected, strict=True):
+        if not wanted.readable:  # the server's parser is the more tolerant one
+            assert answer.reasoning == rationale(wanted.text)
+            continue
         width, height = case.image.size
         boxes = [list(np.clip(box, 0, (width, height) * 2)) for box in wanted.boxes]
         if answer.reasoning != rationale(wanted.text) or boxes != [
             list(one.box) for one in answer.instances
         ]:
-            different.append((case.strategy, case.query, answer, wanted.text))
+            different.append((case, wanted.text))
             continue
         for one, points, mask in zip(answer.instances, wanted.points, wanted.masks, strict=True):
             inside = [list(np.clip(point, 0, (width - 1, height - 1))) for point in points]
@@ -107,6 +113,8 @@ def test_the_server_computes_what_the_reference_computes(
             union = np.logical_or(one.mask, mask).sum()
             assert np.logical_and(one.mask, mask).sum() >= 0.999 * union
     assert len(different) <= SCENES // 100, different
+    for case, text in different:  # the reference itself was of two minds at some token
+        assert min(reference.logit_gaps(case, text)) <= BFLOAT16_ERROR
 
 
 def test_warm_caches_change_nothing(cold: list[Segmentation], warm: list[Segmentation]) -> None:
