@@ -17,16 +17,17 @@ RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 # ---- cpu: everything is installed into /opt/wise, which the final stage takes over
 FROM ${PYTHON_IMAGE} AS cpu-install
-ARG TORCH_VERSION=2.13.0+cpu
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
+COPY constraints.txt /wheels/
 # sam2 is built against the torch that is installed, and without its CUDA kernel. torchaudio and
 # torchcodec are built for CUDA as published: beside a CPU torch their import only fails.
 RUN python -m venv /opt/wise \
- && /opt/wise/bin/python -m pip install --no-cache-dir --extra-index-url ${TORCH_CPU_INDEX} \
-      torch==${TORCH_VERSION} setuptools wheel \
+ && /opt/wise/bin/python -m pip install --no-cache-dir --constraint /wheels/constraints.txt \
+      --extra-index-url ${TORCH_CPU_INDEX} torch setuptools wheel \
  && SAM2_BUILD_CUDA=0 /opt/wise/bin/python -m pip install --no-cache-dir --no-build-isolation \
-      --extra-index-url ${TORCH_CPU_INDEX} "$(ls /wheels/wise_serve-*.whl)[cpu,otel]" \
+      --constraint /wheels/constraints.txt --extra-index-url ${TORCH_CPU_INDEX} \
+      "$(ls /wheels/wise_serve-*.whl)[cpu,otel]" \
  && /opt/wise/bin/python -m pip uninstall --yes torchaudio torchcodec
 
 

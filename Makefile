@@ -59,7 +59,8 @@ train-reasoner: setup ## train the miniature reasoner again from its seed (about
 	$(BIN)/python -m wise_mini.export_reasoner
 
 train-segmenter: setup ## train the miniature SAM 2 again from its seed
-	$(BIN)/python -m wise_mini.train_segmenter
+	$(BIN)/python -m wise_mini.train_segmenter --steps 3213
+	$(BIN)/python -m wise_mini.train_segmenter --export runs/segmenter
 
 constraints: setup ## write constraints.txt anew from what .venv holds
 	@{ echo "# Every version of the CPU stack and the development tools. Made by 'make constraints'."; \

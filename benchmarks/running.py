@@ -14,7 +14,7 @@ from pathlib import Path
 
 READY_WITHIN_S = 300.0
 STOP_WITHIN_S = 40.0
-_SERVE = ("-m", "wise_serve.cli", "serve", "--port", "0")
+_SERVE = ("-m", "wise_serve", "serve", "--port", "0")
 
 
 @dataclass(frozen=True)

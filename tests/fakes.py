@@ -142,6 +142,7 @@ class FakeSegmenter:
     observer: SegmenterObserver = field(default_factory=Silent)
     name: str = "fake-segmenter"
     alive: bool = True
+    failed: bool = False
     prompts: list[Prompt] = field(default_factory=list)
     opened: int = 0
     open_now: int = 0

@@ -22,15 +22,16 @@ from wise_mini.tokenizer import SYSTEM, load_strategies, special_token_ids
 Floats32 = NDArray[np.float32]
 MEAN: Floats32 = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-FAMILY_SHARE = (0.30, 0.21, 0.23, 0.15, 0.11)
+FAMILY_SHARE = (0.26, 0.22, 0.22, 0.13, 0.17)
 # A batch holds short or long turns, so that little of it is padding.
-SHORT_SHARE = 0.68
+SHORT_SHARE = 0.6
 STRATEGY_SHARE = {
     True: {"wise-s": 0.8, "wise": 0.2},
     False: {"seg-zero": 0.5, "vision-reasoner": 0.5},
 }
 TURN_LENGTH = {True: 80, False: 136}  # tokens that a turn is padded to; a longer one is not drawn
 QUERIES = 5  # about one image
+COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
 DETAILED_SHARE = 0.03
 CELL = IMAGE_SIZE // CELLS
 
@@ -38,11 +39,14 @@ CELL = IMAGE_SIZE // CELLS
 @dataclass
 class Turn:
     """One query's tokens from `<|vision_end|>` on. `labels`: -100 where nothing is predicted.
-    `looks`: the index of the shape that the predicted token speaks of, or -1."""
+    `looks`: the index of the shape that the predicted token speaks of, or -1. `weights`: what the
+    predicted token counts: the first of a mention decides which shape is meant, the rest follows.
+    """
 
     tokens: list[int]
     labels: list[int]
     looks: list[int]
+    weights: list[float]
     family: str
     strategy: str
 
@@ -65,6 +69,7 @@ class TrainingBatch:
     batch: Batch
     labels: Tensor  # B x Q x T, the token that position predicts, or -100
     looks: Tensor  # B x Q x T, shape index or -1
+    weights: Tensor  # B x Q x T
     turns: list[list[Turn]]
     cells: list[Cells]
 
@@ -111,8 +116,16 @@ class Examples(IterableDataset[TrainingBatch]):
 
     max_side = 384  # of nearly all scenes, pixels; larger ones look alike once resized
 
-    def __init__(self, tokenizer: Tokenizer, seed: int, images: int, speaks: bool = True) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        seed: int,
+        images: int,
+        speaks: bool = True,
+        short_share: float = SHORT_SHARE,
+    ) -> None:
         self.tokenizer, self.seed, self.speaks = tokenizer, seed, speaks
+        self.short_share = short_share
         self.images = images if speaks else 2 * images
         self.templates = {
             name: entry["template"].replace("{answer}", entry["answer"])
@@ -123,13 +136,15 @@ class Examples(IterableDataset[TrainingBatch]):
             f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
         ).ids
         assert len(self.prefix) == PREFIX_LENGTH
+        self.number_ids = {tokenizer.token_to_id(str(n)) for n in range(IMAGE_SIZE + 1)}
+        self.none_ids = {tokenizer.token_to_id(word) for word in ("none", "Ġnone", "{}", "[]")}
         self.end_id = special_token_ids(tokenizer)["<|im_end|>"]
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         info = get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0])
         while True:
-            short = bool(rng.random() < SHORT_SHARE)
+            short = bool(rng.random() < self.short_share)
             yield self.collate([self.example(rng, short) for _ in range(self.images)])
 
     def example(self, rng: np.random.Generator, short: bool) -> tuple[Scene, list[Turn]]:
@@ -169,32 +184,47 @@ class Examples(IterableDataset[TrainingBatch]):
         encoded = self.tokenizer.encode(made.text)
         answer = list(encoded.ids)
         looks = [
-            next((i for start, end, i in made.mentions if start <= at[0] < end), -1)
+            next((i for start, end, i in made.mentions if start < at[1] <= end), -1)
             for at in encoded.offsets
+        ]
+        weights = [
+            self.weight(token, looks[max(0, i - 2) : i + 1]) for i, token in enumerate(answer)
         ]
         if detailed or strategy in ("seg-zero", "vision-reasoner"):  # else: d_think would follow
             answer.append(self.end_id)
             looks.append(-1)
+            weights.append(1.0)
         before = len(prompt) - 1
         return Turn(
             tokens=prompt + answer[:-1],
             labels=[-100] * before + answer,
             looks=[-1] * before + looks,
+            weights=[0.0] * before + weights,
             family=query.family,
             strategy=strategy,
         )
+
+    def weight(self, token: int, looks: list[int]) -> float:
+        """`looks`: of this token, and of the one or two before it."""
+        if token in self.number_ids:
+            return NUMBER_WEIGHT
+        if token in self.none_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
+            return COLOUR_WEIGHT
+        return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
 
     def collate(self, examples: list[tuple[Scene, list[Turn]]]) -> TrainingBatch:
         longest = max((len(turn.tokens) for _, turns in examples for turn in turns), default=1)
         length = TURN_LENGTH[longest <= TURN_LENGTH[True]]
         tokens = np.zeros((len(examples), QUERIES, length), np.int64)
         labels, looks = np.full_like(tokens, -100), np.full_like(tokens, -1)
+        weights = np.zeros(tokens.shape, np.float32)
         for row, (_, turns) in enumerate(examples):
             for column, turn in enumerate(turns):
                 end = len(turn.tokens)
                 tokens[row, column, :end] = turn.tokens
                 labels[row, column, :end] = turn.labels
                 looks[row, column, :end] = turn.looks
+                weights[row, column, :end] = turn.weights
         patches = np.stack([patches_of(scene.image) for scene, _ in examples])
         return TrainingBatch(
             batch=Batch(
@@ -202,6 +232,7 @@ class Examples(IterableDataset[TrainingBatch]):
             ),
             labels=torch.from_numpy(labels),
             looks=torch.from_numpy(looks),
+            weights=torch.from_numpy(weights),
             turns=[turns for _, turns in examples],
             cells=[cells_of(scene) for scene, _ in examples],
         )

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
-from wise_mini.reasoner_data import CELL, Examples, TrainingBatch
+from wise_mini.reasoner_data import CELL, SHORT_SHARE, Examples, TrainingBatch
 from wise_mini.reasoner_model import (
     CELLS,
     Activations,
@@ -57,18 +57,17 @@ class Loss:
         self.seen: dict[str, float] = {}  # what the aids last got right, for the log
         self.blur = torch.softmax(-(distance**2) / (2 * BLUR_PIXELS**2), dim=-1)
 
-    def text(self, model: Any, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        at = labels >= 0
+    def text(self, model: Any, hidden: Tensor, data: TrainingBatch) -> tuple[Tensor, Tensor]:
+        at = data.labels >= 0
         logits = model.lm_head(hidden[at]).float()
-        wanted = labels[at]
+        wanted, weights = data.labels[at], data.weights[at]
         log_p = logits.log_softmax(-1)
+        loss = -log_p.gather(1, wanted[:, None])[:, 0]
         values = self.value_of[wanted]
         numbers = values >= 0
-        words = -log_p[~numbers].gather(1, wanted[~numbers][:, None])[:, 0]
-        blurred = -(self.blur[values[numbers]] * log_p[numbers][:, self.ids]).sum(-1)
+        loss[numbers] = -(self.blur[values[numbers]] * log_p[numbers][:, self.ids]).sum(-1)
         # Every query counts alike, however long its rationale.
-        turns = labels.shape[0] * labels.shape[1] * 12
-        return (words.sum() + blurred.sum()) / turns, logits
+        return (loss * weights).sum() / (data.labels.shape[0] * data.labels.shape[1] * 12), logits
 
     def looking(self, out: Activations, data: TrainingBatch) -> Tensor:
         rows, queries, at = (data.looks >= 0).nonzero(as_tuple=True)
@@ -80,7 +79,9 @@ class Loss:
             ]
         )
         looks = out.looks[rows, queries, :, at].float()
-        return -(looks * shown[:, None]).sum(-1).clamp(min=1e-5).log().mean()
+        missed = -(looks * shown[:, None]).sum(-1).clamp(min=1e-5).log().mean(-1)
+        weights = data.weights[rows, queries, at]
+        return (missed * weights).sum() / weights.sum()
 
     def seeing(self, aids: TrainingAids, out: Activations, data: TrainingBatch) -> Tensor:
         def stack(name: str) -> Tensor:
@@ -99,7 +100,8 @@ class Loss:
         centre = (torch.stack((column, row, column, row), dim=-1) + 0.5) * CELL
         box = stack("box")
         seen, placed = aids.seen(out.cells.float()), aids.placed(out.placed.float())
-        loss = classes(seen[..., :9], stack("colour")) + classes(seen[..., 9:14], stack("kind"))
+        # The kind is what a small tower learns last.
+        loss = classes(seen[..., :9], stack("colour")) + 2 * classes(seen[..., 9:14], stack("kind"))
         relative = functional.smooth_l1_loss(
             seen[..., 14:18][shown], ((box - centre) / CELL)[shown], beta=0.1
         )
@@ -193,7 +195,9 @@ class Trainer:
         """Fresh batches for the current stage; a resumed run draws other scenes than before."""
         args = self.args
         speaks = self.step >= args.see_steps
-        examples = Examples(self.tokenizer, args.seed * 100_000 + self.step, args.images, speaks)
+        short = SHORT_SHARE if self.step >= args.short_steps else 1.0
+        seed = args.seed * 100_000 + self.step
+        examples = Examples(self.tokenizer, seed, args.images, speaks, short)
         return iter(DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=6))
 
     def save(self) -> None:
@@ -221,7 +225,7 @@ class Trainer:
     def compute(self, data: TrainingBatch, run: Forward) -> tuple[dict[str, Tensor], Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
             out = run(self.model, data.batch, self.rotary)
-            text, logits = self.loss.text(self.model, out.hidden, data.labels)
+            text, logits = self.loss.text(self.model, out.hidden, data)
         looking = self.loss.looking(out, data)
         seeing = self.loss.seeing(self.aids, out, data)
         return {"text": text, "looking": looking, "seeing": seeing}, logits
@@ -237,7 +241,7 @@ class Trainer:
             loss = parts["seeing"]
         else:
             parts, _ = self.compute(data, self.forward)
-            loss = parts["text"] + 0.5 * parts["looking"] + 0.3 * parts["seeing"]
+            loss = parts["text"] + parts["looking"] + 0.5 * parts["seeing"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -263,12 +267,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=4500, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=4200, help="optimiser steps in all")
     parser.add_argument(
         "--see-steps", type=int, default=1500, help="of them, the first on images alone"
     )
+    parser.add_argument(
+        "--short-steps", type=int, default=2700, help="until here only the short strategies"
+    )
     parser.add_argument("--images", type=int, default=16, help="images a step, five queries each")
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--see-learning-rate", type=float, default=2.5e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -295,7 +302,7 @@ def main() -> None:
     bar = tqdm(range(trainer.step, last), initial=trainer.step, total=args.steps, mininterval=10)
     recent: list[dict[str, float]] = []
     for _ in bar:
-        if trainer.step == args.see_steps:
+        if trainer.step in (args.see_steps, args.short_steps):
             loader = trainer.batches()
         recent.append(trainer.train_step(next(loader)))
         if trainer.step % 50 == 0:

@@ -14,7 +14,7 @@ from wise_serve.gateway import Gateway, build_gateway
 from wise_serve.health import health_router
 from wise_serve.metrics import Metrics
 from wise_serve.middleware import Boundary, Gate
-from wise_serve.page import page_router, read_page
+from wise_serve.page import page_router, read_example, read_page
 from wise_serve.problems import router_response
 from wise_serve.reasoner import Reasoner
 from wise_serve.routes import segment_router
@@ -61,7 +61,7 @@ def build_app(gateway: Gateway) -> FastAPI:
     )
     app.include_router(segment_router(gateway))
     app.include_router(health_router(gateway))
-    app.include_router(page_router(read_page()))
+    app.include_router(page_router(read_page(), read_example()))
     app.add_middleware(Gate, gateway=gateway)
     app.add_middleware(Boundary, gateway=gateway)  # added last, so outermost
 

@@ -11,13 +11,15 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
 
 _STOP_DEADLINE_S = 20.0
+_WATCH_EVERY_S = 0.5
 
 
 class Lifecycle:
     """Loading, ready, draining, and why not ready.
 
     `on_ready` is called once when both models have answered their warm-up; `on_failed` when one
-    could not be started: the process should end, since nothing here will change it.
+    could not be started, or was lost for good: the process should end, since nothing here will
+    change it.
     """
 
     def __init__(
@@ -84,3 +86,13 @@ class Lifecycle:
         self._loaded = True
         logs.event(logging.INFO, "ready", {})
         self.on_ready()
+        await self._watch()
+
+    async def _watch(self) -> None:
+        """Wait until a model is lost for good. Whoever started the process starts it again: an
+        engine that died may have left the device in any state."""
+        while self._reasoner.alive and not self._segmenter.failed:
+            await asyncio.sleep(_WATCH_EVERY_S)
+        lost = "segmenter" if self._segmenter.failed else "reasoner"
+        logs.event(logging.CRITICAL, "a model is lost", {"model": lost})
+        self.on_failed()

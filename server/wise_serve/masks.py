@@ -45,8 +45,8 @@ def to_png(size: Size, counts: str) -> str:
 def to_polygons(size: Size, counts: str) -> list[Ring]:
     """Compressed RLE -> closed rings [(x, y), ...] in pixels, the last vertex joined to the first.
 
-    Vertices are corners of pixels (a pixel at column 3 spans x = 3..4), so the rings enclose exactly
-    the mask's pixels under the even-odd rule: a ring inside another one is a hole.
+    Vertices are corners of pixels (a pixel at column 3 spans x = 3..4), so the rings enclose the
+    mask's pixels exactly, under the even-odd rule: a ring inside another one is a hole.
     """
     mask = decode_rle(size, counts).astype(np.uint8)
     # OpenCV follows the border through pixel centres. In a mask of twice the size every border

@@ -1,4 +1,4 @@
-"""The playground at `/`: one static page, with a policy that lets nothing else in."""
+"""The playground: one static page at `/`, whose policy lets nothing else in, and its example."""
 
 import base64
 import hashlib
@@ -16,6 +16,12 @@ def read_page() -> str | None:
     """The page as packaged, or None where it is not."""
     file = resources.files("wise_serve").joinpath("playground", "index.html")
     return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def read_example() -> bytes | None:
+    """The page's example image (JPEG) as packaged, or None where it is not."""
+    file = resources.files("wise_serve").joinpath("playground", "example.jpg")
+    return file.read_bytes() if file.is_file() else None
 
 
 def content_security_policy(html: str) -> str:
@@ -38,8 +44,8 @@ def content_security_policy(html: str) -> str:
     )
 
 
-def page_router(html: str | None) -> APIRouter:
-    """`/`, answered with `html`; not found where there is none."""
+def page_router(html: str | None, example: bytes | None) -> APIRouter:
+    """`/`, answered with `html`, and `/example.jpg`; not found where there is none."""
     router = APIRouter()
     headers = {"Content-Security-Policy": content_security_policy(html or "")}
 
@@ -48,5 +54,11 @@ def page_router(html: str | None) -> APIRouter:
         if html is None:
             raise HTTPException(404)
         return HTMLResponse(html, headers=headers)
+
+    @router.get("/example.jpg", include_in_schema=False)
+    async def example_image() -> Response:
+        if example is None:
+            raise HTTPException(404)
+        return Response(example, media_type="image/jpeg")
 
     return router

@@ -228,11 +228,11 @@ class Pipeline:
             generation,
             [instance for instance, _ in masked],
             TimingMs(
-                decode=scene.decode_ms,
-                reason=generation.reason_ms,
-                encode=encode_ms,
-                segment=max((ms for _, ms in masked), default=0.0),
-                total=_ms_since(scene.started),
+                decode=round(scene.decode_ms, 2),
+                reason=round(generation.reason_ms, 2),
+                encode=round(encode_ms, 2),
+                segment=round(max((ms for _, ms in masked), default=0.0), 2),
+                total=round(_ms_since(scene.started), 2),
             ),
             ModelNames(
                 reasoner=self._reasoner.name, segmenter=self._segmenter.name, strategy=strategy

@@ -37,7 +37,7 @@ def build_instance(instance: Instance, mask: Mask, mask_format: MaskFormat) -> I
     return InstanceResult(
         box=instance.box,
         points=list(instance.points),
-        score=mask.score,
+        score=round(mask.score, 4),
         area=mask.area,
         mask=_mask(mask, mask_format),
     )

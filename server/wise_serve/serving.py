@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -102,8 +103,15 @@ def _address(server: uvicorn.Server) -> str:
     return f"http://{name}:{port}"
 
 
+def _example() -> str:
+    """The packaged example image, as a path from here if it lies below."""
+    path = Path(__file__).parent / "playground" / "example.jpg"
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _greeting(address: str) -> str:
     return (
         f"\nwise-serve is ready at {address}  (page: {address}/  API: {address}/docs)\nTry it:\n\n"
-        f"  curl -s {address}/segment -F image=@picture.jpg -F query='the red circle'\n"
+        f"  curl -s {address}/segment -F image=@{_example()} -F query='the red circle'\n"
     )

@@ -48,7 +48,7 @@ def test_every_copied_file_exists_and_is_not_ignored() -> None:
         if not text.startswith("--from")
         for source in text.split()[:-1]
     }
-    assert copied == {"pyproject.toml", "README.md", "server"}
+    assert copied == {"pyproject.toml", "README.md", "constraints.txt", "server"}
     sent = (ROOT / ".dockerignore").read_text().splitlines()
     for source in copied:
         assert (ROOT / source).exists()
@@ -156,8 +156,9 @@ def test_the_cpu_targets_run_lines_succeed_in_order(tmp_path: Path) -> None:
                 here = Path(placed(item.text))
                 here.mkdir(parents=True)
             elif item.name == "COPY" and not item.text.startswith("--from"):
-                for source in item.text.split()[:-1]:
-                    run("cp", "-r", str(ROOT / source), str(here))
+                *sources, destination = item.text.split()
+                for source in sources:
+                    run("cp", "-r", str(ROOT / source), str(here / placed(destination)))
             elif item.name == "RUN":
                 subprocess.run(
                     ["/bin/sh", "-c", placed(item.text)], cwd=here, env=variables, check=True

@@ -1,45 +1,20 @@
 """The application on the fakes, over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from fakes import FakeReasoner, FakeSegmenter
-from pictures import picture
+from gateways import Server, Start
 from wise_serve.app import build_app
-from wise_serve.gateway import Gateway, build_gateway
+from wise_serve.gateway import build_gateway
 from wise_serve.metrics import Metrics
 from wise_serve.settings import Settings
 from wise_serve.tracing import NO_TRACER, Tracer
-
-
-@dataclass
-class Server:
-    """A running application and a client for it."""
-
-    gateway: Gateway
-    app: FastAPI
-    client: httpx.AsyncClient
-    reasoner: FakeReasoner
-    segmenter: FakeSegmenter
-
-    async def form(self, query: str | None = "the red circle", **fields: Any) -> httpx.Response:
-        image = fields.pop("image", None) or picture()
-        data = {**({} if query is None else {"query": query}), **fields}
-        return await self.client.post("/segment", files={"image": ("a.png", image)}, data=data)
-
-    def sample(self, name: str, **labels: str) -> float:
-        return self.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-Start = Callable[..., Any]
 
 
 @pytest.fixture
@@ -70,25 +45,3 @@ async def start() -> AsyncIterator[Start]:
             return Server(gateway, app, client, reasoner, segmenter)
 
         yield begin
-
-
-@asynccontextmanager
-async def on_loopback(app: FastAPI) -> AsyncIterator[int]:
-    """The application under a real uvicorn on a free port; gives the port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    try:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = server.force_exit = True
-        await asyncio.wait_for(task, 5)
-
-
-async def eventually(condition: Callable[[], bool], within_s: float = 2.0) -> None:
-    """Wait until `condition()`; fails after `within_s`."""
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -7,8 +7,8 @@ from base64 import b64encode
 import httpx
 import pytest
 
-from conftest import Server, Start, eventually, on_loopback
 from fakes import FakeReasoner, FakeSegmenter
+from gateways import Server, Start, eventually, on_loopback
 from pictures import picture
 
 

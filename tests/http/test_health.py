@@ -5,11 +5,12 @@ import random
 import re
 from typing import get_args
 
+import pytest
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import Server, Start, eventually
 from fakes import FakeReasoner, FakeSegmenter
+from gateways import Server, Start, eventually
 from wise_serve.context import Stage
 from wise_serve.problems import leaves, status_of
 
@@ -201,3 +202,16 @@ async def test_openapi_documents_every_error_and_both_bodies(start: Start) -> No
     assert (
         set(re.findall(r'"\$ref":"([^"]+)"', json.dumps(document, separators=(",", ":")))) <= known
     )
+
+
+@pytest.mark.parametrize("lost", ["segmenter", "reasoner"])
+async def test_a_model_lost_for_good_ends_the_server(start: Start, lost: str) -> None:
+    server = await start()
+    failed: list[bool] = []
+    server.gateway.lifecycle.on_failed = lambda: failed.append(True)
+    if lost == "segmenter":
+        server.segmenter.failed, server.segmenter.alive = True, False
+    else:
+        server.reasoner.alive = False
+    assert (await server.client.get("/readyz")).status_code == 503
+    await eventually(lambda: failed == [True])

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Server, Start, eventually
 from fakes import FakeReasoner, FakeSegmenter
+from gateways import Server, Start, eventually
 from pictures import bomb, picture
 
 B64 = base64.b64encode(picture()).decode()

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from conftest import Start, eventually
 from fakes import CACHED_TOKENS, FOUND, PROMPT_TOKENS, FakeReasoner, FakeSegmenter
+from gateways import Start, eventually
 from pictures import picture
 
 TWO = (

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Start
 from fakes import FakeReasoner, FakeSegmenter
+from gateways import Start
 from pictures import picture
 
 TWO = (
@@ -40,10 +40,10 @@ async def test_events_come_in_order_and_agree_with_the_whole(start: Start) -> No
     for index, expected in enumerate(whole["instances"]):
         place = [data for name, data in got if name == "instance" and data["index"] == index]
         assert place == [
-            {"query": 0, "index": index, "box": expected["box"], "points": expected["points"]}
+            {"query_index": 0, "index": index, "box": expected["box"], "points": expected["points"]}
         ]
         masks = [data for name, data in got if name == "mask" and data["index"] == index]
-        assert masks == [{"query": 0, "index": index, **expected}]
+        assert masks == [{"query_index": 0, "index": index, **expected}]
         order = [name for name, data in got if data.get("index") == index]
         assert order == ["instance", "mask"]
 

@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from conftest import Start
 from fakes import FakeReasoner, FakeSegmenter
+from gateways import Start
 from wise_serve.otel import OtelTracer
 
 STAGES = {

@@ -152,7 +152,7 @@ def test_batched_equals_the_predictor(
 
 
 def test_the_miniature_finds_the_shapes(sam: Sam2) -> None:
-    """Exact prompts on scenes of its domain; docs/models.md has the whole measurement."""
+    """Exact prompts on scenes of its domain; `train_segmenter --evaluate` measures it in full."""
     found = []
     for seed in range(20):
         scene = draw_scene(np.random.default_rng(7000 + seed), max_side=600, aspect=1.3)

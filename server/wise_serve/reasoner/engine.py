@@ -28,8 +28,6 @@ from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import MINIATURE, Settings
 
-logger = logging.getLogger(__name__)
-
 ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
@@ -70,13 +68,19 @@ class VllmReasoner:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
 
     def _configure_logs(self) -> None:
-        """vLLM reads its logs' level and form from the environment, in its child processes too."""
-        level = self._settings.log_level
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", level.upper())
-        logging.getLogger("vllm").setLevel(level.upper())
+        """vLLM's own lines: warnings only (unless debugging), to standard error, as JSON lines.
+
+        Its child processes take these from the environment.
+        """
+        level = "DEBUG" if self._settings.log_level == "debug" else "WARNING"
         self._log_file.write(json.dumps(logs.library_configuration(level)))
         self._log_file.flush()
         os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", self._log_file.name)
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
+        vllm_logger = logging.getLogger("vllm")
+        vllm_logger.setLevel(level)
+        vllm_logger.handlers.clear()
+        vllm_logger.propagate = True
 
     def _cut_template(self) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""

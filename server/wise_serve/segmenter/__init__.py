@@ -37,7 +37,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where an operation's time went, milliseconds: in the worker's queue, on the device, in RLE."""
+    """Where an operation's time went, ms: in the worker's queue, on the device, in RLE."""
 
     queue_ms: float
     work_ms: float
@@ -56,9 +56,10 @@ class ImageSession(Protocol):
 
 
 class Segmenter(Protocol):
-    """The worker as the pipeline sees it."""
+    """The worker as the pipeline sees it. `failed`: it died too often and stays away."""
 
     name: str
+    failed: bool
 
     async def start(self) -> None:
         """Start the worker and wait for its warm-up answer. Raises NotReady if that fails."""

@@ -1,0 +1,87 @@
+"""Fakes that answer truly about the example image: fixed places, masks by colour."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from fakes import FakeSegmenter, FakeSession
+from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
+
+WIDTH, HEIGHT, SQUARE = 640, 480, 840  # pixels: the example image, the reasoner's square
+# Box and two points of each shape, pixels of the example image.
+SHAPES = {
+    "circle": ((88, 78, 212, 202), (150, 140), (170, 150)),
+    "square": ((368, 83, 532, 247), (450, 165), (470, 190)),
+    "star": ((131, 271, 272, 411), (205, 345), (210, 330)),
+    "triangle": ((390, 300, 508, 412), (455, 368), (450, 375)),
+}
+ANSWERS = {
+    "the red circle": ("red and round, upper left", ["circle"]),
+    "the largest shape": ("the blue square is the largest", ["square"]),
+    "the one that could roll": ("round, so it rolls", ["circle"]),
+    "every warm colour": ("red and yellow are warm", ["circle", "star"]),
+    "the purple dog": ("no dog here", []),
+}
+NEAR = 60  # greatest difference of a channel from the colour at the first point
+
+
+def write(prompt: str) -> str:
+    """What a reasoner writes to the prompt of any strategy."""
+    rationale, names = next(answer for query, answer in ANSWERS.items() if query in prompt)
+    places = [_place(name, several="bbox_2d" in prompt) for name in names]
+    answer = places[0] if places and "bbox_2d" not in prompt else places
+    return f"<think> {rationale} </think>\n<answer>{json.dumps(answer)}</answer>"
+
+
+def _place(name: str, *, several: bool) -> dict[str, list[int]]:
+    (x1, y1, x2, y2), *points = SHAPES[name]
+    first, second = (_scaled(*point) for point in points)
+    box = _scaled(x1, y1) + _scaled(x2, y2)
+    if several:
+        return {"bbox_2d": box, "point_2d": first}
+    return {"bbox": box, "points_1": first, "points_2": second}
+
+
+def _scaled(x: int, y: int) -> list[int]:
+    return [round(x * SQUARE / WIDTH), round(y * SQUARE / HEIGHT)]
+
+
+@dataclass
+class ColourSession(FakeSession):
+    """A prompt's mask: the pixels in its box that are coloured as its first point is."""
+
+    pixels: NDArray[np.uint8]
+
+    async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
+        _, timing = await super().decode(prompts)
+        return [self._mask(prompt) for prompt in prompts], timing
+
+    def _mask(self, prompt: Prompt) -> Mask:
+        x1, y1, x2, y2 = (round(value) for value in prompt.box)
+        x, y = (round(value) for value in prompt.points[0])
+        distance = np.abs(self.pixels.astype(int) - self.pixels[y, x]).max(axis=2)
+        mask = np.zeros(self.shape, np.uint8, order="F")
+        mask[y1:y2, x1:x2] = distance[y1:y2, x1:x2] < NEAR
+        counts = coco.encode(mask)["counts"].decode("ascii")
+        return Mask(size=self.shape, counts=counts, score=0.97, area=int(mask.sum()))
+
+
+@dataclass
+class ColourSegmenter(FakeSegmenter):
+    """Segments by colour."""
+
+    @asynccontextmanager
+    async def open(
+        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+    ) -> AsyncIterator[ImageSession]:
+        encode = asyncio.create_task(asyncio.sleep(self.encode_s))
+        try:
+            yield ColourSession(self, (pixels.shape[0], pixels.shape[1]), encode, pixels)
+        finally:
+            encode.cancel()

@@ -1,0 +1,59 @@
+"""The application on the fakes: what its HTTP tests share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from fakes import FakeReasoner, FakeSegmenter
+from pictures import picture
+from wise_serve.gateway import Gateway
+
+
+@dataclass
+class Server:
+    """A running application and a client for it."""
+
+    gateway: Gateway
+    app: FastAPI
+    client: httpx.AsyncClient
+    reasoner: FakeReasoner
+    segmenter: FakeSegmenter
+
+    async def form(self, query: str | None = "the red circle", **fields: Any) -> httpx.Response:
+        image = fields.pop("image", None) or picture()
+        data = {**({} if query is None else {"query": query}), **fields}
+        return await self.client.post("/segment", files={"image": ("a.png", image)}, data=data)
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+Start = Callable[..., Any]
+
+
+@asynccontextmanager
+async def on_loopback(app: FastAPI) -> AsyncIterator[int]:
+    """The application under a real uvicorn on a free port; gives the port."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())
+    try:
+        while not server.started:
+            await asyncio.sleep(0.005)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        await asyncio.wait_for(task, 5)
+
+
+async def eventually(condition: Callable[[], bool], within_s: float = 2.0) -> None:
+    """Wait until `condition()`; fails after `within_s`."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
