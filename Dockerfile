@@ -20,14 +20,17 @@ FROM ${PYTHON_IMAGE} AS cpu-install
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
 COPY constraints.txt /wheels/
+# The CPU build of torch comes from its own index, where the configured one does not carry it.
 # sam2 is built against the torch that is installed, and without its CUDA kernel. torchaudio and
 # torchcodec are built for CUDA as published: beside a CPU torch their import only fails.
 RUN python -m venv /opt/wise \
  && /opt/wise/bin/python -m pip install --no-cache-dir --constraint /wheels/constraints.txt \
-      --extra-index-url ${TORCH_CPU_INDEX} torch setuptools wheel \
+      setuptools wheel \
+ && { /opt/wise/bin/python -m pip install --no-cache-dir --constraint /wheels/constraints.txt torch \
+   || /opt/wise/bin/python -m pip install --no-cache-dir --constraint /wheels/constraints.txt \
+      --extra-index-url ${TORCH_CPU_INDEX} torch; } \
  && SAM2_BUILD_CUDA=0 /opt/wise/bin/python -m pip install --no-cache-dir --no-build-isolation \
-      --constraint /wheels/constraints.txt --extra-index-url ${TORCH_CPU_INDEX} \
-      "$(ls /wheels/wise_serve-*.whl)[cpu,otel]" \
+      --constraint /wheels/constraints.txt "$(ls /wheels/wise_serve-*.whl)[cpu,otel]" \
  && /opt/wise/bin/python -m pip uninstall --yes torchaudio torchcodec
 
 
