@@ -3,7 +3,6 @@
 import importlib
 
 from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
-from wise_serve.errors import NotReady
 from wise_serve.gateway import Gateway, build_gateway
 from wise_serve.metrics import Metrics
 from wise_serve.reasoner.engine import VllmReasoner
@@ -27,8 +26,8 @@ def _tracer(settings: Settings) -> Tracer:
     try:
         otel = importlib.import_module("wise_serve.otel")
     except ModuleNotFoundError as error:
-        raise NotReady(
-            f"--otlp-endpoint needs the package '{error.name}': pip install 'wise-serve[otel]'."
+        raise SystemExit(
+            f"wise-serve: --otlp-endpoint needs the package '{error.name}': pip install 'wise-serve[otel]'."
         ) from None
     tracer: Tracer = otel.tracer_to(settings.otlp_endpoint)
     return tracer

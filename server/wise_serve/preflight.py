@@ -79,6 +79,7 @@ def preflight(settings: Settings) -> list[Check]:
         _shared_memory,
         _descriptors,
         _temporary_folder,
+        _tracing,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
 
@@ -139,7 +140,7 @@ def _memory(machine: Machine) -> Check:
         return _gpu_memory(machine.settings, machine.gpus[0], reasoner, segmenter)
     need = reasoner + segmenter + machine.settings.kv_cache_bytes + HOST_WORKING_BYTES
     free = available_memory_bytes()
-    found = f"{_gib(need)} needed, {_gib(free)} available"
+    found = f"{_size(need)} needed, {_size(free)} available"
     if free >= need:
         return Check("memory", "ok", found)
     advice = "Free memory, or lower --kv-cache-bytes or choose a smaller checkpoint."
@@ -154,8 +155,8 @@ def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> 
     engine_has = int(gpu.total_bytes * share)
     rest = gpu.total_bytes - engine_has
     found = (
-        f"{gpu.name}: {_gib(gpu.total_bytes)}; engine {_gib(engine_need)} of {_gib(engine_has)}, "
-        f"SAM 2 {_gib(segmenter_need)} of {_gib(rest)}"
+        f"{gpu.name}: {_size(gpu.total_bytes)}; engine {_size(engine_need)} of {_size(engine_has)}, "
+        f"SAM 2 {_size(segmenter_need)} of {_size(rest)}"
     )
     if engine_need + segmenter_need > gpu.total_bytes:
         advice = "The models do not fit: take a quantized (FP8) checkpoint or a larger GPU."
@@ -163,7 +164,7 @@ def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> 
         middle = (engine_need + (gpu.total_bytes - segmenter_need)) / 2 / gpu.total_bytes
         advice = f"Set --gpu-memory-utilization {middle:.2f}."
     elif gpu.free_bytes < engine_has + segmenter_need:
-        used = _gib(gpu.total_bytes - gpu.free_bytes)
+        used = _size(gpu.total_bytes - gpu.free_bytes)
         advice = f"Other processes hold {used} of the GPU: end them (nvidia-smi lists them)."
     else:
         return Check("memory", "ok", found)
@@ -194,7 +195,7 @@ def _port(machine: Machine) -> Check:
 
 def _shared_memory(machine: Machine) -> Check:
     total = shutil.disk_usage("/dev/shm").total
-    found = f"{_gib(total)} in /dev/shm"
+    found = f"{_size(total)} in /dev/shm"
     if total >= LEAST_SHARED_MEMORY_BYTES:
         return Check("shared memory", "ok", found)
     advice = "The engine's processes share memory there: docker run --shm-size=2g."
@@ -220,15 +221,24 @@ def _temporary_folder(machine: Machine) -> Check:
         return Check("temporary files", "failure", os.strerror(error.errno or 0), advice)
 
 
+def _tracing(machine: Machine) -> Check:
+    endpoint = machine.settings.otlp_endpoint
+    if endpoint is None:
+        return Check("tracing", "ok", "off")
+    if package_version("opentelemetry-exporter-otlp-proto-http") == "none":
+        return Check("tracing", "failure", endpoint, "pip install 'wise-serve[otel]'")
+    return Check("tracing", "ok", endpoint)
+
+
 def _weights(part: str, name: str) -> tuple[Check, int | None]:
     """The check, and the bytes of the weights if they can be known."""
     try:
         found = find_weights(name, REASONER_FOLDER.parent / part)
     except WeightsError as error:
         return Check(f"{part} weights", "failure", f"{name}: {error}", error.advice), None
-    shown = f"{name}: {found.size_bytes / GIB:.2f} GiB, {found.where}"
+    shown = f"{name}: {_size(found.size_bytes)}, {found.where}"
     return Check(f"{part} weights", "ok", shown), found.size_bytes
 
 
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"

@@ -84,6 +84,8 @@ def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0.33.0" in checked()["versions"].advice
     monkeypatch.setattr(preflight, "package_version", lambda *names: "none")
     assert "wise-serve[gpu]" in checked()["versions"].advice
+    traced = checked(otlp_endpoint="http://localhost:4318/v1/traces")
+    assert "wise-serve[otel]" in traced["tracing"].advice
 
 
 def test_a_taken_port_and_few_files(machine: Any) -> None:
