@@ -20,7 +20,7 @@ FORMAT = "coco"
 
 
 def read(path: Path, images: Path | None = None) -> Dataset:
-    """`images`: the folder that `file_name` starts in (default: the JSON's own, or `images/` in it).
+    """`images`: where `file_name` starts (default: the JSON's own folder, or `images/` in it).
 
     Raises InputError for a file of another form.
     """

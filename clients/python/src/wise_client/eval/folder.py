@@ -1,8 +1,8 @@
 """A plain folder: an image, its mask and its query, by name.
 
-    cup.jpg            the image: .jpg, .jpeg, .png, .webp, .bmp
-    cup.mask.png       the mask, not 0 where meant; or cup.png, beside an image that is no PNG
-    cup.txt            the query, in UTF-8
+cup.jpg            the image: .jpg, .jpeg, .png, .webp, .bmp
+cup.mask.png       the mask, not 0 where meant; or cup.png, beside an image that is no PNG
+cup.txt            the query, in UTF-8
 """
 
 from pathlib import Path

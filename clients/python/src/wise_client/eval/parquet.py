@@ -97,7 +97,8 @@ def _encoded(value: Any, path: Path) -> Path | bytes | None:
 
 
 def _mask(scalar: Any, size: Size, path: Path, name: str) -> BoolMask:
-    encoded = None if hasattr(scalar, "values") else _encoded(scalar.as_py(), path)
+    listed = hasattr(scalar.type, "value_type")  # a list goes to numpy without Python objects
+    encoded = None if listed else _encoded(scalar.as_py(), path)
     try:
         if encoded is not None:
             source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded

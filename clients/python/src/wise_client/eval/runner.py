@@ -4,6 +4,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def run(
     pairs = _Pairs(dataset)
     worst: list[tuple[float, int, Shown]] = []  # a heap: the best of the worst is on top
     started_s = time.monotonic()
-    for outcome in client.segment_many(
+    outcomes = client.segment_many(
         pairs,
         concurrency=options.concurrency,
         output=options.output / f"{strategy}.jsonl" if options.output else None,
@@ -106,21 +107,19 @@ def run(
         strategy=strategy,
         max_instances=options.max_instances,
         max_side_pixels=options.max_side_pixels,
-    ):
-        sample = pairs.waiting.popleft()
-        try:
-            shown = _take(made, outcome, sample, keep=options.worst > 0)
-        except WiseClientError as error:
-            made.failures.append(Failure(outcome.index, sample.name, error))
-            on_outcome(sample.name, error)
-            continue
-        on_outcome(sample.name, None)
-        if shown is not None:
-            entry = (-shown.scored.iou, -outcome.index, shown)
-            if len(worst) < options.worst:
-                heapq.heappush(worst, entry)
-            else:
-                heapq.heappushpop(worst, entry)
+    )
+    with closing(outcomes):  # an error ends the requests under way, not the garbage collector
+        for outcome in outcomes:
+            sample = pairs.waiting.popleft()
+            try:
+                shown = _take(made, outcome, sample, keep=options.worst > 0)
+            except WiseClientError as error:
+                made.failures.append(Failure(outcome.index, sample.name, error))
+                on_outcome(sample.name, error)
+                continue
+            on_outcome(sample.name, None)
+            if shown is not None:
+                _keep_worst(worst, shown, options.worst)
     made.elapsed_s = time.monotonic() - started_s
     made.worst = [shown for _, _, shown in sorted(worst, key=lambda one: one[:2], reverse=True)]
     return made
@@ -137,3 +136,11 @@ def _take(made: StrategyRun, outcome: Outcome, sample: Sample, keep: bool) -> Sh
     if not keep:
         return None
     return Shown(scored, sample.image, encode(truth.mask), encode(result.mask))
+
+
+def _keep_worst(worst: list[tuple[float, int, Shown]], shown: Shown, most: int) -> None:
+    entry = (-shown.scored.iou, -shown.scored.index, shown)
+    if len(worst) < most:
+        heapq.heappush(worst, entry)
+    else:
+        heapq.heappushpop(worst, entry)

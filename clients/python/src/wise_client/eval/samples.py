@@ -55,9 +55,7 @@ class Dataset:
         """The first `count` samples; all when None."""
         if count is None or count >= self.count:
             return self
-        return replace(
-            self, count=count, samples=lambda: itertools.islice(self.samples(), count)
-        )
+        return replace(self, count=count, samples=lambda: itertools.islice(self.samples(), count))
 
 
 def in_memory(name: str, format: str, samples: list[Sample]) -> Dataset:
@@ -78,6 +76,6 @@ def fitting(mask: BoolMask, size: Size, name: str) -> BoolMask:
 
 
 def mask_of(picture: Image.Image) -> BoolMask:
-    """bool [height, width]: the pixels that are not 0 (of a palette image: not its first colour)."""
+    """bool [height, width]: the pixels that are not 0; of a palette image, not its colour 0."""
     flat = picture if picture.mode in ("1", "L", "P", "I", "I;16", "F") else picture.convert("L")
-    return np.asarray(flat) != 0
+    return np.asarray(np.asarray(flat) != 0, dtype=bool)
