@@ -188,7 +188,6 @@ def test_a_server_that_is_gone_ends_the_run(
         (["set", "--html", "-"], "--html needs the name of a file"),
         (["set", "--json", "-", "--csv", "-"], "cannot both be printed"),
         (["set", "--output", "set/000.txt"], "000.txt is a file; --output names a folder"),
-        (["set", "--output", "no/kept"], "no folder no"),
         (["set", "--format", "csv"], "invalid choice: 'csv'"),
         (["set", "--limit", "0"], "at least 1"),
     ],

@@ -92,7 +92,7 @@ def test_reasonseg_in_windows_1252(tmp_path: Path) -> None:
 def test_reasonseg_of_another_form(tmp_path: Path) -> None:
     path = data.reasonseg(tmp_path, "a", [])
     path.write_text('{"text": []}')
-    with pytest.raises(InputError, match="a.json is not of ReasonSeg"):
+    with pytest.raises(InputError, match=r"a\.json is not of ReasonSeg"):
         datasets.read(tmp_path)
 
 
@@ -286,13 +286,13 @@ def test_a_plain_folder(tmp_path: Path) -> None:
 
 def test_what_a_plain_folder_lacks(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the cup")
-    with pytest.raises(InputError, match="a.txt has no image beside it"):
+    with pytest.raises(InputError, match=r"a\.txt has no image beside it"):
         datasets.read(tmp_path)
     data.bright().save(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"no mask beside it: a\.mask\.png"):
         datasets.read(tmp_path)
     (tmp_path / "a.txt").write_text(" ")
-    with pytest.raises(InputError, match="a.txt is empty"):
+    with pytest.raises(InputError, match=r"a\.txt is empty"):
         datasets.read(tmp_path)
 
 

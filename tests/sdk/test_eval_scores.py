@@ -82,8 +82,13 @@ def test_giou_and_ciou_equal_an_independent_computation(cases: list[Any]) -> Non
 
 @pytest.mark.parametrize(
     ("status", "masks", "expected"),
-    [("no_target", [], 1.0), ("found", [np.zeros((HEIGHT, WIDTH), bool)], 1.0)]
-    + [("unparsed", [], 0.0), ("truncated", [], 0.0), ("found", [np.ones((HEIGHT, WIDTH))], 0.0)],
+    [
+        ("no_target", [], 1.0),
+        ("found", [np.zeros((HEIGHT, WIDTH), bool)], 1.0),
+        ("found", [np.ones((HEIGHT, WIDTH), bool)], 0.0),
+        ("unparsed", [], 0.0),
+        ("truncated", [], 0.0),
+    ],
 )
 def test_an_empty_truth(status: str, masks: list[np.ndarray], expected: float) -> None:
     empty = Truth(np.zeros((HEIGHT, WIDTH), bool))

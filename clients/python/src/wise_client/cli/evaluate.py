@@ -125,7 +125,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.output is not None:
         if options.output.exists() and not options.output.is_dir():
             raise InputError(f"{options.output} is a file; --output names a folder")
-        options.output.mkdir(exist_ok=True)
+        options.output.mkdir(parents=True, exist_ok=True)
 
 
 def _run(
