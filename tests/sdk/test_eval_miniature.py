@@ -29,19 +29,19 @@ def test_the_region_is_rewritten_and_nothing_else(
     document = tmp_path / "evaluation.md"
     marks = (miniature_eval.BEGIN, miniature_eval.END)
     document.write_text(f"before\n{marks[0]}\nold\n{marks[1]}\nafter\n")
-    words = ["--scenes", "3", "--url", server.url, "--document", str(document)]
+    words = ["--scenes", "1", "--url", server.url, "--document", str(document)]
     miniature_eval.main(words)
     told = document.read_text("utf-8")
-    assert told.startswith(f"before\n{marks[0]}\n3 scenes (seed 1), 4 requests at once, mini;")
+    assert told.startswith(f"before\n{marks[0]}\n1 scenes (seed 1), 4 requests at once, mini;")
     assert told.endswith(f"\n{marks[1]}\nafter\n")
     assert "old" not in told
     assert "| thinking tokens, mean | 6.0 | 6.0 (x1.00) | 6.0 (x1.00) | 6.0 (x1.00) |" in told
     assert "| wise-s | 6 | 58 | bright, so " in told
-    assert len(server.received) == 3 * 4
+    assert len(server.received) == 4
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [one["strategy"] for one in last["strategies"]] == list(miniature_eval.STRATEGIES)
-    miniature_eval.main(words)  # and again
-    assert document.read_text("utf-8").count("thinking tokens, mean") == 1
+    again = miniature_eval.rewritten(told, "new\n")
+    assert again == f"before\n{marks[0]}\nnew\n{marks[1]}\nafter\n"
 
 
 def test_a_document_without_the_region_costs_no_request(

@@ -35,7 +35,7 @@ def only(dataset: Dataset) -> Any:
 corner = st.tuples(st.floats(0, 59.9), st.floats(0, 39.9))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(corner, min_size=1, max_size=12))
 def test_polygons_are_filled_as_opencv_fills_them(corners: list[tuple[float, float]]) -> None:
     expected = np.zeros((data.HEIGHT, data.WIDTH), np.uint8)
