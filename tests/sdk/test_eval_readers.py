@@ -1,24 +1,19 @@
 """Readers on small files of the published formats."""
 
-import io
 import json
-import pickle
-import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import eval_data as data
 import numpy as np
-import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 from pycocotools import mask as coco_mask
 
 from wise_client.errors import InputError
-from wise_client.eval import datasets, refcoco
+from wise_client.eval import datasets
 from wise_client.eval.fill import fill_polygon
 from wise_client.eval.reasonseg import paint
 from wise_client.eval.samples import Dataset
@@ -94,139 +89,6 @@ def test_reasonseg_of_another_form(tmp_path: Path) -> None:
     path.write_text('{"text": []}')
     with pytest.raises(InputError, match=r"a\.json is not of ReasonSeg"):
         datasets.read(tmp_path)
-
-
-def parquet_rows(mask: Any) -> dict[str, list[Any]]:
-    out = io.BytesIO()
-    data.bright().save(out, "PNG")
-    return {
-        "image": [{"bytes": out.getvalue(), "path": None}] * 2,
-        "text": ["the cup", "the box."],
-        "mask": [mask, mask],
-        "image_id": ["12", "13"],
-        "ann_id": ["0", "1"],
-        "img_height": [data.HEIGHT] * 2,
-        "img_width": [data.WIDTH] * 2,
-    }
-
-
-def write_parquet(path: Path, rows: dict[str, list[Any]]) -> None:
-    parquet.write_table(pyarrow.table(rows), path)
-
-
-@pytest.mark.parametrize("as_numbers", [False, True])
-def test_parquet_as_on_the_hub(tmp_path: Path, as_numbers: bool) -> None:
-    (tmp_path / "data").mkdir()
-    mask = data.rectangle().astype(int if as_numbers else bool).tolist()
-    for part in range(3):
-        write_parquet(tmp_path / "data" / f"test-0000{part}-of-00003.parquet", parquet_rows(mask))
-    dataset = datasets.read(tmp_path, split="test")
-    assert (dataset.format, len(dataset)) == ("parquet", 6)
-    for _ in range(2):  # once a strategy
-        samples = list(dataset)
-        assert [one.name for one in samples] == ["12/0", "13/1"] * 3
-        assert [one.query for one in samples[:2]] == ["the cup", "the box."]
-        assert np.array_equal(samples[5].truth(SIZE).mask, data.rectangle())
-    with pytest.raises(InputError, match="its truth is 60 x 40, its image 40 x 60"):
-        samples[0].truth((40, 60))
-    with pytest.raises(InputError, match="no parquet file of val"):
-        datasets.read(tmp_path, "parquet", "val")
-
-
-def test_parquet_with_encoded_masks(tmp_path: Path) -> None:
-    out = io.BytesIO()
-    data.bright().convert("L").save(out, "PNG")
-    rows = parquet_rows({"bytes": out.getvalue(), "path": "m.png"})
-    write_parquet(tmp_path / "a.parquet", rows)
-    samples = list(datasets.read(tmp_path / "a.parquet"))
-    assert np.array_equal(samples[1].truth(SIZE).mask, data.rectangle())
-
-
-def test_parquet_of_another_form(tmp_path: Path) -> None:
-    rows = parquet_rows(data.rectangle().tolist())
-    del rows["text"]
-    write_parquet(tmp_path / "a.parquet", rows)
-    with pytest.raises(InputError, match="has no column text"):
-        datasets.read(tmp_path)
-    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(InputError, match="is not read as parquet"):
-        datasets.read(tmp_path)
-
-
-def test_parquet_without_pyarrow_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.parquet").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(InputError, match=r"pip install 'wise-client\[eval\]'"):
-        datasets.read(tmp_path)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_refcoco(tmp_path: Path, protocol: int) -> None:
-    folder = data.refcoco(tmp_path / "refcoco", pickle.dumps(data.refs(), protocol))
-    dataset = datasets.read(folder, split="val")
-    assert (dataset.format, len(dataset)) == ("refcoco", 2)
-    samples = list(dataset)
-    assert [one.query for one in samples] == ["white box", "the bright one"]
-    assert samples[0].image == tmp_path / "images/mscoco/images/train2014/COCO_3.jpg"
-    assert np.array_equal(samples[1].truth(SIZE).mask, data.rectangle())
-    assert len(datasets.read(folder)) == 4
-    assert len(datasets.read(folder, split="test")) == 1
-    with pytest.raises(InputError, match="the splits testA, train, val; no testB"):
-        datasets.read(folder, split="testB")
-
-
-def test_refcoco_of_python_2(tmp_path: Path) -> None:
-    """Python 2 wrote str as bytes: opcode U, a length, and the bytes."""
-    content = pickle.dumps(data.refs(), 2)
-    old = b"X\x03\x00\x00\x00val"  # unicode, as Python 3 writes it
-    assert old in content
-    folder = data.refcoco(tmp_path / "refcoco", content.replace(old, b"U\x03val"))
-    assert len(datasets.read(folder, split="val")) == 2
-
-
-def test_refcoco_as_json(tmp_path: Path) -> None:
-    folder = data.refcoco(tmp_path / "refcoco")
-    (folder / "refs(unc).p").unlink()
-    (folder / "refs(unc).json").write_text(json.dumps(data.refs()))
-    assert len(datasets.read(folder, split="val")) == 2
-
-
-class _Attack:
-    def __init__(self, where: Path) -> None:
-        self.where = where
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.where,))
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, protocol: int) -> None:
-    mark = tmp_path / "was-run"
-    content = pickle.dumps([_Attack(mark)], protocol)
-    folder = data.refcoco(tmp_path / "refcoco", content)
-    with pytest.raises(InputError, match="which refs do not need"):
-        datasets.read(folder)
-    assert not mark.exists()
-    pickle.loads(content)
-    assert mark.exists()  # it was a real attack
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps({"a": 1}), pickle.dumps([1])])
-def test_refs_of_another_form(tmp_path: Path, content: bytes) -> None:
-    folder = data.refcoco(tmp_path / "refcoco", content)
-    with pytest.raises(InputError, match="refs"):
-        datasets.read(folder)
-
-
-def test_the_refs_file_is_named_when_there_are_two(tmp_path: Path) -> None:
-    folder = data.refcoco(tmp_path / "refcocog")
-    (folder / "refs(google).p").write_bytes(pickle.dumps(data.refs()[:1]))
-    with pytest.raises(InputError, match="name one of them"):
-        datasets.read(folder)
-    assert len(datasets.read(folder / "refs(google).p")) == 2
-    assert refcoco.in_split("testB", "test")
 
 
 def test_coco_with_queries(tmp_path: Path) -> None:

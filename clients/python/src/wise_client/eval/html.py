@@ -5,7 +5,7 @@ from html import escape
 
 from wise_client.errors import WiseClientError
 from wise_client.eval import svg
-from wise_client.eval.pictures import ANSWER_RGB, TRUTH_RGB, pictures
+from wise_client.eval.pictures import pictures
 from wise_client.eval.runner import Shown, StrategyRun
 from wise_client.eval.samples import Dataset
 from wise_client.eval.table import cells
@@ -104,13 +104,7 @@ def _figures(shown: Shown) -> str:
         image, truth, answer = pictures(shown)
     except WiseClientError as error:
         return f"<p>{escape(error.detail)}</p>"
-    named = (
-        (image, "image", ""),
-        (truth, "truth", f"rgb{TRUTH_RGB}"),
-        (answer, "answer", f"rgb{ANSWER_RGB}"),
-    )
     return "".join(
-        f'<figure><img src="{uri}" alt="{name}"><figcaption style="color: {colour}">{name}'
-        "</figcaption></figure>"
-        for uri, name, colour in named
+        f'<figure><img src="{uri}" alt="{name}"><figcaption>{name}</figcaption></figure>'
+        for uri, name in ((image, "image"), (truth, "truth"), (answer, "answer"))
     )

@@ -11,13 +11,12 @@ from wise_client.eval.runner import Shown
 from wise_client.inputs import load_rgb
 from wise_client.masks import BoolMask
 
-TRUTH_RGB, ANSWER_RGB = (0, 158, 115), (213, 94, 0)
 _MAX_SIDE_PIXELS = 320
-_OPACITY = 0.6
+_DIMMED = 0.25  # brightness outside a mask: it shows whatever the colours are
 
 
 def pictures(shown: Shown) -> tuple[str, str, str]:
-    """The image, the image with the truth, the image with the answer.
+    """The image, and twice the image with all dimmed but the truth, all dimmed but the answer.
 
     Raises InputError when the image cannot be read any more.
     """
@@ -28,15 +27,15 @@ def pictures(shown: Shown) -> tuple[str, str, str]:
     answer = masks.decode(shown.answer, (width, height))
     return (
         _data_uri(picture),
-        _data_uri(_tinted(picture, truth, TRUTH_RGB)),
-        _data_uri(_tinted(picture, answer, ANSWER_RGB)),
+        _data_uri(_dimmed_outside(picture, truth)),
+        _data_uri(_dimmed_outside(picture, answer)),
     )
 
 
-def _tinted(picture: Image.Image, mask: BoolMask, colour: tuple[int, int, int]) -> Image.Image:
-    small = masks.resize(mask, picture.size)
+def _dimmed_outside(picture: Image.Image, mask: BoolMask) -> Image.Image:
+    outside = ~masks.resize(mask, picture.size)
     pixels = np.asarray(picture, dtype=np.float32).copy()
-    pixels[small] += (np.array(colour, dtype=np.float32) - pixels[small]) * _OPACITY
+    pixels[outside] *= _DIMMED
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 

@@ -46,7 +46,7 @@ def accuracy_against_cost(summaries: Sequence[Summary]) -> str:
         y = bottom - (bottom - top) * percent / 100
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(_text(_LEFT - 10, y + 4, f"{percent} %", "end"))
-    parts.append(_text(12, top + 4, "gIoU ●, cIoU ○"))
+    parts.append(_text(_WIDTH - _RIGHT - 6, top + 16, "gIoU ●  cIoU ○", "end"))
     for i, one in drawn:
         colour = COLOURS[i % len(COLOURS)]
         x = _x(one.thinking_tokens_mean or 0, ticks[-1])
