@@ -15,7 +15,8 @@ _ROW, _PLOT = 78, 320
 def distributions(tokens: Sequence[tuple[str, Sequence[int]]]) -> str:
     """(strategy, thinking tokens of each answer) -> histograms on one axis, a row a strategy.
 
-    The paper's figure 4: shares of answers over the length of the rationale, the mean marked.
+    The paper's figure 4: how long the rationales are. Bars go by the tallest of their own row;
+    the mean is marked.
     """
     highest = max((max(values, default=0) for _, values in tokens), default=0)
     ticks = nice_ticks(highest)
