@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-fast lint format bench quality train-reasoner train-segmenter constraints clean
+.PHONY: help setup serve test test-fast lint format bench quality evaluate train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ format: setup ## let ruff format and fix what it can
 
 quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
 	$(BIN)/python benchmarks/quality.py
+
+evaluate: setup ## write the miniature's own table into docs/evaluation.md: all four strategies
+	$(BIN)/python benchmarks/miniature_eval.py
 
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
 	$(BIN)/python -m wise_mini.train_reasoner --compile
