@@ -62,8 +62,6 @@ def tree() -> str:
         lines.append(f"  {name:<26} {line}".rstrip())
     named = [(name, line) for name, line in WITHOUT_LINES.items() if (ROOT / name).exists()]
     lines += [f"{name:<28} {line}" for name, line in named]
-        f"{name:<28} {line}" for name, line in WITHOUT_LINES.items() if (ROOT / name).exists()
-    ]
     return "\n".join([*lines, "```"])
 
 
