@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wise_serve.access import Access, make_access
 from wise_serve.admission import Admission
 from wise_serve.forms import FormReader
 from wise_serve.images import ImageThreads
@@ -19,6 +20,7 @@ class Gateway:
     """Made once for each application."""
 
     settings: Settings
+    access: Access
     reasoner: Reasoner
     segmenter: Segmenter
     metrics: Metrics
@@ -33,13 +35,14 @@ class Gateway:
 def build_gateway(
     settings: Settings, reasoner: Reasoner, segmenter: Segmenter, metrics: Metrics
 ) -> Gateway:
-    """Put the parts together; starts nothing but the (idle) image threads."""
+    """Put the parts together; starts nothing but the (idle) image threads. Raises AccessError."""
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
     metrics.inflight.set_function(lambda: admission.inflight)
     metrics.queued.set_function(lambda: admission.waiting)
     return Gateway(
         settings=settings,
+        access=make_access(settings),
         reasoner=reasoner,
         segmenter=segmenter,
         metrics=metrics,
