@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-fast lint format bench quality evaluate train-reasoner train-segmenter constraints clean
+.PHONY: help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,19 @@ quality: setup ## how well the miniature pair does: 500 fresh scenes through POS
 
 evaluate: setup ## write the miniature's own table into docs/evaluation.md: all four strategies
 	$(BIN)/python benchmarks/miniature_eval.py
+
+metrics-cost: setup ## what recording metrics costs a request, on fakes
+	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
+
+docs: setup ## write what is generated: the settings' table in docs/operations.md, the README's tree
+	$(BIN)/python docs/settings_table.py
+	$(BIN)/python docs/tree.py
+
+dashboards: setup ## write Grafana's JSON from deploy/grafana/panels.py
+	$(BIN)/python deploy/grafana/build.py
+
+dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server and Prometheus
+	PYTHONPATH=deploy/grafana $(BIN)/python benchmarks/dashboard_picture.py
 
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
 	$(BIN)/python -m wise_mini.train_reasoner --compile

@@ -14,6 +14,7 @@ from pathlib import Path
 
 READY_WITHIN_S = 300.0
 STOP_WITHIN_S = 40.0
+_SERVE = ("-m", "wise_serve", "serve", "--port", "0")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(*flags: str, **environment: str) -> Iterator[RunningServer]:
-    """`wise-serve serve` on a free loopback port; ended by its own pid.
+def running_server(
+    *flags: str, script: Path | None = None, **environment: str
+) -> Iterator[RunningServer]:
+    """`wise-serve serve` on a free loopback port, or `script`; ended by its own pid.
 
     Raises RuntimeError with the end of its log if it does not get ready.
     """
@@ -35,7 +38,7 @@ def running_server(*flags: str, **environment: str) -> Iterator[RunningServer]:
         log = Path(folder) / "server.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "wise_serve", "serve", "--port", "0", *flags],
+                [sys.executable, *(_SERVE if script is None else (str(script),)), *flags],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **environment},

@@ -13,6 +13,7 @@ from pycocotools import mask as coco
 from wise_serve.errors import ReasonerLost, SegmenterLost
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
+from wise_serve.segmenter.client import SegmenterObserver, Silent
 
 FOUND = (
     "<think> red circle, upper left </think>\n<answer>"
@@ -124,6 +125,7 @@ class FakeSession:
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         self.owner.prompts += prompts
+        self.owner.observer.batch("decode", len(prompts))
         await self.encoded()
         await asyncio.sleep(self.owner.decode_s)
         return [box_mask(self.shape, item.box) for item in prompts], Timing(0.5, 2.0, 0.25)
@@ -131,11 +133,13 @@ class FakeSession:
 
 @dataclass
 class FakeSegmenter:
-    """`lost`: the worker died; every call of a session fails."""
+    """`lost`: the worker died; every call of a session fails. `observer`: told as by the real one,
+    each item a batch of its own."""
 
     encode_s: float = 0.0
     decode_s: float = 0.0
     lost: bool = False
+    observer: SegmenterObserver = field(default_factory=Silent)
     name: str = "fake-segmenter"
     alive: bool = True
     failed: bool = False
@@ -143,6 +147,7 @@ class FakeSegmenter:
     opened: int = 0
     open_now: int = 0
     stopped: bool = False
+    digests: set[str] = field(default_factory=set)
 
     async def start(self) -> None:
         await asyncio.sleep(0)
@@ -156,6 +161,10 @@ class FakeSegmenter:
     ) -> AsyncIterator[ImageSession]:
         self.opened += 1
         self.open_now += 1
+        self.observer.cache("hit" if digest in self.digests else "miss")
+        if digest not in self.digests:
+            self.digests.add(digest)
+            self.observer.batch("encode", 1)
         encode = asyncio.create_task(asyncio.sleep(self.encode_s))
         try:
             yield FakeSession(self, (pixels.shape[0], pixels.shape[1]), encode)

@@ -1,5 +1,6 @@
 """The HTTP application: routes inside, the gate around them, the boundary around all."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -53,6 +54,7 @@ def build_app(gateway: Gateway) -> FastAPI:
         finally:
             await gateway.lifecycle.stop()
             gateway.threads.close()
+            await asyncio.to_thread(gateway.tracer.close)
 
     app = Application(
         title="wise-serve", version=__version__, description=_DESCRIPTION, lifespan=lifespan

@@ -23,6 +23,17 @@ _EXAMPLES = """examples:
       --segmenter facebook/sam2-hiera-large --host 0.0.0.0"""
 
 
+_CHECK = """Look before serving: versions, driver, memory against the models, the port, shared
+memory, file limits, weights. Takes the flags and the environment of `serve`.
+
+Loads no model. Says for everything that is amiss what to change; exit status 1 if `serve` would
+fail, 0 otherwise."""
+_CHECK_EXAMPLES = """examples:
+  wise-serve check
+  wise-serve check --reasoner Ricky06662/VisionReasoner-7B --segmenter facebook/sam2-hiera-large
+  wise-serve check --json --device cuda"""
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(prog="wise-serve", description=_DESCRIPTION)
@@ -37,6 +48,16 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_flags(serve)
+    check = commands.add_parser(
+        "check",
+        help="say what would keep `serve` from working here",
+        usage="wise-serve check [--json] [FLAGS]",
+        description=_CHECK,
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object instead")
+    add_flags(check)
     return parser
 
 
@@ -45,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     settings = settings_from(parser, given)
-    # Imported here alone: vLLM takes many seconds to import, and --help and a wrong flag must not.
+    # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help and a
+    # wrong flag must not.
+    if given["command"] == "check":
+        from wise_serve.preflight import preflight, report
+
+        return report(preflight(settings), as_json=given["json"])
     from wise_serve.compose import compose
 
     try:

@@ -1,11 +1,15 @@
 """Puts the real models behind the gateway. The only module that imports both."""
 
+import importlib
+
 from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.errors import NotReady
 from wise_serve.gateway import Gateway, build_gateway
 from wise_serve.metrics import Metrics
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.segmenter.client import SegmenterClient
 from wise_serve.settings import Settings
+from wise_serve.tracing import NO_TRACER, Tracer
 
 
 def compose(settings: Settings) -> Gateway:
@@ -13,4 +17,18 @@ def compose(settings: Settings) -> Gateway:
     metrics = Metrics()
     segmenter = SegmenterClient(settings, metrics.segmenter)
     reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
-    return build_gateway(settings, reasoner, segmenter, metrics)
+    return build_gateway(settings, reasoner, segmenter, metrics, _tracer(settings))
+
+
+def _tracer(settings: Settings) -> Tracer:
+    if settings.otlp_endpoint is None:
+        return NO_TRACER
+    # An optional extra, and no cost while tracing is off: hence imported here.
+    try:
+        otel = importlib.import_module("wise_serve.otel")
+    except ModuleNotFoundError as error:
+        raise NotReady(
+            f"--otlp-endpoint needs the package '{error.name}': pip install 'wise-serve[otel]'."
+        ) from None
+    tracer: Tracer = otel.tracer_to(settings.otlp_endpoint)
+    return tracer

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
+from wise_serve.tracing import NO_TRACE, Trace
+
 Stage = Literal["admission", "body", "decode", "reason", "segment", "respond"]
 
 _TAKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -19,6 +21,7 @@ class RequestContext:
     stage: where the request is now, for the count of cancelled ones.
     deadline: event-loop time by which it must be answered.
     strategy: known once the fields are read; a metric label.
+    trace: where its stages are told; does nothing unless tracing is on.
     """
 
     request_id: str
@@ -26,6 +29,7 @@ class RequestContext:
     stage: Stage = "admission"
     strategy: str = "none"
     deadline: float = math.inf
+    trace: Trace = NO_TRACE
 
     @property
     def work_id(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from wise_serve import logs
 from wise_serve.admission import Admission
-from wise_serve.errors import Draining, NotReady
+from wise_serve.errors import Draining, NotReady, Unavailable
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
 
@@ -53,6 +53,15 @@ class Lifecycle:
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(failure, BaseException):
                 logs.event(logging.ERROR, "a model did not stop", {}, exc_info=failure)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `check_ready` would let a request in."""
+        try:
+            self.check_ready()
+        except Unavailable:
+            return False
+        return True
 
     def check_ready(self) -> None:
         """Raises Draining or NotReady; says which part is missing."""

@@ -58,6 +58,19 @@ def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) ->
     logger.log(level, message, extra={"fields": dict(fields)}, **kwargs)
 
 
+def library_configuration(level: str) -> dict[str, Any]:
+    """The same lines from a library that configures its own processes' logs, in the form of
+    `logging.config.dictConfig`; every logger of such a process writes to standard error."""
+    handler = {"class": "logging.StreamHandler", "formatter": "json"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": f"{__name__}.{JsonLines.__name__}"}},
+        "handlers": {"stderr": handler},
+        "root": {"handlers": ["stderr"], "level": level.upper()},
+    }
+
+
 def configure(level: str) -> None:
     """Send everything to standard error as JSON lines. uvicorn's access log is off: ours has it."""
     handler = logging.StreamHandler(sys.stderr)

@@ -2,7 +2,7 @@
 
 import platform
 from importlib import metadata
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import (
     REGISTRY,
@@ -16,7 +16,11 @@ from prometheus_client import (
 )
 
 from wise_serve import __version__
+from wise_serve.context import Stage
+from wise_serve.errors import Draining, NotReady, Overloaded
+from wise_serve.reasoner.answer import Status
 from wise_serve.reasoner.usage import TokenCounts
+from wise_serve.settings import StrategyName
 
 _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -52,6 +56,10 @@ class SegmenterMetrics:
         self._cache = Counter(
             "wise_embedding_cache_total", "Embedding lookups", ["result"], registry=registry
         )
+        for operation in ("encode", "decode"):
+            self._batch_size.labels(operation)
+        for result in ("hit", "shared", "miss"):
+            self._cache.labels(result)
 
     def batch(self, operation: str, size: int) -> None:
         """A batch of `size` items was run; `operation` is encode or decode."""
@@ -81,6 +89,7 @@ class Metrics:
         self._contents()
         self._tokens()
         self.segmenter = SegmenterMetrics(self.registry)
+        self._start_at_zero()
         Info("wise_build", "Versions", registry=self.registry).info(
             {
                 "version": __version__,
@@ -111,6 +120,17 @@ class Metrics:
             "Time of each stage; waiting in a queue is a stage of its own",
             ["stage"],
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.overlap_seconds = Counter(
+            "wise_overlap_seconds_total",
+            "Time that encoding ran beside the reasoning and so cost the caller nothing",
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "wise_ready",
+            "1 if this part (gateway, reasoner, segmenter) would answer a request now",
+            ["part"],
             registry=registry,
         )
         self.inflight = Gauge(
@@ -153,6 +173,17 @@ class Metrics:
             "Prompt tokens found in the prefix cache",
             registry=self.registry,
         )
+
+    def _start_at_zero(self) -> None:
+        """Make the counters' series now: a rate over one that appears with its first event misses
+        that event, and an alert on one that does not exist never fires."""
+        for strategy in get_args(StrategyName):
+            for status in get_args(Status):
+                self.requests.labels(strategy, status, "200")
+        for kind in (Overloaded, NotReady, Draining):
+            self.rejected.labels(kind.code)
+        for stage in get_args(Stage):
+            self.cancelled.labels(stage)
 
     def count_tokens(self, strategy: str, counts: TokenCounts, prompt: int, cached: int) -> None:
         """Record one generation's usage."""

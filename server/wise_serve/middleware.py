@@ -43,12 +43,16 @@ class Boundary:
         self._app = app
         self._reporter = gateway.reporter
         self._admission = gateway.admission
+        self._tracer = gateway.tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = new_context(Headers(scope=scope).get("x-request-id"))
+        headers = Headers(scope=scope)
+        request = new_context(headers.get("x-request-id"))
+        if _is_segment(scope):
+            request.trace = self._tracer.begin(request.request_id, headers)
         token = context.current.set(request)
         started = time.perf_counter()
         status = 0
@@ -57,10 +61,10 @@ class Boundary:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request.request_id
+                named = MutableHeaders(scope=message)
+                named["X-Request-Id"] = request.request_id
                 for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                    named.setdefault(name, value)
             await send(message)
 
         try:
@@ -79,6 +83,7 @@ class Boundary:
                 await problems.response_of(shown)(scope, receive, send_named)
         finally:
             self._log(scope, status, time.perf_counter() - started)
+            request.trace.end(request.strategy, status)
             context.current.reset(token)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
@@ -113,6 +118,7 @@ class Gate:
         async with contextlib.AsyncExitStack() as stack:
             waited_s = await self._enter(stack, request.deadline)
             metrics.stage_seconds.labels("admission").observe(waited_s)
+            request.trace.stage("admission", waited_s)
             request.stage = "body"
             body = _Body(receive, settings.max_body_bytes)
             try:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from PIL.Image import Image
 
 from wise_serve import images
-from wise_serve.context import RequestContext
+from wise_serve.context import RequestContext, current_request
 from wise_serve.deadlines import until
 from wise_serve.errors import InvalidField, ReasonerLost
 from wise_serve.events import Emit, InstanceFound, MaskDone, ThinkingDelta
@@ -123,7 +123,7 @@ class Pipeline:
         opened = self._segmenter.open(image.pixels, image.digest, job.context.work_id)
         async with opened as session, asyncio.TaskGroup() as group:
             # A lost encode fails the request now, not when the text is there.
-            encode = group.create_task(session.encoded())
+            encode = group.create_task(self._encode(session))
             resized = time.perf_counter()
             side = self._reasoner.image_size
             square = await self._threads.run(images.to_square, image.picture, side)
@@ -132,6 +132,12 @@ class Pipeline:
             results = await self._answer_all(scene)
             encode.cancel()  # still running only if no mask needed it
         return results
+
+    async def _encode(self, session: ImageSession) -> Timing:
+        timing = await session.encoded()
+        self._observe("encode_queue", timing.queue_ms, ended_ago_ms=timing.work_ms)
+        self._observe("encode", timing.work_ms)
+        return timing
 
     async def _answer_all(self, scene: _Scene) -> list[SegmentResult]:
         async with asyncio.TaskGroup() as group:
@@ -195,8 +201,9 @@ class Pipeline:
     async def _mask(self, scene: _Scene, index: int, number: int, instance: Instance) -> _Masked:
         prompt = Prompt(box=instance.box, points=instance.points)
         masks, timing = await scene.session.decode([prompt])
-        self._observe("segment_queue", timing.queue_ms)
-        self._observe("segment", timing.work_ms)
+        after_queue_ms = timing.work_ms + timing.rle_ms
+        self._observe("segment_queue", timing.queue_ms, ended_ago_ms=after_queue_ms)
+        self._observe("segment", timing.work_ms, ended_ago_ms=timing.rle_ms)
         self._observe("rle", timing.rle_ms)
         mask_format = scene.job.mask_format
         if mask_format == "rle":
@@ -212,6 +219,9 @@ class Pipeline:
         job, metrics = scene.job, self._metrics
         strategy = job.strategy.name
         many = len(job.queries) > 1
+        encode_ms = _encode_ms(scene)
+        if index == 0:  # all queries share the encode
+            metrics.overlap_seconds.inc(min(encode_ms, generation.reason_ms) / 1000)
         result = build_result(
             f"{job.context.id}-{index}" if many else job.context.id,
             ImageSize(width=scene.image.width, height=scene.image.height),
@@ -220,7 +230,7 @@ class Pipeline:
             TimingMs(
                 decode=round(scene.decode_ms, 2),
                 reason=round(generation.reason_ms, 2),
-                encode=round(self._encode_ms(scene, first=index == 0), 2),
+                encode=round(encode_ms, 2),
                 segment=round(max((ms for _, ms in masked), default=0.0), 2),
                 total=round(_ms_since(scene.started), 2),
             ),
@@ -234,19 +244,18 @@ class Pipeline:
         metrics.count_tokens(strategy, generation.counts, *usage)
         return result
 
-    def _encode_ms(self, scene: _Scene, *, first: bool) -> float:
-        """Queue and work of the encode; 0 while it runs, which no mask waited for then."""
-        if not scene.encode.done():
-            return 0.0
-        timing = scene.encode.result()
-        if first:
-            self._observe("encode_queue", timing.queue_ms)
-            self._observe("encode", timing.work_ms)
-        return timing.queue_ms + timing.work_ms
-
-    def _observe(self, stage: str, ms: float) -> float:
+    def _observe(self, stage: str, ms: float, *, ended_ago_ms: float = 0.0) -> float:
         self._metrics.stage_seconds.labels(stage).observe(ms / 1000)
+        current_request().trace.stage(stage, ms / 1000, ended_ago_ms / 1000)
         return ms
+
+
+def _encode_ms(scene: _Scene) -> float:
+    """Queue and work of the encode; 0 while it runs, which no mask waited for then."""
+    if not scene.encode.done():
+        return 0.0
+    timing = scene.encode.result()
+    return timing.queue_ms + timing.work_ms
 
 
 def _ms_since(start: float) -> float:

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level."
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="OpenTelemetry collector that takes a span for each stage, OTLP over HTTP, "
+        "such as http://localhost:4318/v1/traces. Default: no tracing.",
+    )
 
 
 # How --help and docs/operations.md group the settings; every field is in exactly one group.
@@ -111,5 +117,5 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "heartbeat_s",
     ),
     "Reasoning engine": ("kv_cache_bytes", "gpu_memory_utilization", "max_batched_tokens"),
-    "Logs": ("log_level",),
+    "Logs and traces": ("log_level", "otlp_endpoint"),
 }

@@ -14,6 +14,7 @@ from wise_serve.app import build_app
 from wise_serve.gateway import build_gateway
 from wise_serve.metrics import Metrics
 from wise_serve.settings import Settings
+from wise_serve.tracing import NO_TRACER, Tracer
 
 
 @pytest.fixture
@@ -26,10 +27,12 @@ async def start() -> AsyncIterator[Start]:
             segmenter: FakeSegmenter | None = None,
             *,
             ready: bool = True,
+            tracer: Tracer = NO_TRACER,
             **settings: Any,
         ) -> Server:
             reasoner, segmenter = reasoner or FakeReasoner(), segmenter or FakeSegmenter()
-            gateway = build_gateway(Settings(**settings), reasoner, segmenter, Metrics())
+            parts = Settings(**settings), reasoner, segmenter, Metrics(), tracer
+            gateway = build_gateway(*parts)
             app = build_app(gateway)
             loaded = asyncio.Event()
             gateway.lifecycle.on_ready = loaded.set

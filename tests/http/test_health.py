@@ -3,13 +3,15 @@
 import json
 import random
 import re
+from typing import get_args
 
 import pytest
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from fakes import FakeReasoner
+from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start, eventually
+from wise_serve.context import Stage
 from wise_serve.problems import leaves, status_of
 
 EXPECTED = {
@@ -18,7 +20,7 @@ EXPECTED = {
     "wise_cached_prompt_tokens", "wise_instances", "wise_inflight_requests",
     "wise_queued_requests", "wise_rejected", "wise_cancelled", "wise_segmenter_batch_size",
     "wise_segmenter_queue_depth", "wise_segmenter_restarts", "wise_embedding_cache",
-    "wise_image_pixels", "wise_build_info",
+    "wise_image_pixels", "wise_build_info", "wise_ready", "wise_overlap_seconds",
 }  # fmt: skip
 
 
@@ -72,18 +74,48 @@ async def test_series_of_the_process_wide_registry_are_appended(start: Start) ->
         REGISTRY.unregister(gauge)
 
 
-async def test_random_requests_add_no_series(start: Start) -> None:
+async def test_a_thousand_random_requests_add_no_series(start: Start) -> None:
     server = await start()
     await server.form("")
     before = {name: len(samples) for name, samples in (await scrape(server)).items()}
     generator = random.Random(5)
-    for _ in range(200):
-        word = "".join(generator.choices("abcdefgh/%", k=12))
-        method = generator.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-        await server.client.request(method, f"/{word}", headers={"x-request-id": word})
-        await server.form("", strategy=word)
+    for _ in range(1000):
+        word, name, value = ("".join(generator.choices("abcdefgh", k=12)) for _ in range(3))
+        path = generator.choice([f"/{word}/%{value[:2]}", f"/segment/{word}", f"/metrics?{word}"])
+        method = generator.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", word.upper()])
+        headers = {name: value, "x-request-id": word, "user-agent": value}
+        await server.client.request(method, path, headers=headers)
+        if generator.random() < 0.2:
+            await server.form("", strategy=word)
     after = {name: len(samples) for name, samples in (await scrape(server)).items()}
-    assert {name: after[name] for name in EXPECTED} == {name: before[name] for name in EXPECTED}
+    assert after == before
+
+
+async def test_series_exist_before_their_first_event(start: Start) -> None:
+    families = await scrape(await start())
+    for name, label, values in (
+        ("wise_requests", "status", {"found", "no_target", "unparsed", "truncated"}),
+        ("wise_rejected", "reason", {"overloaded", "not_ready", "draining"}),
+        ("wise_cancelled", "stage", set(get_args(Stage))),
+        ("wise_segmenter_batch_size", "op", {"encode", "decode"}),
+        ("wise_embedding_cache", "result", {"hit", "shared", "miss"}),
+    ):
+        assert {labels[label] for _, labels, _ in families[name]} == values
+
+
+async def test_ready_is_told_part_by_part(start: Start) -> None:
+    server = await start()
+    assert server.sample("wise_ready", part="gateway") == 1
+    server.segmenter.alive = False
+    parts = {part: server.sample("wise_ready", part=part) for part in ("reasoner", "segmenter")}
+    assert parts == {"reasoner": 1, "segmenter": 0}
+    assert server.sample("wise_ready", part="gateway") == 0
+
+
+async def test_time_won_by_encoding_beside_the_reasoning(start: Start) -> None:
+    server = await start(FakeReasoner(delay_s=0.005), FakeSegmenter(encode_s=0.02))
+    await server.form()
+    assert 0.02 <= server.sample("wise_overlap_seconds_total") <= 0.03
 
 
 async def test_the_segmenters_worker_is_counted(start: Start) -> None:

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import subprocess
 import sys
 
 from wise_serve.context import current, new_context
-from wise_serve.logs import JsonLines
+from wise_serve.logs import JsonLines, library_configuration
 
 
 def line(message: str, **extra: object) -> dict[str, object]:
@@ -42,3 +43,17 @@ def test_only_plain_request_ids_are_taken() -> None:
         context = new_context(offered)
         assert context.request_id == context.id
     assert new_context("same").work_id != new_context("same").work_id
+
+
+def test_a_librarys_own_process_logs_the_same_lines() -> None:
+    code = (
+        "import json, logging, logging.config, sys\n"
+        "logging.config.dictConfig(json.loads(sys.argv[1]))\n"
+        "logging.getLogger('vllm.engine').info('hello')\n"
+        "logging.getLogger('vllm.engine').debug('quiet')"
+    )
+    configuration = json.dumps(library_configuration("info"))
+    command = [sys.executable, "-c", code, configuration]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [only] = done.stderr.splitlines()
+    assert json.loads(only)["message"] == "hello"

@@ -1,5 +1,6 @@
 """The worker's work with a fake model behind a real socket: faults of the device, and who pays."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -138,6 +139,17 @@ def gateway() -> Iterator[Gateway]:
     made = Gateway()
     yield made
     made.close()
+
+
+def test_log_lines_carry_the_request_id(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "wise_serve.segmenter"):
+        gateway.open(1, 51)
+        gateway.decode(2, 1, (0, 0, 5, 4))
+        gateway.answers(2)
+        gateway.open(3, BAD)
+        gateway.answers(1)
+    told = [(record.message, vars(record).get("request_id")) for record in caplog.records]
+    assert told == [("encoded", "seg-1"), ("decoded", "seg-1"), ("work failed", "seg-3")]
 
 
 def test_masks_come_back_in_the_order_of_the_prompts(gateway: Gateway) -> None:

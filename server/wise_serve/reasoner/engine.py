@@ -5,8 +5,10 @@ turn, image first; decoding is greedy and stops at `</answer>`, which stays in t
 """
 
 import asyncio
+import json
 import logging
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -21,6 +23,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from wise_serve import logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import MINIATURE, Settings
@@ -45,11 +48,12 @@ class VllmReasoner:
         self.image_size = settings.reasoner_image_size_pixels or default_size
         self._is_miniature = is_miniature
         self._engine: AsyncLLM | None = None
+        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until stop
         self._tokenizer: Any = None
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
-        _quieten_vllm(self._settings.log_level)
+        self._configure_logs()
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -62,6 +66,21 @@ class VllmReasoner:
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
+
+    def _configure_logs(self) -> None:
+        """vLLM's own lines: warnings only (unless debugging), to standard error, as JSON lines.
+
+        Its child processes take these from the environment.
+        """
+        level = "DEBUG" if self._settings.log_level == "debug" else "WARNING"
+        self._log_file.write(json.dumps(logs.library_configuration(level)))
+        self._log_file.flush()
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", self._log_file.name)
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
+        vllm_logger = logging.getLogger("vllm")
+        vllm_logger.setLevel(level)
+        vllm_logger.handlers.clear()
+        vllm_logger.propagate = True
 
     def _cut_template(self) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""
@@ -86,6 +105,7 @@ class VllmReasoner:
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
+        self._log_file.close()
         if engine is not None:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it takes the closing engine for a dead one
@@ -138,18 +158,6 @@ class VllmReasoner:
             raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
 
 
-def _quieten_vllm(log_level: str) -> None:
-    """vLLM's own lines: warnings only (unless debugging), to standard error, here as JSON lines."""
-    level = "DEBUG" if log_level == "debug" else "WARNING"
-    # Its child processes take these from the environment.
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
-    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-    vllm_logger = logging.getLogger("vllm")
-    vllm_logger.setLevel(level)
-    vllm_logger.handlers.clear()
-    vllm_logger.propagate = True
-
-
 def _sampling(max_tokens: int) -> SamplingParams:
     return SamplingParams(
         temperature=0.0,
@@ -177,7 +185,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "max_num_seqs": settings.max_inflight_requests,
         "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
         "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
-        "enable_log_requests": False,
+        "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
     }
     if on_cpu:
         arguments |= {

@@ -160,6 +160,7 @@ class Service:
                 session = self._sessions.get(number)
                 if session is not None:
                     queue_ms = max(started - session.opened_at, 0.0) * 1e3
+                    log.debug("encoded", extra={"request_id": session.request_id})
                     self._channel.send(
                         protocol.Encoded(
                             number, session.request_id, queue_ms, work_ms, session.cache
@@ -219,6 +220,7 @@ class Service:
         operation.rle_ms += (time.monotonic() - started) * 1e3
         if len(operation.masks) == operation.expected:
             self._operations.pop(item.operation, None)
+            log.debug("decoded", extra={"request_id": operation.request_id})
             self._channel.send(
                 protocol.Decoded(
                     item.operation,

@@ -1,0 +1,141 @@
+"""A real Prometheus beside a running server, under the project's own rules, and some load."""
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+import yaml
+
+from wise_client import Client, InvalidFieldError
+from wise_mini.queries import FAMILIES, make_query
+from wise_mini.scenes import draw_scene
+from wise_serve.settings import StrategyName
+
+RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
+_SEED: Final = 8_000_000
+_SCRAPE: Final = "1s"
+_READY_WITHIN_S: Final = 20.0
+_STOP_WITHIN_S: Final = 10.0
+_HTTP_TIMEOUT_S: Final = 10.0
+
+
+@contextmanager
+def running_prometheus(server_url: str) -> Iterator[str]:
+    """Scrapes the server each second, under deploy/prometheus; gives its address.
+
+    Ended by its own pid; its data are deleted. Raises FileNotFoundError if it is not installed.
+    """
+    binary = shutil.which("prometheus")
+    if binary is None:
+        raise FileNotFoundError("prometheus is not installed: apt-get install prometheus")
+    with tempfile.TemporaryDirectory() as folder:
+        configuration = Path(folder) / "prometheus.yml"
+        configuration.write_text(yaml.safe_dump(_configuration(server_url)))
+        address = f"127.0.0.1:{_free_port()}"
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    binary,
+                    f"--config.file={configuration}",
+                    f"--storage.tsdb.path={folder}/data",
+                    f"--web.listen-address={address}",
+                    "--log.level=error",
+                ],
+                stderr=log,
+                stdout=log,
+            )
+        try:
+            _wait_ready(f"http://{address}", process)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _configuration(server_url: str) -> dict[str, Any]:
+    """deploy/prometheus/prometheus.yml, in a hurry, and aimed at this server."""
+    configuration: dict[str, Any] = yaml.safe_load((RULES / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": _SCRAPE, "evaluation_interval": _SCRAPE}
+    configuration["rule_files"] = [str(RULES / name) for name in configuration["rule_files"]]
+    for job in configuration["scrape_configs"]:
+        if job["job_name"] == "wise-serve":
+            [static] = job["static_configs"]
+            static["targets"] = [urllib.parse.urlsplit(server_url).netloc]
+    return configuration
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_ready(prometheus: str, process: "subprocess.Popen[bytes]") -> None:
+    give_up = time.monotonic() + _READY_WITHIN_S
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{prometheus}/-/ready", timeout=_HTTP_TIMEOUT_S):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("Prometheus did not get ready.")
+
+
+def ask(prometheus: str, expression: str) -> list[float]:
+    """The values of an instant query, NaN left out. Raises ValueError when it is not PromQL."""
+    url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    try:
+        with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:
+            result = json.load(response)["data"]["result"]
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"{expression}: {error.read().decode()}") from None
+    values = [float(item["value"][1]) for item in result]
+    return [value for value in values if value == value]
+
+
+def wait_for(prometheus: str, expressions: Sequence[str], within_s: float) -> list[str]:
+    """Wait until every expression returns data; those that do not."""
+    give_up = time.monotonic() + within_s
+    missing = list(expressions)
+    while missing and time.monotonic() < give_up:
+        missing = [expression for expression in missing if not ask(prometheus, expression)]
+        if missing:
+            time.sleep(0.5)
+    return missing
+
+
+def load(server_url: str, requests: int, at_least_s: float = 0.0) -> None:
+    """Scenes under all four strategies in turn, one at a time, each image asked twice; and one
+    request that is refused. Goes on until both bounds are met."""
+    stop_at = time.monotonic() + at_least_s
+    strategies: Sequence[StrategyName] = get_args(StrategyName)
+    with Client(server_url) as client:
+        for number, strategy in enumerate(cycle(strategies)):
+            if number >= requests and time.monotonic() >= stop_at:
+                return
+            rng = np.random.default_rng([_SEED, number // 8])
+            query = None
+            while query is None:
+                scene = draw_scene(rng)
+                query = make_query(scene, rng, FAMILIES[number // 8 % len(FAMILIES)])
+            client.segment(scene.image, query.text, strategy=strategy)
+            if number % 8 == 0:
+                with suppress(InvalidFieldError):
+                    client.segment(scene.image, ".")

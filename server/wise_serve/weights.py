@@ -1,0 +1,98 @@
+"""Where a checkpoint's weights are, and how large: in the package, a folder, the cache, the hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from wise_serve.settings import MINIATURE
+
+_ENDINGS = (
+    ".safetensors",
+    ".pt",
+    ".bin",
+)  # a repository may hold the same weights twice: the first
+_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """size_bytes: of the weight files alone. where: for the report."""
+
+    size_bytes: int
+    where: str
+
+
+class WeightsError(Exception):
+    """The weights cannot be had. `advice`: what to change."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+def find_weights(name: str, miniature: Path) -> Weights:
+    """`name`: 'miniature' (whose weights start with the path `miniature`), a folder, or a hub name.
+
+    Asks the hub, which takes a moment, only for what is not on this machine. Raises WeightsError.
+    """
+    if name == MINIATURE:
+        paths = [miniature] if miniature.is_dir() else miniature.parent.glob(f"{miniature.name}*")
+        size = sum(_size(path) for path in paths)
+        return _some(size, "in the package", "The package is incomplete: install it again.")
+    if Path(name).is_dir():
+        return _some(_size(Path(name)), "a folder", "Name a folder that holds *.safetensors.")
+    try:
+        cached = snapshot_download(name, local_files_only=True)
+    except HFValidationError:
+        advice = "Name a folder that exists, or a hub repository such as facebook/sam2-hiera-large."
+        raise WeightsError("neither a folder nor a hub name", advice) from None
+    except LocalEntryNotFoundError:
+        return _on_hub(name)
+    return _some(
+        _size(Path(cached)), "in the hub's cache", f"Download it again: hf download {name}"
+    )
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    files = {item.name: item.stat().st_size for item in path.iterdir() if item.is_file()}
+    return _weight_files(files)
+
+
+def _weight_files(files: dict[str, int]) -> int:
+    for ending in _ENDINGS:
+        if sizes := [size for name, size in files.items() if name.endswith(ending)]:
+            return sum(sizes)
+    return 0
+
+
+def _some(size_bytes: int, where: str, advice: str) -> Weights:
+    if not size_bytes:
+        raise WeightsError(f"no weight files ({', '.join(_ENDINGS)}) {where}", advice)
+    return Weights(size_bytes, where)
+
+
+def _on_hub(name: str) -> Weights:
+    try:
+        info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT_S)
+    except GatedRepoError:
+        advice = "Accept its terms on the hub, then set HF_TOKEN."
+        raise WeightsError("the hub wants a token for it", advice) from None
+    except RepositoryNotFoundError:
+        advice = "Check the spelling; a private repository needs HF_TOKEN."
+        raise WeightsError("the hub has no such repository", advice) from None
+    except Exception as error:  # of several libraries, as the network fails in many ways
+        advice = "Allow the network, or fetch it elsewhere: docs/operations.md, 'Offline install'."
+        raise WeightsError(
+            f"not on this machine, and the hub cannot be asked ({type(error).__name__})", advice
+        ) from None
+    files = {item.rfilename: item.size or 0 for item in info.siblings or ()}
+    return _some(_weight_files(files), "on the hub, to be downloaded", "Choose another checkpoint.")

@@ -1,0 +1,198 @@
+"""The monitoring with the real thing: promtool, and a Prometheus that scrapes a server under load.
+
+Panels that need a GPU (DCGM) are listed apart: they are only parsed. Those of vLLM return data
+where the real engine runs.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from PIL import Image
+
+from monitoring import RULES, ask, load, running_prometheus, wait_for
+from render import render
+from running import running_server
+from wise_serve.settings import StrategyName
+
+DASHBOARDS = RULES.parent / "grafana" / "dashboards"
+GPU_PANELS = {"GPU: utilisation", "GPU: memory in use", "GPU: power"}
+ENGINE_PANELS = {"Engine: requests", "Engine: KV cache", "Engine: generated tokens"}
+VARIABLES = {"$__rate_interval": "1m", "$__range": "5m", "$strategy": ".+"}
+DATA_WITHIN_S = 20.0
+# An alert's left side: what is watched, before it is held against a threshold.
+WATCHED = re.compile(r"^(.*?) (?:>|<|==) [\d.]+")
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="needs Debian's package `prometheus`"
+)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A server and the Prometheus that watches it, after the load."""
+
+    url: str
+    prometheus: str
+
+
+@pytest.fixture(scope="module")
+def fakes() -> Iterator[Watched]:
+    script = Path(__file__).with_name("serve_varied.py")
+    path = os.pathsep.join(sys.path)
+    with (
+        running_server(script=script, PYTHONPATH=path) as server,
+        running_prometheus(server.url) as prometheus,
+    ):
+        load(server.url, requests=40, at_least_s=5.0)
+        yield Watched(server.url, prometheus)
+
+
+def panels() -> list[dict[str, Any]]:
+    return [
+        panel
+        for path in sorted(DASHBOARDS.glob("*.json"))
+        for panel in json.loads(path.read_text())["panels"]
+    ]
+
+
+def expressions(panel: dict[str, Any]) -> list[str]:
+    found = [target["expr"] for target in panel["targets"]]
+    for variable, value in VARIABLES.items():
+        found = [expression.replace(variable, value) for expression in found]
+    assert not [expression for expression in found if "$" in expression]
+    return found
+
+
+def rules() -> list[dict[str, Any]]:
+    files = yaml.safe_load((RULES / "prometheus.yml").read_text())["rule_files"]
+    groups = [yaml.safe_load((RULES / name).read_text())["groups"] for name in files]
+    return [rule for file in groups for group in file for rule in group["rules"]]
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def all_expressions(*, without_panels: set[str]) -> list[str]:
+    """Of every panel, every recording rule, and what every alert watches."""
+    found = [
+        text for panel in panels() if panel["title"] not in without_panels
+        for text in expressions(panel)
+    ]  # fmt: skip
+    for rule in rules():
+        text = rule["expr"]
+        if "alert" in rule:
+            watched = WATCHED.match(text)
+            assert watched, f"{rule['alert']} compares nothing with a number"
+            text = watched[1]
+        found.append(text)
+    return found
+
+
+def promtool(*arguments: str) -> str:
+    done = subprocess.run(["promtool", *arguments], cwd=RULES, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_promtool_takes_configuration_and_rules() -> None:
+    assert "SUCCESS" in promtool("check", "config", "prometheus.yml")
+    assert f"SUCCESS: {len(alerts())} rules found" in promtool("check", "rules", "wise.alerts.yml")
+
+
+def test_promtool_runs_the_unit_tests_of_the_alerts() -> None:
+    assert "SUCCESS" in promtool("test", "rules", "wise.alerts_test.yml")
+
+
+def test_every_alert_is_tested_firing_and_silent() -> None:
+    tests = yaml.safe_load((RULES / "wise.alerts_test.yml").read_text())["tests"]
+    cases = [case for test in tests for case in test.get("alert_rule_test", ())]
+    for fires in (True, False):
+        tested = {case["alertname"] for case in cases if bool(case.get("exp_alerts")) is fires}
+        assert tested == {alert["alert"] for alert in alerts()}
+
+
+def test_every_alert_says_what_to_do() -> None:
+    operations = (RULES.parents[1] / "docs" / "operations.md").read_text()
+    headings = {
+        line.strip("# ").lower() for line in operations.splitlines() if line.startswith("#")
+    }
+    for alert in alerts():
+        assert {"summary", "description", "runbook"} <= set(alert["annotations"])
+        page, _, anchor = alert["annotations"]["runbook"].partition("#")
+        assert page == "docs/operations.md"
+        assert anchor == alert["alert"].lower()
+        assert anchor in headings
+
+
+def test_budgets_are_set_for_every_strategy() -> None:
+    budgets = [r for r in rules() if r.get("record") == "wise:thinking_tokens:budget"]
+    assert {rule["labels"]["strategy"] for rule in budgets} == set(get_args(StrategyName))
+
+
+def test_every_expression_returns_data(fakes: Watched) -> None:
+    wanted = all_expressions(without_panels=GPU_PANELS | ENGINE_PANELS)
+    assert len(wanted) > 50
+    assert wait_for(fakes.prometheus, wanted, DATA_WITHIN_S) == []
+
+
+def test_the_recorded_series_exist(fakes: Watched) -> None:
+    names = sorted({rule["record"] for rule in rules() if "record" in rule})
+    assert wait_for(fakes.prometheus, names, DATA_WITHIN_S) == []
+
+
+def test_no_expression_is_an_error(fakes: Watched) -> None:
+    for panel in panels():
+        for text in expressions(panel):
+            ask(fakes.prometheus, text)
+    for alert in alerts():
+        ask(fakes.prometheus, alert["expr"])
+
+
+def test_what_needs_a_gpu_or_the_engine_is_listed_apart() -> None:
+    for titles, mark in ((GPU_PANELS, "DCGM_"), (ENGINE_PANELS, "vllm:")):
+        needing = {panel["title"] for panel in panels() if mark in str(expressions(panel))}
+        assert needing == titles
+
+
+def test_means_and_counts_agree_with_what_was_served(fakes: Watched) -> None:
+    [short] = ask(fakes.prometheus, 'wise:thinking_tokens:mean5m{strategy="wise-s"}')
+    [long] = ask(fakes.prometheus, 'wise:thinking_tokens:mean5m{strategy="seg-zero"}')
+    assert 2 <= short <= 10 < 40 <= long <= 70
+    [unparsed] = ask(fakes.prometheus, "wise:unparsed:ratio5m")
+    assert 0.02 <= unparsed <= 0.2
+    assert wait_for(fakes.prometheus, ['ALERTS{alertname="WiseUnparsed"}'], DATA_WITHIN_S) == []
+    assert ask(fakes.prometheus, 'ALERTS{alertname=~"WiseDown|WiseEngineNotReady"}') == []
+
+
+def test_the_token_dashboards_picture_is_drawn(fakes: Watched, tmp_path: Path) -> None:
+    render(fakes.prometheus, tmp_path / "tokens.png", "fakes")
+    with Image.open(tmp_path / "tokens.png") as drawn:
+        assert min(drawn.size) > 500
+        assert len(drawn.convert("RGB").getcolors(2**24)) > 100
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path: Path) -> None:
+    with (
+        running_prometheus("http://127.0.0.1:9") as prometheus,
+        pytest.raises(ValueError, match="no thinking tokens"),
+    ):
+        render(prometheus, tmp_path / "tokens.png", "nothing")
+
+
+@pytest.mark.slow
+def test_every_expression_returns_data_from_the_real_server(server_url: str) -> None:
+    with running_prometheus(server_url) as prometheus:
+        load(server_url, requests=16, at_least_s=5.0)
+        wanted = all_expressions(without_panels=GPU_PANELS)
+        assert wait_for(prometheus, wanted, DATA_WITHIN_S) == []

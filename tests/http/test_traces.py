@@ -1,0 +1,101 @@
+"""Traces, with the real SDK and its exporter into memory."""
+
+import subprocess
+import sys
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from fakes import FakeReasoner, FakeSegmenter
+from gateways import Start
+from wise_serve.otel import OtelTracer
+
+STAGES = {
+    "admission", "decode", "resize", "time_to_first_token", "reason", "encode_queue", "encode",
+    "segment_queue", "segment", "rle",
+}  # fmt: skip
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer(exporter: InMemorySpanExporter) -> OtelTracer:
+    return OtelTracer(SimpleSpanProcessor(exporter))
+
+
+def split(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, ReadableSpan]]:
+    spans = exporter.get_finished_spans()
+    [request] = [span for span in spans if span.kind is SpanKind.SERVER]
+    stages = [span for span in spans if span is not request]
+    assert all(span.parent and span.parent.span_id == request.context.span_id for span in stages)
+    return request, {span.name: span for span in stages}
+
+
+def seconds(span: ReadableSpan) -> float:
+    assert span.start_time is not None
+    assert span.end_time is not None
+    return (span.end_time - span.start_time) / 1e9
+
+
+async def test_one_span_for_each_stage(
+    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+) -> None:
+    server = await start(FakeReasoner(delay_s=0.002), FakeSegmenter(encode_s=0.03), tracer=tracer)
+    await server.form()
+    request, stages = split(exporter)
+    assert set(stages) == STAGES
+    assert request.attributes is not None
+    assert request.attributes["http.response.status_code"] == 200
+    assert request.attributes["wise.strategy"] == "wise-s"
+    assert 0.029 <= seconds(stages["encode"]) <= 0.031
+    # Two at once: the encode lies inside the reasoning's time, not behind it.
+    reason, encode = stages["reason"], stages["encode"]
+    assert encode.end_time < reason.end_time  # type: ignore[operator]
+    assert stages["segment"].end_time <= stages["rle"].start_time + 1000  # type: ignore[operator]
+
+
+async def test_the_callers_trace_is_continued(
+    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+) -> None:
+    server = await start(tracer=tracer)
+    server.client.headers.update({"traceparent": CALLER, "x-request-id": "mine-7"})
+    await server.form()
+    request, _ = split(exporter)
+    assert f"{request.context.trace_id:032x}" == CALLER.split("-")[1]
+    assert request.attributes is not None
+    assert request.attributes["wise.request_id"] == "mine-7"
+    assert "the red circle" not in str([span.to_json() for span in exporter.get_finished_spans()])
+
+
+async def test_failures_are_marked(
+    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+) -> None:
+    server = await start(FakeReasoner(fail_after=2), tracer=tracer)
+    assert (await server.form()).status_code == 503
+    request, stages = split(exporter)
+    assert request.status.status_code is StatusCode.ERROR
+    assert "segment" not in stages
+
+
+async def test_probes_make_no_spans(
+    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+) -> None:
+    server = await start(tracer=tracer)
+    await server.client.get("/metrics")
+    assert exporter.get_finished_spans() == ()
+
+
+def test_without_an_endpoint_the_library_is_not_loaded() -> None:
+    code = (
+        "import sys, wise_serve.app, wise_serve.serving; "
+        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
