@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: docs dashboards dashboard-picture metrics-cost help setup serve test test-fast lint format bench quality train-reasoner train-segmenter constraints clean
+.PHONY: help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,11 +54,15 @@ format: setup ## let ruff format and fix what it can
 quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
 	$(BIN)/python benchmarks/quality.py
 
+evaluate: setup ## write the miniature's own table into docs/evaluation.md: all four strategies
+	$(BIN)/python benchmarks/miniature_eval.py
+
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
 
-docs: setup ## write the table of settings into docs/operations.md
+docs: setup ## write what is generated: the settings' table in docs/operations.md, the README's tree
 	$(BIN)/python docs/settings_table.py
+	$(BIN)/python docs/tree.py
 
 dashboards: setup ## write Grafana's JSON from deploy/grafana/panels.py
 	$(BIN)/python deploy/grafana/build.py

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from wise_serve import __version__
+from wise_serve.access import AccessError
 from wise_serve.flags import add_flags, settings_from
 from wise_serve.serving import serve
 
@@ -73,4 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report(preflight(settings), as_json=given["json"])
     from wise_serve.compose import compose
 
-    return serve(compose(settings))
+    try:
+        gateway = compose(settings)
+    except AccessError as error:
+        parser.error(str(error))
+    return serve(gateway)

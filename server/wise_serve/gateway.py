@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wise_serve.access import Access, make_access
 from wise_serve.admission import Admission
 from wise_serve.forms import FormReader
 from wise_serve.images import ImageThreads
@@ -20,6 +21,7 @@ class Gateway:
     """Made once for each application."""
 
     settings: Settings
+    access: Access
     reasoner: Reasoner
     segmenter: Segmenter
     metrics: Metrics
@@ -39,7 +41,7 @@ def build_gateway(
     metrics: Metrics,
     tracer: Tracer = NO_TRACER,
 ) -> Gateway:
-    """Put the parts together; starts nothing but the (idle) image threads."""
+    """Put the parts together; starts nothing but the (idle) image threads. Raises AccessError."""
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
     metrics.inflight.set_function(lambda: admission.inflight)
@@ -50,6 +52,7 @@ def build_gateway(
     metrics.ready.labels("segmenter").set_function(lambda: segmenter.alive)
     return Gateway(
         settings=settings,
+        access=make_access(settings),
         reasoner=reasoner,
         segmenter=segmenter,
         metrics=metrics,

@@ -1,8 +1,8 @@
 """Pure ASGI layers: the request's name and its errors outside, the gate of /segment inside.
 
 Boundary  every request: request id, problem documents, security headers, one log line.
-Gate      POST /segment: readiness, a slot before the body, the body's limits, the deadline, and
-          the end of all work when the caller goes away.
+Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
+          deadline, and the end of all work when the caller goes away.
 """
 
 import asyncio
@@ -112,7 +112,9 @@ class Gate:
         request, metrics = current_request(), self._gateway.metrics
         settings = self._gateway.settings
         request.deadline = asyncio.get_running_loop().time() + settings.request_deadline_s
-        self._check_headers(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        self._gateway.access.check(headers.get("authorization"))
+        self._check_headers(headers)
         async with contextlib.AsyncExitStack() as stack:
             waited_s = await self._enter(stack, request.deadline)
             metrics.stage_seconds.labels("admission").observe(waited_s)

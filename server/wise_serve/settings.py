@@ -20,6 +20,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    api_key_file: str | None = Field(
+        None,
+        description="File of the API keys that are let in: a SHA-256 digest a line, as "
+        "`printf %s KEY | sha256sum` prints it. Without it no key is asked for.",
+    )
+    allow_anyone: bool = Field(
+        False, description="Serve without API keys on an address that others can reach."
+    )
 
     reasoner: str = Field(
         MINIATURE,
@@ -82,7 +90,7 @@ class Settings(BaseSettings):
 
 # How --help and docs/operations.md group the settings; every field is in exactly one group.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Address": ("host", "port"),
+    "Address": ("host", "port", "api_key_file", "allow_anyone"),
     "Models": ("reasoner", "reasoner_image_size_pixels", "segmenter", "strategy", "device"),
     "Limits of a request": (
         "max_body_bytes",

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -319,3 +321,23 @@ async def test_a_defect_is_500_and_tells_nothing(start: Start, caplog: Any) -> N
     labels = {"strategy": "wise-s", "status": "error", "code": "500"}
     assert server.sample("wise_requests_total", **labels) == 1
     assert "request failed" in caplog.text
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+async def test_without_a_known_key_nobody_segments(
+    start: Start, tmp_path: Path, key: str | None
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(hashlib.sha256(b"right").hexdigest())
+    server = await start(api_key_file=str(file))
+    if key is not None:
+        server.client.headers["Authorization"] = f"Bearer {key}"
+    response = await server.form()
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["code"] == "unauthorized"
+    assert server.segmenter.opened == 0
+    server.client.headers["Authorization"] = "Bearer right"
+    assert (await server.form()).status_code == 200
+    for path in ("/livez", "/readyz", "/info", "/metrics"):
+        assert (await server.client.get(path, headers={"Authorization": ""})).status_code == 200

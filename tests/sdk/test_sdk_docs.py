@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import eval_data
 import pytest
 from contract_server import ContractServer
 from PIL import Image
@@ -26,6 +27,7 @@ def at_work(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(photo.read_bytes())
     (tmp_path / "pairs.jsonl").write_text('{"image": "photo.jpg", "query": "the cup"}\n')
+    eval_data.plain(tmp_path / "labelled", [None])
     return tmp_path
 
 
@@ -65,7 +67,7 @@ def test_the_package_docstring_runs(at_work: Path, server: ContractServer) -> No
 def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
     (console,) = blocks("console")
     lines = [line.removeprefix("$ wise-segment ") for line in console.splitlines()]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         assert main(shlex.split(line)) == 0, line
     made = {path.name for path in at_work.iterdir()}
@@ -76,6 +78,7 @@ def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
         "out.jsonl",
         "out.json",
         "answers.jsonl",
+        "report.html",
     }
 
 

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wise_client.answers import read_records
-from wise_client.batch import Outcome
 from wise_client.cli.common import (
     FOUND,
     PARTIAL,
-    add_hint,
     check_writable,
     client_of,
     parser,
     positive_int,
     say,
 )
-from wise_client.errors import InputError, TransportError
+from wise_client.cli.failures import Failures
+from wise_client.errors import InputError
 from wise_client.export import coco
 from wise_client.results import Segmentation
 
@@ -41,7 +40,6 @@ output, one pair a line, in the input's order once the run is complete:
 
 """
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-_MOST_FAILURES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,9 @@ def _parsed(
 
 def _run(asked: Pairs, options: argparse.Namespace) -> int:
     """Ask; gives the number of failures. Stops when the server is gone, as all would fail."""
-    failures = unreached = 0
     with client_of(options, options.concurrency) as client:
+        limit = min(options.concurrency, len(asked.pairs))
+        failures = Failures(limit, client.base_url, "the output file")
         for outcome in client.segment_many(
             asked.pairs,
             concurrency=options.concurrency,
@@ -145,23 +144,9 @@ def _run(asked: Pairs, options: argparse.Namespace) -> int:
             max_instances=options.max_instances,
             max_side_pixels=options.max_side_pixels,
         ):
-            if outcome.error is None:
-                unreached = 0
-                continue
-            failures += 1
-            unreached = unreached + 1 if isinstance(outcome.error, TransportError) else 0
-            if unreached >= min(options.concurrency, len(asked.pairs)):
-                add_hint(outcome.error, client.base_url)
-                raise outcome.error
-            _tell(outcome, asked, failures)
-    return failures
-
-
-def _tell(outcome: Outcome, asked: Pairs, failures: int) -> None:
-    if failures <= _MOST_FAILURES_SHOWN:
-        say(f"pair {outcome.index}, {asked.pairs[outcome.index][0]}: {outcome.error}")
-    elif failures == _MOST_FAILURES_SHOWN + 1:
-        say("there are more failures; the output file names them all")
+            image = asked.pairs[outcome.index][0]
+            failures.saw(f"pair {outcome.index}, {image}", outcome.error)
+    return failures.count
 
 
 def _write_coco(asked: Pairs, options: argparse.Namespace) -> None:

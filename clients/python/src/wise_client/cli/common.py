@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 from wise_client.client import Client
 from wise_client.config import DEFAULT_URL, Timeouts
@@ -13,28 +14,37 @@ from wise_client.errors import (
     TransportError,
     WiseClientError,
 )
+from wise_client.requests import Strategy
 from wise_client.version import __version__
 
-FOUND, USAGE, NOTHING, REFUSED, SERVER, CONNECTION, PARTIAL, INTERRUPTED = 0, 2, 3, 4, 5, 6, 7, 130
+FOUND, USAGE, NOTHING, REFUSED, SERVER, CONNECTION, PARTIAL, GATE = 0, 2, 3, 4, 5, 6, 7, 8
+INTERRUPTED = 130
+STRATEGIES = get_args(Strategy)
 
 EXIT_CODES = """\
 exit codes:
-  0    answered, at least one object (batch: every pair answered)
+  0    answered, at least one object (batch: every pair answered; eval: and every limit kept)
   2    a mistake in the command, or in a file it names; nothing or not all was sent
   3    answered, but no object: no_target, unparsed or truncated
   4    the server refused the request (400, 401, 413, 415, 422)
   5    the server could not answer (429, 5xx), retries included
   6    the server was not reached, or the connection was lost or too slow
-  7    batch: finished, but some pairs failed; run it again to send those again
-  130  interrupted; a batch can be resumed by running it again
+  7    batch, eval: finished, but some pairs failed; run it again to send those again
+  8    eval: a limit of --fail-below is not kept
+  130  interrupted; a batch, or an eval with --output, goes on when it is run again
 
 environment:
   WISE_URL, WISE_API_KEY   in place of --url and --api-key
 """
 
 
-def parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """A parser with the options that every command has."""
+def parser(
+    prog: str, description: str, epilog: str = "", *, strategies: bool = False
+) -> argparse.ArgumentParser:
+    """A parser with the options that every command has; `strategies`: `--strategy` takes several.
+
+    It then gives a tuple, or None.
+    """
     made = argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -55,11 +65,17 @@ def parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentPa
         help="longest silence of the server, in seconds (default: %(default)g)",
     )
     asked = made.add_argument_group("question")
-    asked.add_argument(
-        "--strategy",
-        choices=["wise-s", "wise", "seg-zero", "vision-reasoner"],
-        help="how the model is asked (default: the server's)",
-    )
+    if strategies:
+        asked.add_argument(
+            "--strategy",
+            type=several_strategies,
+            metavar="A,B",
+            help=f"{', '.join(STRATEGIES)}; several by commas, or all (default: the server's)",
+        )
+    else:
+        asked.add_argument(
+            "--strategy", choices=STRATEGIES, help="how the model is asked (default: the server's)"
+        )
     asked.add_argument(
         "--max-instances", type=positive_int, metavar="N", help="most objects of one answer"
     )
@@ -110,6 +126,15 @@ def check_writable(*paths: Path | None) -> None:
             raise InputError(f"{path} is a folder; name a file")
         if not path.parent.is_dir():
             raise InputError(f"There is no folder {path.parent} to write {path.name} into")
+
+
+def several_strategies(text: str) -> tuple[str, ...]:
+    """Names joined by commas, each once, in their order; "all" is all of them."""
+    names = STRATEGIES if text == "all" else tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in STRATEGIES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(STRATEGIES)}, all")
+    return names
 
 
 def positive_int(text: str) -> int:

@@ -5,12 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from wise_client.cli import batch, one
+from wise_client.cli import batch, evaluate, one
 from wise_client.cli.common import INTERRUPTED, USAGE, exit_code, say
 from wise_client.errors import WiseClientError
 
 # A command's name -> its main: arguments after the name in, exit code out.
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"batch": batch.main}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"batch": batch.main, "eval": evaluate.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

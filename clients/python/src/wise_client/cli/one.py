@@ -23,13 +23,17 @@ next to the image.
   cat photo.jpg | wise-segment - "the cup" --mask cup.png
 
 Many images: wise-segment batch --help
+A labelled dataset: wise-segment eval --help
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    if options.image == "batch":
-        raise InputError("Put the command first: wise-segment batch ... (or name the file ./batch)")
+    if options.image in ("batch", "eval"):
+        raise InputError(
+            f"Put the command first: wise-segment {options.image} ... "
+            f"(or name the file ./{options.image})"
+        )
     source = _source(options.image)
     overlay = _overlay_path(options)
     check_writable(options.mask, options.coco, overlay)

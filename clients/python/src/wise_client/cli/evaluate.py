@@ -1,0 +1,181 @@
+"""`wise-segment eval`: a labelled dataset through a running server, and one table."""
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+
+from wise_client.cli.common import (
+    FOUND,
+    GATE,
+    PARTIAL,
+    add_hint,
+    check_writable,
+    client_of,
+    parser,
+    positive_int,
+    say,
+)
+from wise_client.cli.failures import Failures
+from wise_client.client import Client
+from wise_client.errors import InputError, WiseClientError
+from wise_client.eval import gate, html, report, table
+from wise_client.eval.datasets import FORMATS, read
+from wise_client.eval.runner import Options, StrategyRun, run
+from wise_client.eval.samples import Dataset
+from wise_client.requests import Strategy
+
+_DESCRIPTION = """\
+Run a labelled dataset through the server: gIoU, cIoU, tokens, latency and throughput, side by side
+for several strategies.
+
+  wise-segment eval ReasonSeg --split val
+  wise-segment eval ReasonSeg_val --strategy seg-zero,wise-s --html report.html --output answers
+  wise-segment eval photos --limit 50 --fail-below 'gIoU=0.6,tokens<30'
+"""
+_EPILOG = """\
+datasets (recognised by what is there; --format says it):
+  reasonseg  a folder of name.jpg with name.json ("text", "shapes"), as published
+  parquet    a file or folder; columns image, text, mask, image_id, ann_id, img_height, img_width
+             (needs: pip install 'wise-client[eval]')
+  refcoco    a folder with refs(...).p (or as JSON) and instances.json; --split val, testA...
+  coco       instances JSON with a "query" in each annotation
+  folder     name.jpg, name.mask.png (or name.png; not 0 where meant) and name.txt, the query
+
+limits of --fail-below, joined by commas; every strategy must keep all of them:
+  FIGURE>=X, >, <=, <, or FIGURE=X: "at least" where high is good, else "at most"
+  figures: {figures}
+  IoUs and rates are fractions: gIoU=0.6 and gIoU=60% are the same; "tokens" are thinking
+  tokens; tokens, completion_tokens and latency_ms are means
+
+--output makes the run resumable: a second one with the same folder asks only what is missing or
+failed. Throughput then counts this run's answers alone.
+
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    limits = gate.limits(options.fail_below) if options.fail_below else ()
+    _check_outputs(options)
+    dataset = read(options.dataset, options.format, options.split, options.images)
+    dataset = dataset.limited(options.limit)
+    with client_of(options, options.concurrency) as client:
+        try:
+            strategies = options.strategy or (client.info()["strategy"],)
+        except WiseClientError as error:
+            add_hint(error, client.base_url)
+            raise
+        runs = [_run(client, dataset, strategy, options) for strategy in strategies]
+    _write(dataset, runs, options)
+    return _verdict(runs, limits)
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = textwrap.fill(", ".join(gate.FIGURES), 80, subsequent_indent=" " * 11)
+    epilog = _EPILOG.format(figures=names)
+    made = parser("wise-segment eval", _DESCRIPTION, epilog, strategies=True)
+    made.add_argument("dataset", type=Path, metavar="DATASET", help="a folder or file, see below")
+    data = made.add_argument_group("dataset")
+    data.add_argument("--format", choices=FORMATS, help="default: by what is there")
+    data.add_argument("--split", metavar="NAME", help="a part of the dataset, such as val or testA")
+    data.add_argument(
+        "--images", type=Path, metavar="DIR", help="coco, refcoco: the images' folder"
+    )
+    data.add_argument("--limit", type=positive_int, metavar="N", help="the first N samples only")
+    work = made.add_argument_group("run")
+    work.add_argument(
+        "--concurrency",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help="requests at once (default: %(default)s)",
+    )
+    work.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="keep answers here, one file a strategy"
+    )
+    work.add_argument("--no-progress", action="store_true", help="no progress bar")
+    told = made.add_argument_group("report")
+    told.add_argument("--json", type=Path, metavar="FILE", help="figures and scores; - prints them")
+    told.add_argument("--csv", type=Path, metavar="FILE", help="the figures; - prints them")
+    told.add_argument("--html", type=Path, metavar="FILE", help="a page with figures and pictures")
+    told.add_argument(
+        "--worst",
+        type=positive_int,
+        default=12,
+        metavar="N",
+        help="pictures of the N worst answers a strategy, in --html (default: %(default)s)",
+    )
+    told.add_argument("--fail-below", metavar="LIMITS", help="exit with 8 if a limit is not kept")
+    return made
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    files = [path for path in (options.json, options.csv, options.html) if path != Path("-")]
+    check_writable(*files)
+    if options.html == Path("-"):
+        raise InputError("--html needs the name of a file")
+    if Path("-") == options.json == options.csv:
+        raise InputError("--json - and --csv - cannot both be printed; name a file for one")
+    if options.output is not None:
+        if options.output.exists() and not options.output.is_dir():
+            raise InputError(f"{options.output} is a file; --output names a folder")
+        options.output.mkdir(parents=True, exist_ok=True)
+
+
+def _run(
+    client: Client, dataset: Dataset, strategy: str, options: argparse.Namespace
+) -> StrategyRun:
+    say(f"{strategy}: {len(dataset)} samples of {dataset.name} ({dataset.format})")
+    limit = min(options.concurrency, len(dataset))
+    failures = Failures(limit, client.base_url, "--json FILE")
+    asked = Options(
+        concurrency=options.concurrency,
+        output=options.output,
+        progress=not options.no_progress,
+        max_instances=options.max_instances,
+        max_side_pixels=options.max_side_pixels,
+        worst=options.worst if options.html else 0,
+    )
+    made = run(client, dataset, cast(Strategy, strategy), asked, failures.saw)
+    if len(made.models) > 1:
+        say(f"{strategy}: answers of {len(made.models)} pairs of models are mixed in this output")
+    return made
+
+
+def _write(dataset: Dataset, runs: Sequence[StrategyRun], options: argparse.Namespace) -> None:
+    summaries = [one.summary for one in runs]
+    printed = Path("-") in (options.json, options.csv)
+    console = Console(stderr=printed)
+    console.print(table.on_screen(summaries, f"{dataset.name}, {len(dataset)} samples"))
+    if options.json is not None:
+        _put(options.json, json.dumps(report.document(dataset, runs), indent=1) + "\n")
+    if options.csv is not None:
+        _put(options.csv, table.as_csv(summaries))
+    if options.html is not None:
+        _put(options.html, html.page(dataset, runs))
+
+
+def _put(path: Path, text: str) -> None:
+    if path == Path("-"):
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, "utf-8")
+        say(f"written: {path}")
+
+
+def _verdict(runs: Sequence[StrategyRun], limits: Sequence[gate.Limit]) -> int:
+    broken = gate.broken(limits, [one.summary for one in runs])
+    for line in broken:
+        say(f"limit not kept: {line}")
+    if broken:
+        return GATE
+    failed = sum(len(one.failures) for one in runs)
+    if failed:
+        say(f"{failed} pairs failed and are not scored")
+    return PARTIAL if failed else FOUND
