@@ -21,9 +21,18 @@ def table() -> str:
         for name in names:
             field = Settings.model_fields[name]
             default = "" if field.default is None else f"`{field.default}`"
-            row = (f"`{flag_of(name)}`", f"`{variable_of(name)}`", default, field.description or "")
+            row = (
+                f"`{flag_of(name)}`",
+                f"`{variable_of(name)}`",
+                default,
+                _cell(field.description),
+            )
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, ""])
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|")
 
 
 def current(page: str) -> str:

@@ -27,7 +27,8 @@ def _tracer(settings: Settings) -> Tracer:
         otel = importlib.import_module("wise_serve.otel")
     except ModuleNotFoundError as error:
         raise SystemExit(
-            f"wise-serve: --otlp-endpoint needs the package '{error.name}': pip install 'wise-serve[otel]'."
+            f"wise-serve: --otlp-endpoint needs the package '{error.name}': "
+            "pip install 'wise-serve[otel]'."
         ) from None
     tracer: Tracer = otel.tracer_to(settings.otlp_endpoint)
     return tracer

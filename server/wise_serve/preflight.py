@@ -18,6 +18,7 @@ from typing import Literal
 
 from wise_mini import REASONER_FOLDER
 from wise_serve import __version__
+from wise_serve.access import AccessError, make_access
 from wise_serve.gpus import Gpu, GpuError, list_gpus
 from wise_serve.metrics import package_version
 from wise_serve.settings import MINIATURE, Settings
@@ -76,6 +77,7 @@ def preflight(settings: Settings) -> list[Check]:
         _driver,
         _memory,
         _port,
+        _access,
         _shared_memory,
         _descriptors,
         _temporary_folder,
@@ -155,8 +157,8 @@ def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> 
     engine_has = int(gpu.total_bytes * share)
     rest = gpu.total_bytes - engine_has
     found = (
-        f"{gpu.name}: {_size(gpu.total_bytes)}; engine {_size(engine_need)} of {_size(engine_has)}, "
-        f"SAM 2 {_size(segmenter_need)} of {_size(rest)}"
+        f"{gpu.name}: {_size(gpu.total_bytes)}; engine {_size(engine_need)} of "
+        f"{_size(engine_has)}, SAM 2 {_size(segmenter_need)} of {_size(rest)}"
     )
     if engine_need + segmenter_need > gpu.total_bytes:
         advice = "The models do not fit: take a quantized (FP8) checkpoint or a larger GPU."
@@ -191,6 +193,15 @@ def _port(machine: Machine) -> Check:
                 "port", "failure", f"{host}:{port}: {os.strerror(error.errno or 0)}", advice
             )
     return Check("port", "ok", f"{host}:{port} is free")
+
+
+def _access(machine: Machine) -> Check:
+    try:
+        make_access(machine.settings)
+    except AccessError as error:
+        return Check("API keys", "failure", "not settled", str(error))
+    keys = machine.settings.api_key_file
+    return Check("API keys", "ok", "not asked for" if keys is None else f"those in {keys}")
 
 
 def _shared_memory(machine: Machine) -> Check:

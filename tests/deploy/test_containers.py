@@ -110,6 +110,7 @@ def test_compose_runs_the_servers_confined(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert service["build"]["target"] in TARGETS
+    assert service["environment"]["WISE_ALLOW_ANYONE"] == "true"  # on loopback alone, as above
     assert service["networks"]["default"]["aliases"] == ["wise-serve"]  # what Prometheus scrapes
 
 

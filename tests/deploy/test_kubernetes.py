@@ -168,6 +168,14 @@ def test_nothing_goes_out() -> None:
     assert environment(gpu_deployment())["HF_HUB_OFFLINE"] == "1"
 
 
+def test_callers_need_a_key() -> None:
+    path = environment(base()["Deployment"])["WISE_API_KEY_FILE"]
+    [mount] = [m for m in container(base()["Deployment"])["volumeMounts"] if m["name"] == "keys"]
+    assert path.startswith(f"{mount['mountPath']}/")
+    assert mount["readOnly"] is True
+    assert "WISE_ALLOW_ANYONE" not in environment(gpu_deployment())
+
+
 def test_replicas_follow_the_requests_inside() -> None:
     scaled = base()["ScaledObject"]["spec"]
     assert scaled["scaleTargetRef"]["name"] == base()["Deployment"]["metadata"]["name"]

@@ -69,6 +69,12 @@ def test_models_that_do_not_fit_and_a_gpu_in_use(machine: Any) -> None:
     assert "70.0 GiB" in checked(reasoner="a/b")["memory"].advice
 
 
+def test_a_public_address_without_keys(machine: Any) -> None:
+    machine([LARGE])
+    assert "--allow-anyone" in checked(host="0.0.0.0")["API keys"].advice
+    assert checked(host="0.0.0.0", allow_anyone=True)["API keys"].outcome == "ok"
+
+
 def test_without_a_gpu(machine: Any) -> None:
     machine([], reasoner_bytes=GIB)
     assert checked()["GPU"].outcome == "ok"
