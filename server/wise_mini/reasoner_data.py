@@ -26,7 +26,7 @@ FAMILY_SHARE = (0.26, 0.22, 0.22, 0.13, 0.17)
 # A batch holds short or long turns, so that little of it is padding.
 SHORT_SHARE = 0.6
 STRATEGY_SHARE = {
-    True: {"wise-s": 0.8, "wise": 0.2},
+    True: {"wise-s": 0.65, "wise": 0.35},
     False: {"seg-zero": 0.5, "vision-reasoner": 0.5},
 }
 TURN_LENGTH = {True: 80, False: 136}  # tokens that a turn is padded to; a longer one is not drawn
@@ -137,7 +137,9 @@ class Examples(IterableDataset[TrainingBatch]):
         ).ids
         assert len(self.prefix) == PREFIX_LENGTH
         self.number_ids = {tokenizer.token_to_id(str(n)) for n in range(IMAGE_SIZE + 1)}
-        self.none_ids = {tokenizer.token_to_id(word) for word in ("none", "Ġnone", "{}", "[]")}
+        # Where a rationale says whether there is anything: both ways must weigh the same.
+        deciding = ("none", "Ġnone", "Ġthat", "Ġfirst", "{}", "[]")
+        self.deciding_ids = {tokenizer.token_to_id(word) for word in deciding}
         self.end_id = special_token_ids(tokenizer)["<|im_end|>"]
 
     def __iter__(self) -> Iterator[TrainingBatch]:
@@ -208,7 +210,7 @@ class Examples(IterableDataset[TrainingBatch]):
         """`looks`: of this token, and of the one or two before it."""
         if token in self.number_ids:
             return NUMBER_WEIGHT
-        if token in self.none_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
+        if token in self.deciding_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
             return COLOUR_WEIGHT
         return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
 
