@@ -33,6 +33,7 @@ PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
 STOP_DEADLINE_S = 10.0
 WARM_UP_TOKENS = 8
+LOG_FILE_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
 
 
 class VllmReasoner:
@@ -75,7 +76,7 @@ class VllmReasoner:
         level = "DEBUG" if self._settings.log_level == "debug" else "WARNING"
         self._log_file.write(json.dumps(logs.library_configuration(level)))
         self._log_file.flush()
-        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", self._log_file.name)
+        os.environ.setdefault(LOG_FILE_VARIABLE, self._log_file.name)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
         vllm_logger = logging.getLogger("vllm")
         vllm_logger.setLevel(level)
@@ -105,6 +106,8 @@ class VllmReasoner:
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
+        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
+            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
         self._log_file.close()
         if engine is not None:
             if engine.output_handler is not None:
