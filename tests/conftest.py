@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from running import RunningServer, running_server
 from wise_client import Client
+
+# How long an example takes is no subject of these tests, and depends on what else runs.
+settings.register_profile("wise", deadline=None)
+settings.load_profile("wise")
 
 
 @pytest.fixture(scope="session")
