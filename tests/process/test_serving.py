@@ -15,13 +15,14 @@ import httpx
 from pictures import picture
 
 SCRIPT = Path(__file__).with_name("serve_fakes.py")
+TESTS = Path(__file__).parents[1]  # where the script finds the fakes
 
 
 @asynccontextmanager
 async def process(*arguments: str, delay_s: float = 0.0, **env: str) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(
         sys.executable, str(SCRIPT), *arguments, stdout=PIPE, stderr=PIPE,
-        env={**os.environ, "DELAY_S": str(delay_s), **env},
+        env={**os.environ, "PYTHONPATH": str(TESTS), "DELAY_S": str(delay_s), **env},
     )  # fmt: skip
     try:
         yield child

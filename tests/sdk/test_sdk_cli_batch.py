@@ -169,7 +169,14 @@ def test_an_interrupted_run_keeps_what_was_under_way(
     words = ["batch", "p.jsonl", "-o", "o.jsonl", "--no-progress", "--concurrency", "4"]
     command = [sys.executable, "-m", "wise_client.cli.main", *words]
     environment = {**os.environ, "WISE_URL": server.url}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        # A shell's background job, as a test run may be one, would hand on SIGINT as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
         until = time.monotonic() + 20
         while time.monotonic() < until and len(server.received) < 6:
             time.sleep(0.005)
