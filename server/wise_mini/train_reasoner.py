@@ -267,7 +267,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=4200, help="optimiser steps in all")
+    parser.add_argument("--steps", type=int, default=4450, help="optimiser steps in all")
     parser.add_argument(
         "--see-steps", type=int, default=1500, help="of them, the first on images alone"
     )
