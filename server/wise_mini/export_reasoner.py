@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from wise_mini import REASONER_FOLDER
 from wise_mini import REASONER_IMAGE_SIZE as IMAGE_SIZE
 from wise_mini.reasoner_data import MEAN, STD
+from wise_mini.reasoner_loss import number_ids
 from wise_mini.reasoner_model import MERGE, PATCH, make_config, make_model
 from wise_mini.tokenizer import (
     CHAT_TEMPLATE,
@@ -23,7 +24,6 @@ from wise_mini.tokenizer import (
     build_tokenizer,
     special_token_ids,
 )
-from wise_mini.train_reasoner import number_ids
 
 
 def export(state: dict[str, Any] | None, out: Path) -> None:
