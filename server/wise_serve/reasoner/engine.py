@@ -51,6 +51,8 @@ class VllmReasoner:
         self._engine: AsyncLLM | None = None
         self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until stop
         self._tokenizer: Any = None
+        self._added: frozenset[str] = frozenset()
+        self._special: frozenset[str] = frozenset()
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
@@ -63,6 +65,9 @@ class VllmReasoner:
                 engine = await asyncio.to_thread(AsyncLLM.from_vllm_config, config)
                 self._engine = engine
                 self._tokenizer = engine.get_tokenizer()
+                # Asked for with every query and every token, and made anew by each call.
+                self._added = frozenset(self._tokenizer.get_added_vocab())
+                self._special = self._added | frozenset(self._tokenizer.all_special_tokens)
                 self._prompt_around = self._cut_template()
                 await self._warm_up()
         except TimeoutError:
@@ -119,12 +124,11 @@ class VllmReasoner:
         return self._engine is not None and not self._engine.errored
 
     def special_tokens(self) -> frozenset[str]:
-        return frozenset(self._tokenizer.get_added_vocab()) | frozenset(
-            self._tokenizer.all_special_tokens
-        )
+        return self._special
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
-        return [_token_bytes(self._tokenizer, token_id) for token_id in token_ids]
+        tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(token_ids))
+        return [_token_bytes(token, self._added) for token in tokens]
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         return self._generate(request)
@@ -202,10 +206,9 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     return AsyncEngineArgs(**arguments)
 
 
-def _token_bytes(tokenizer: Any, token_id: int) -> bytes:
+def _token_bytes(token: str, added: frozenset[str]) -> bytes:
     """The bytes of one token of a byte-level BPE; an added token is spelled as it reads."""
-    token: str = tokenizer.convert_ids_to_tokens(token_id)
-    if token in tokenizer.get_added_vocab():
+    if token in added:
         return token.encode()
     return bytes(_BYTE_OF[letter] for letter in token if letter in _BYTE_OF)
 
