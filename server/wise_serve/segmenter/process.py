@@ -89,6 +89,10 @@ class WorkerProcess:
         """Wait for the warm-up. Raises NotReady with the worker's reason if it cannot start."""
         await asyncio.shield(self._started)
 
+    async def until_lost(self) -> None:
+        """Wait for the worker's end. The caller bounds the wait."""
+        await self._lost.wait()
+
     async def died_within(self, seconds: float) -> bool:
         """Wait for the worker's end, at most that long."""
         with contextlib.suppress(TimeoutError):
