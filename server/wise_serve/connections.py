@@ -69,6 +69,7 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
 
 
 def _as_bytes(response: Response) -> bytes:
+    response.headers["Connection"] = "close"
     head = [b"HTTP/1.1 %d Request Timeout" % response.status_code]
     head += [b"%s: %s" % header for header in response.raw_headers]
     return b"\r\n".join(head) + b"\r\n\r\n" + bytes(response.body)
