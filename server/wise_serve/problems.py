@@ -75,8 +75,6 @@ def response_of(error: errors.WiseError) -> Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.DeadlineExceeded):
-        headers["Connection"] = "close"  # the body may never have come to its end
     return _render(problem_of(error), headers)
 
 
