@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         None, ge=16, description="Token limit of one generation. Default: the strategy's own."
     )
     request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
+    header_deadline_s: float = Field(
+        10.0, gt=0, description="Time for a request's line and headers to arrive."
+    )
+    body_deadline_s: float = Field(
+        30.0, gt=0, description="Time for a request's body to arrive, once it has a slot."
+    )
     drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
     startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
 
@@ -160,6 +166,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_queries",
         "max_thinking_tokens",
         "request_deadline_s",
+        "header_deadline_s",
+        "body_deadline_s",
     ),
     "Load": (
         "max_inflight_requests",

@@ -52,7 +52,7 @@ class VllmReasoner:
         self.image_size = settings.reasoner_image_size_pixels or default_size
         self._is_miniature = is_miniature
         self._engine: AsyncLLM | None = None
-        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until stop
+        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until started
         self._tokenizer: Any = None
         self._added: frozenset[str] = frozenset()
         self._special: frozenset[str] = frozenset()
@@ -76,6 +76,8 @@ class VllmReasoner:
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
+        finally:
+            self._forget_log_file()  # read by now; a gateway that is killed leaves none behind
 
     def _configure_logs(self) -> None:
         """vLLM's own lines: warnings only (unless debugging), to standard error, as JSON lines.
@@ -91,6 +93,11 @@ class VllmReasoner:
         vllm_logger.setLevel(level)
         vllm_logger.handlers.clear()
         vllm_logger.propagate = True
+
+    def _forget_log_file(self) -> None:
+        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
+            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
+        self._log_file.close()
 
     def _cut_template(self) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""
@@ -115,9 +122,7 @@ class VllmReasoner:
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
-        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
-            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
-        self._log_file.close()
+        self._forget_log_file()
         if engine is not None:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it takes the closing engine for a dead one

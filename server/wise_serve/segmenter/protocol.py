@@ -202,7 +202,7 @@ def share_pixels(pixels: NDArray[np.uint8]) -> int:
     """Copy an image (H x W x 3 uint8) into a new anonymous memory file; the caller closes it."""
     descriptor = os.memfd_create("wise-pixels", os.MFD_CLOEXEC)
     try:
-        left = memoryview(np.ascontiguousarray(pixels)).cast("B")
+        left = memoryview(np.ascontiguousarray(pixels).data).cast("B")
         while left:  # written, not mapped: a mapping would fault once for each page
             left = left[os.write(descriptor, left) :]
     except BaseException:
