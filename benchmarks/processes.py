@@ -1,4 +1,4 @@
-"""The processes of a running server from outside: who they are, and what they hold (/proc)."""
+"""The processes of a running server, seen from outside: who they are, what they hold (/proc)."""
 
 import contextlib
 import os

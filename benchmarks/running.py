@@ -19,7 +19,7 @@ _SERVE = ("-m", "wise_serve", "serve", "--port", "0")
 
 @dataclass(frozen=True)
 class RunningServer:
-    """url: where it answers. process: its own; ended with `running_server` if it still runs.
+    """url: where it answers. process: its own, ended with `running_server` if it still runs.
     log: everything it wrote to standard error."""
 
     url: str

@@ -1,10 +1,18 @@
-"""Who may work now: bounded slots, a bounded queue before them, and the drain."""
+"""Who may work now: bounded slots, a bounded queue shared fairly between callers, and the drain.
+
+A caller is an API key's name. A free slot goes to the waiting caller who holds the fewest, and
+among those to the one served longest ago; a caller's own requests are served in order of arrival.
+A full queue makes room for a caller with fewer requests in it by refusing the newest of the caller
+with the most. So a lone caller may use everything, and no caller can keep another out.
+"""
 
 import asyncio
 import math
 import time
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from wise_serve.errors import Draining, Overloaded
 
@@ -12,15 +20,24 @@ _LONGEST_RETRY_S = 60.0
 _NEWEST_WEIGHT = 0.1  # of the moving average of service times
 
 
+@dataclass(slots=True)
+class _Caller:
+    held: int = 0
+    waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+
 class Admission:
-    """Slots for requests. A slot is taken before the request's body is read."""
+    """Slots for requests. A slot is taken before the request's body is read.
+
+    slots, queue: requests at work, and waiting, at most. Fairness needs a queue no shorter than the
+    number of callers.
+    """
 
     def __init__(self, slots: int, queue: int) -> None:
         self._slots = slots
         self._queue = queue
-        self._free = asyncio.Semaphore(slots)
-        self._inflight = 0
-        self._waiting = 0
+        # In the order in which they were last given a slot. Kept for good: one for each key.
+        self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._service_s: float | None = None  # moving average of how long a slot is held
         self._draining = False
         self._idle = asyncio.Event()
@@ -29,57 +46,47 @@ class Admission:
     @property
     def inflight(self) -> int:
         """Requests that hold a slot."""
-        return self._inflight
+        return sum(caller.held for caller in self._callers.values())
 
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return self._waiting
+        return sum(len(caller.waiters) for caller in self._callers.values())
 
     @property
     def draining(self) -> bool:
         """Whether new requests are refused because the server shuts down."""
         return self._draining
 
-    def retry_after_s(self) -> float:
-        """When a slot may be free: queue length over recent service rate, in whole seconds."""
+    def retry_after_s(self, caller: str = "") -> float:
+        """When a slot may be free for this caller: the length of its queue over its share of the
+        recent service rate, in whole seconds."""
         if self._service_s is None:
             return 1.0
-        wait_s = (self._waiting + 1) * self._service_s / self._slots
+        own = self._callers.get(caller)
+        ahead = len(own.waiters) if own else 0
+        others = sum(1 for other in self._callers.values() if other.waiters and other is not own)
+        wait_s = (ahead + 1) * (others + 1) * self._service_s / self._slots
         return float(min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s))))
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[float]:
-        """Hold a slot; gives the seconds waited for it, in order of arrival.
+    async def slot(self, caller: str = "") -> AsyncIterator[float]:
+        """Hold a slot; gives the seconds waited for it.
 
         The caller bounds the wait (the request's deadline). Raises Overloaded when the queue is
-        full and Draining when the server shuts down.
+        full, or later when another caller needs the place in it, and Draining when the server
+        shuts down.
         """
         if self._draining:
             raise Draining("The server is shutting down; send the request to another.")
-        if self._free.locked() and self._waiting >= self._queue:
-            raise Overloaded(
-                f"All {self._slots} slots are taken and {self._waiting} requests wait.",
-                retry_after_s=self.retry_after_s(),
-            )
         arrived = time.monotonic()
-        self._waiting += 1
-        self._idle.clear()
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-            self._note_idle()
+        await self._enter(caller)
         started = time.monotonic()
-        self._inflight += 1
-        self._idle.clear()
         try:
             yield started - arrived
         finally:
-            self._inflight -= 1
-            self._free.release()
             self._measure(time.monotonic() - started)
-            self._note_idle()
+            self._release(caller)
 
     def drain(self) -> None:
         """Refuse new requests from now on. Those inside, queued ones too, are finished."""
@@ -89,10 +96,66 @@ class Admission:
         """Wait until no request is inside. The caller bounds the wait."""
         await self._idle.wait()
 
+    async def _enter(self, name: str) -> None:
+        if name not in self._callers:
+            self._callers[name] = _Caller()
+            self._callers.move_to_end(name, last=False)  # never served: longest ago
+        caller = self._callers[name]
+        self._idle.clear()
+        if self.inflight < self._slots:  # then nobody waits: a freed slot is handed on at once
+            self._take(name)
+            return
+        if self.waiting >= self._queue:
+            self._make_room(name)
+        waiter = asyncio.get_running_loop().create_future()
+        caller.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release(name)  # the slot came in the same moment
+            raise
+        finally:
+            with suppress(ValueError):
+                caller.waiters.remove(waiter)
+            self._note_idle()
+
+    def _make_room(self, name: str) -> None:
+        """Raises Overloaded unless another caller has so many waiting that one must go."""
+        longest_name, longest = max(self._callers.items(), key=lambda item: len(item[1].waiters))
+        if len(self._callers[name].waiters) + 1 >= len(longest.waiters):
+            self._note_idle()
+            raise self._overloaded(name)
+        waiter = longest.waiters.pop()
+        if not waiter.done():
+            waiter.set_exception(self._overloaded(longest_name))
+
+    def _overloaded(self, name: str) -> Overloaded:
+        return Overloaded(
+            f"All {self._slots} slots are taken and {self.waiting} requests wait.",
+            retry_after_s=self.retry_after_s(name),
+        )
+
+    def _take(self, name: str) -> None:
+        self._callers[name].held += 1
+        self._callers.move_to_end(name)
+
+    def _release(self, name: str) -> None:
+        self._callers[name].held -= 1
+        while waiting := [item for item in self._callers.items() if item[1].waiters]:
+            # The first of the least: callers are in the order of their last turn.
+            next_name, caller = min(waiting, key=lambda item: item[1].held)
+            waiter = caller.waiters.popleft()
+            if not waiter.done():  # else its request has just been cancelled
+                self._take(next_name)
+                waiter.set_result(None)
+                break
+        self._note_idle()
+
     def _measure(self, held_s: float) -> None:
         before = held_s if self._service_s is None else self._service_s
         self._service_s = before + _NEWEST_WEIGHT * (held_s - before)
 
     def _note_idle(self) -> None:
-        if self._inflight == 0 and self._waiting == 0:
+        if self.inflight == 0 and self.waiting == 0:
             self._idle.set()

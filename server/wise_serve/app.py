@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from wise_serve import __version__
+from wise_serve.apidocs import docs_router
 from wise_serve.gateway import Gateway, build_gateway
-from wise_serve.health import health_router
+from wise_serve.health import info_router, ops_router
+from wise_serve.lingering import Lingering
 from wise_serve.metrics import Metrics
 from wise_serve.middleware import Boundary, Gate
 from wise_serve.page import page_router, read_example, read_page
@@ -20,11 +23,18 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.routes import segment_router
 from wise_serve.schemas import Problem
 from wise_serve.segmenter import Segmenter
-from wise_serve.settings import Settings
+from wise_serve.settings import Settings, split_origins
 
 _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 
 Every failure is an RFC 9457 problem document with a stable `code`."""
+
+# Keys travel in a header of their own, never as cookies, so no credentials are let through.
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["Authorization", "X-Request-Id", "Traceparent", "Tracestate"],
+    "expose_headers": ["X-Request-Id", "Retry-After"],
+}
 
 
 class Application(FastAPI):
@@ -57,16 +67,38 @@ def build_app(gateway: Gateway) -> FastAPI:
             await asyncio.to_thread(gateway.tracer.close)
 
     app = Application(
-        title="wise-serve", version=__version__, description=_DESCRIPTION, lifespan=lifespan
+        title="wise-serve",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # ours, which fetches nothing from elsewhere
+        redoc_url=None,
+        exception_handlers={HTTPException: _unserved},
     )
     app.include_router(segment_router(gateway))
-    app.include_router(health_router(gateway))
+    app.include_router(info_router(gateway))
+    if gateway.settings.ops_port is None:
+        app.include_router(ops_router(gateway))
     app.include_router(page_router(read_page(), read_example()))
+    app.include_router(docs_router(app.openapi))
+    # The last one added is the outermost.
     app.add_middleware(Gate, gateway=gateway)
-    app.add_middleware(Boundary, gateway=gateway)  # added last, so outermost
-
-    @app.exception_handler(HTTPException)
-    async def unserved(_: Request, error: HTTPException) -> Response:
-        return router_response(error)
-
+    app.add_middleware(Boundary, gateway=gateway)
+    if origins := split_origins(gateway.settings.cors_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
+    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
     return app
+
+
+def build_ops_app(gateway: Gateway) -> FastAPI:
+    """What `--ops-port` serves: probes and metrics, without a lifespan of its own."""
+    app = FastAPI(openapi_url=None, exception_handlers={HTTPException: _unserved})
+    app.include_router(ops_router(gateway))
+    app.add_middleware(Boundary, gateway=gateway)
+    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
+    return app
+
+
+async def _unserved(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return router_response(error)

@@ -19,6 +19,7 @@ class RequestContext:
     """request_id: the caller's X-Request-Id, or ours; in the logs and the response.
     id: ours, unique; the answer's `id`, and the base of the models' request names.
     stage: where the request is now, for the count of cancelled ones.
+    caller: the name of its API key; empty where no key is asked for.
     deadline: event-loop time by which it must be answered.
     strategy: known once the fields are read; a metric label.
     trace: where its stages are told; does nothing unless tracing is on.
@@ -27,6 +28,7 @@ class RequestContext:
     request_id: str
     id: str
     stage: Stage = "admission"
+    caller: str = ""
     strategy: str = "none"
     deadline: float = math.inf
     trace: Trace = NO_TRACE

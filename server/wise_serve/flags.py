@@ -48,7 +48,8 @@ def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Set
             source = variable_of(name)
         else:
             source = name
-        parser.error(f"{source}: {first['msg']}")
+        message = first["msg"].removeprefix("Value error, ")
+        parser.error(f"{source}: {message}" if source else message)
 
 
 def _kind(field: FieldInfo) -> dict[str, Any]:

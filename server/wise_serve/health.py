@@ -1,8 +1,8 @@
-"""Probes, facts about the server, and metrics."""
+"""For those who operate the server: probes and metrics; and for callers: facts about it."""
 
 from typing import Any, get_args
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
@@ -24,8 +24,8 @@ _LIMITS = (
 )
 
 
-def health_router(gateway: Gateway) -> APIRouter:
-    """`/livez`, `/readyz`, `/info`, `/metrics`."""
+def ops_router(gateway: Gateway) -> APIRouter:
+    """`/livez`, `/readyz`, `/metrics`: no key is asked for, and nothing of a request is told."""
     router = APIRouter()
 
     @router.get("/livez", summary="Does the process answer?")
@@ -41,13 +41,25 @@ def health_router(gateway: Gateway) -> APIRouter:
         gateway.lifecycle.check_ready()
         return {"status": "ready"}
 
-    @router.get("/info", summary="Models, strategies, limits and versions")
-    async def info() -> dict[str, Any]:
-        return _facts(gateway)
-
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:
         return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def info_router(gateway: Gateway) -> APIRouter:
+    """`/info`. It names the checkpoints and the versions, so it is for those who have a key."""
+    router = APIRouter()
+
+    @router.get(
+        "/info",
+        summary="Models, strategies, limits and versions",
+        responses=documented(errors.Unauthorized),
+    )
+    async def info(request: Request) -> dict[str, Any]:
+        gateway.access.check(request.headers.get("authorization"))
+        return _facts(gateway)
 
     return router
 

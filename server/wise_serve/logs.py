@@ -4,6 +4,7 @@ Images, queries, request bodies and keys are never logged. An exception is logge
 its frames: its message may quote the request.
 """
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -58,6 +59,17 @@ def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) ->
     logger.log(level, message, extra={"fields": dict(fields)}, **kwargs)
 
 
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what fails outside any request. asyncio's own line quotes the exception and arguments."""
+    loop.set_exception_handler(_unhandled)
+
+
+def _unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    what = str(context.get("message", "")).partition("(")[0]  # the rest may be arguments
+    fields = {"what": what}
+    event(logging.ERROR, "failed outside any request", fields, exc_info=context.get("exception"))
+
+
 def library_configuration(level: str) -> dict[str, Any]:
     """The same lines from a library that configures its own processes' logs, in the form of
     `logging.config.dictConfig`; every logger of such a process writes to standard error."""
@@ -77,8 +89,9 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    logger.setLevel(level.upper())  # a library may give the root another one
+    logger.setLevel(level.upper())
+    # Libraries' debugging lines may quote what is in a request; ours do not.
+    root.setLevel(max(logging.INFO, logger.level))
     logging.captureWarnings(True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         child = logging.getLogger(name)

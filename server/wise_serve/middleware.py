@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wise_serve import context, logs, problems
 from wise_serve.callers import Answer, Body, until_gone
-from wise_serve.context import current_request, new_context
+from wise_serve.context import RequestContext, current_request, new_context
 from wise_serve.deadlines import until
 from wise_serve.errors import (
     DeadlineExceeded,
@@ -34,6 +34,10 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Pages bring their own.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _LOGGED_PATH: Final = 100  # characters
@@ -105,6 +109,8 @@ class Boundary:
             "status": status,
             "duration_ms": round(seconds * 1000, 1),
         }
+        if caller := current_request().caller:
+            fields["caller"] = caller
         level = logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO
         logs.event(level, "request", fields)
 
@@ -125,7 +131,7 @@ class Gate:
         settings = self._gateway.settings
         request.deadline = asyncio.get_running_loop().time() + settings.request_deadline_s
         headers = Headers(scope=scope)
-        self._gateway.access.check(headers.get("authorization"))
+        request.caller = self._gateway.access.check(headers.get("authorization"))
         self._check_headers(headers)
         body, answer = Body(receive, settings.max_body_bytes), Answer(send)
         try:
@@ -142,7 +148,7 @@ class Gate:
         """Take a slot, and answer."""
         request, settings = current_request(), self._gateway.settings
         async with contextlib.AsyncExitStack() as stack:
-            waited_s = await self._enter(stack, request.deadline)
+            waited_s = await self._enter(stack, request)
             self._gateway.metrics.stage_seconds.labels("admission").observe(waited_s)
             request.trace.stage("admission", waited_s)
             request.stage = "body"
@@ -158,12 +164,13 @@ class Gate:
         if length.isascii() and length.isdigit() and int(length[:20]) > limit:
             raise TooLarge(f"The body has {length[:20]} bytes; at most {limit} are taken.")
 
-    async def _enter(self, stack: contextlib.AsyncExitStack, deadline: float) -> float:
+    async def _enter(self, stack: contextlib.AsyncExitStack, request: RequestContext) -> float:
         """Take a slot, within the request's deadline."""
         try:
             self._gateway.lifecycle.check_ready()
-            async with until(deadline):
-                return await stack.enter_async_context(self._gateway.admission.slot())
+            async with until(request.deadline):
+                slot = self._gateway.admission.slot(request.caller)
+                return await stack.enter_async_context(slot)
         except Retryable as error:
             self._gateway.metrics.rejected.labels(error.code).inc()
             raise

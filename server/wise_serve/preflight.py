@@ -181,17 +181,24 @@ def available_memory_bytes() -> int:
 
 
 def _port(machine: Machine) -> Check:
-    host, port = machine.settings.host, machine.settings.port
+    settings = machine.settings
+    main = _free(settings.host, settings.port)
+    if settings.ops_port is None or main.outcome == "failure":
+        return main
+    ops = _free(settings.ops_host or settings.host, settings.ops_port)
+    return ops if ops.outcome == "failure" else Check("port", "ok", f"{main.found}, {ops.found}")
+
+
+def _free(host: str, port: int) -> Check:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
             probe.bind((host, port))
         except OSError as error:
-            advice = "End what listens there, or choose another --port (0 picks a free one)."
-            return Check(
-                "port", "failure", f"{host}:{port}: {os.strerror(error.errno or 0)}", advice
-            )
+            advice = "End what listens there, or choose another port (0 picks a free one)."
+            found = f"{host}:{port}: {os.strerror(error.errno or 0)}"
+            return Check("port", "failure", found, advice)
     return Check("port", "ok", f"{host}:{port} is free")
 
 

@@ -3,17 +3,20 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from wise_serve import logs
-from wise_serve.app import build_app
+from wise_serve.app import build_app, build_ops_app
 from wise_serve.connections import make_protocol
 from wise_serve.gateway import Gateway
+from wise_serve.listeners import ByPort, open_listeners
 
 _EXIT_FAILED = 1
 _KEEP_ALIVE_S = 30
@@ -42,6 +45,9 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        logs.watch(self._loop)
+        if self._gateway.access.needs_key:  # else it ends the process, as a closed terminal should
+            self._loop.add_signal_handler(signal.SIGHUP, self._gateway.access.reload)
         await super().startup(sockets)
         self._announce()
 
@@ -52,7 +58,8 @@ class DrainingServer(uvicorn.Server):
 
     def _announce(self) -> None:
         if self.started and self._ready:
-            print(_greeting(_address(self)), flush=True)
+            addresses = [_address(listener) for listener in self.servers]
+            print(_greeting(*addresses), flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._signalled or self._loop is None:
@@ -101,8 +108,16 @@ def serve(gateway: Gateway) -> int:
     """Serve until a signal comes or the models cannot be started; the process's exit status."""
     settings = gateway.settings
     logs.configure(settings.log_level)
+    try:
+        sockets = open_listeners(settings, _BACKLOG)
+    except OSError as error:
+        logs.event(logging.CRITICAL, "a port cannot be had", {"reason": error.strerror})
+        return _EXIT_FAILED
+    app: ASGIApp = build_app(gateway)
+    if sockets is not None:
+        app = ByPort(app, build_ops_app(gateway), sockets[1].getsockname()[1])
     config = uvicorn.Config(
-        build_app(gateway),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -116,13 +131,12 @@ def serve(gateway: Gateway) -> int:
     server = DrainingServer(config, gateway)
     gateway.lifecycle.on_ready = server.models_ready
     gateway.lifecycle.on_failed = server.fail
-    server.run()
+    server.run(sockets)
     return _EXIT_FAILED if server.failed or not server.started else 0
 
 
-def _address(server: uvicorn.Server) -> str:
-    host = server.config.host
-    port = server.servers[0].sockets[0].getsockname()[1]
+def _address(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}"
 
@@ -134,8 +148,10 @@ def _example() -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _greeting(address: str) -> str:
+def _greeting(address: str, ops: str | None = None) -> str:
+    apart = "" if ops is None else f"\nMetrics and probes are at {ops}"
     return (
-        f"\nwise-serve is ready at {address}  (page: {address}/  API: {address}/docs)\nTry it:\n\n"
+        f"\nwise-serve is ready at {address}  (page: {address}/  API: {address}/docs){apart}\n"
+        f"Try it:\n\n"
         f"  curl -s {address}/segment -F image=@{_example()} -F query='the red circle'\n"
     )

@@ -4,13 +4,31 @@ A field `max_body_bytes` is the flag `--max-body-bytes` and the variable `WISE_M
 description is its help text and its line in docs/operations.md.
 """
 
-from typing import Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
 MINIATURE = "miniature"
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?")
+
+
+def _origins(text: str) -> str:
+    wrong = [one for one in split_origins(text) if not _ORIGIN.fullmatch(one)]
+    if wrong:
+        raise ValueError(
+            f"'{wrong[0][:100]}' is no origin. Name each as a browser does, scheme, host and port "
+            "alone: https://app.example:8443. '*' is not taken."
+        )
+    return text
+
+
+def split_origins(text: str) -> list[str]:
+    """The origins of the setting `cors_origins`."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 class Settings(BaseSettings):
@@ -22,11 +40,27 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     api_key_file: str | None = Field(
         None,
-        description="File of the API keys that are let in: a SHA-256 digest a line, as "
-        "`printf %s KEY | sha256sum` prints it. Without it no key is asked for.",
+        description="File of the API keys that are let in: a line each, SHA-256 digest and the "
+        "caller's name, as `printf %s KEY | sha256sum` prints the first. Read again on SIGHUP. "
+        "Without it no key is asked for.",
     )
     allow_anyone: bool = Field(
         False, description="Serve without API keys on an address that others can reach."
+    )
+    ops_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of their own for /metrics, /livez and /readyz, which the main one then "
+        "does not serve; 0 picks a free one. Default: all on one port.",
+    )
+    ops_host: str | None = Field(
+        None, description="Address of the port above. Default: that of the main one."
+    )
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "",
+        description="Origins whose web pages may call this server, separated by commas, such as "
+        "https://app.example. Default: none.",
     )
 
     reasoner: str = Field(
@@ -82,6 +116,17 @@ class Settings(BaseSettings):
         0.80, gt=0, lt=1, description="Share of GPU memory that vLLM takes; SAM 2 needs the rest."
     )
     max_batched_tokens: int = Field(4096, ge=256, description="Tokens of one engine step.")
+    engine_threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of the engine's torch. Default: all cores but the segmenter's "
+        "threads. OMP_NUM_THREADS, where set, wins.",
+    )
+    engine_compile: bool = Field(
+        False,
+        description="Compile the model at start-up on a CPU: faster at rest, a minute more to "
+        "start, and needs a C++ compiler. On a GPU vLLM always compiles.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level."
@@ -93,10 +138,26 @@ class Settings(BaseSettings):
         "such as http://localhost:4318/v1/traces. Default: no tracing.",
     )
 
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.ops_port is not None and 0 != self.ops_port == self.port:
+            raise ValueError("--ops-port must differ from --port.")
+        if self.ops_host is not None and self.ops_port is None:
+            raise ValueError("--ops-host says where --ops-port listens: give that, too.")
+        return self
+
 
 # How --help and docs/operations.md group the settings; every field is in exactly one group.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Address": ("host", "port", "api_key_file", "allow_anyone"),
+    "Address": (
+        "host",
+        "port",
+        "api_key_file",
+        "allow_anyone",
+        "ops_port",
+        "ops_host",
+        "cors_origins",
+    ),
     "Models": ("reasoner", "reasoner_image_size_pixels", "segmenter", "strategy", "device"),
     "Limits of a request": (
         "max_body_bytes",
@@ -124,6 +185,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "segmenter_threads",
         "heartbeat_s",
     ),
-    "Reasoning engine": ("kv_cache_bytes", "gpu_memory_utilization", "max_batched_tokens"),
+    "Reasoning engine": (
+        "kv_cache_bytes",
+        "gpu_memory_utilization",
+        "max_batched_tokens",
+        "engine_threads",
+        "engine_compile",
+    ),
     "Logs and traces": ("log_level", "otlp_endpoint"),
 }

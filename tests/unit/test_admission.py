@@ -1,4 +1,4 @@
-"""Slots, the queue, Retry-After and the drain."""
+"""Slots, the queue, Retry-After and the drain. Fairness: test_fairness.py."""
 
 import asyncio
 

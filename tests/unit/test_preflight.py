@@ -94,6 +94,18 @@ def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wise-serve[otel]" in traced["tracing"].advice
 
 
+def test_the_operators_port_is_looked_at_too(machine: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken_port = taken.getsockname()[1]
+        settings = Settings(port=0, ops_port=taken_port)
+        [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+    assert found.outcome == "failure"
+    assert f":{taken_port}:" in found.found
+    settings = Settings(port=0, ops_port=0, ops_host="127.0.0.9")
+    [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+    assert (found.outcome, found.found) == ("ok", "127.0.0.1:0 is free, 127.0.0.9:0 is free")
+
+
 def test_a_taken_port_and_few_files(machine: Any) -> None:
     machine([LARGE])
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -104,7 +116,7 @@ def test_a_taken_port_and_few_files(machine: Any) -> None:
             found = {item.name: item for item in preflight.preflight(Settings(port=port))}
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert "another --port" in found["port"].advice
+    assert "another port" in found["port"].advice
     assert "ulimit -n" in found["file limit"].advice
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from wise_serve.cli import make_parser
 from wise_serve.flags import flag_of, settings_from, variable_of
-from wise_serve.settings import GROUPS, Settings
+from wise_serve.settings import GROUPS, Settings, split_origins
 
 
 def parse(*arguments: str) -> Settings:
@@ -39,6 +39,12 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
         (["--request-deadline-s", "0"], "--request-deadline-s"),
         (["--gpu-memory-utilization", "nan"], "--gpu-memory-utilization"),
         (["--no-such-flag"], "--no-such-flag"),
+        (["--ops-port", "8000"], "--ops-port must differ"),
+        (["--ops-host", "127.0.0.1"], "--ops-port"),
+        (["--cors-origins", "*"], "--cors-origins"),
+        (["--cors-origins", "https://a.example/path"], "--cors-origins"),
+        (["--cors-origins", "https://a.example, null"], "'null' is no origin"),
+        (["--cors-origins", "https://*.example"], "--cors-origins"),
     ],
 )
 def test_wrong_values_name_the_flag(
@@ -48,6 +54,16 @@ def test_wrong_values_name_the_flag(
         parse(*arguments)
     assert ended.value.code == 2
     assert named in capsys.readouterr().err
+
+
+def test_origins_are_taken_as_browsers_name_them() -> None:
+    text = "https://a.example, http://localhost:3000,http://[::1]:8080"
+    assert split_origins(parse("--cors-origins", text).cors_origins) == [
+        "https://a.example",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+    ]
+    assert split_origins(parse("--cors-origins", "").cors_origins) == []
 
 
 def test_wrong_environment_names_the_variable(

@@ -30,6 +30,9 @@ from wise_serve.settings import MINIATURE, Settings
 
 ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
+# Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
+# whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
+UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
 STOP_DEADLINE_S = 10.0
 WARM_UP_TOKENS = 8
@@ -57,6 +60,7 @@ class VllmReasoner:
 
     async def start(self) -> None:
         self._configure_logs()
+        os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -181,6 +185,12 @@ def _sampling(max_tokens: int) -> SamplingParams:
     )
 
 
+def engine_threads(settings: Settings) -> int:
+    """CPU threads of the engine's torch; read from the environment by the engine core."""
+    others = settings.segmenter_threads
+    return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
+
+
 def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
     on_cpu = settings.device == "cpu" or (
@@ -204,7 +214,8 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
             "kv_cache_memory_bytes": settings.kv_cache_bytes,
             "block_size": CPU_BLOCK_TOKENS,
-            "enforce_eager": True,
+            "enforce_eager": not settings.engine_compile,
+            "distributed_executor_backend": UNIPROC,
         }
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization

@@ -47,13 +47,13 @@ class DeviceModel:
         """Embed H x W x 3 uint8 RGB images in one batch."""
         return self._sam.encode(images)
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.bool_], float]]:
-        """Mask (H x W bool) and predicted IoU of each query, in one batch."""
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+        """Run lengths of the mask and predicted IoU of each query, in one batch."""
         items = []
         for query in queries:
             assert isinstance(query.embedding, Features)
             items.append(DecodeItem(query.embedding, query.prompt, query.size))
-        return [(decoded.mask, decoded.score) for decoded in self._sam.decode(items)]
+        return [(decoded.runs, decoded.score) for decoded in self._sam.decode(items)]
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
