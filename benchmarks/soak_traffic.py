@@ -195,8 +195,8 @@ class Traffic:
             problem = "an answer for another's image"
         elif answer["status"] != rest["status"]:
             problem = f"{answer['status']}, at rest {rest['status']}"
-        elif (iou := _iou(answer, rest)) < SAME_MASK_IOU:
-            problem = f"a mask of IoU {iou:.3f} with that at rest"
+        elif (same := iou(answer, rest)) < SAME_MASK_IOU:
+            problem = f"a mask of IoU {same:.3f} with that at rest"
         return Sent(name, "answered", problem, ids=(answer["id"],))
 
 
@@ -207,7 +207,7 @@ def _refusal(name: str, status: int, document: dict[str, Any]) -> Sent:
     return Sent(name, "refused", wrong)
 
 
-def _iou(one: dict[str, Any], other: dict[str, Any]) -> float:
+def iou(one: dict[str, Any], other: dict[str, Any]) -> float:
     """Of the two answers' masks, all instances together; 1 where neither has any."""
     masks = [
         [{**item["mask"], "counts": item["mask"]["counts"].encode()} for item in each["instances"]]
