@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
@@ -50,6 +50,13 @@ def doomed() -> Iterator[Doomed]:
                 process.signal(signal.SIGKILL)
 
 
+async def endless() -> AsyncIterator[bytes]:
+    """A body that never ends."""
+    while True:
+        yield b" "
+        await asyncio.sleep(0.2)
+
+
 def assert_no_orphans(members: dict[str, Process], within_s: float) -> None:
     wait_until(lambda: all(process.gone for process in members.values()), within_s)
 
@@ -59,8 +66,10 @@ async def test_a_killed_engine_fails_its_requests_at_once_and_ends_the_server(
 ) -> None:
     server, members = doomed("engine")
     async with client_of(server) as client:
+        headers = {"Content-Type": "application/json"}
+        other = asyncio.create_task(client.post("/segment", content=endless(), headers=headers))
         tasks = load(client, 12)
-        await until_metric(client, "wise_inflight_requests", 12)
+        await until_metric(client, "wise_inflight_requests", 13)
         members["engine"].signal(signal.SIGKILL)
         killed_at = time.monotonic()
         responses = await asyncio.gather(*tasks)
@@ -70,6 +79,7 @@ async def test_a_killed_engine_fails_its_requests_at_once_and_ends_the_server(
         assert {response.status_code for response in responses} <= {200, 503}
         with suppress(httpx.TransportError):  # it does not listen any more
             assert await status(client) == 503
+        assert (await other).status_code == 503  # told, though the engine never had it
     assert await asyncio.to_thread(server.process.wait, 30) == 1
     assert_no_orphans(members, 5)
 
