@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: speed help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ quality: setup ## how well the miniature pair does: 500 fresh scenes through POS
 
 evaluate: setup ## write the miniature's own table into docs/evaluation.md: all four strategies
 	$(BIN)/python benchmarks/miniature_eval.py
+
+speed: setup ## write docs/performance.md: the server against the public evaluation, one run
+	$(BIN)/python benchmarks/speed.py --write
 
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
