@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
+from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.responses import Response
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from wise_serve.errors import RequestTimeout
+from wise_serve.errors import MalformedRequest, RequestTimeout
 from wise_serve.problems import response_of
 
 # Bytes that are sent and not taken for so long end the connection (tcp(7), TCP_USER_TIMEOUT). It
@@ -48,6 +49,12 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
             self._have_head()
             super().connection_lost(exc)
 
+        def send_400_response(self, msg: str) -> None:
+            """uvicorn's, in the form of all refusals."""
+            error = MalformedRequest("This is not HTTP/1.1, or the head is too long.")
+            self.transport.write(_as_bytes(response_of(error)))
+            self.transport.close()
+
         def _wait_for_head(self) -> None:
             self._overdue = self.loop.call_later(header_deadline_s, self._close)
 
@@ -69,6 +76,7 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
 
 
 def _as_bytes(response: Response) -> bytes:
-    head = [b"HTTP/1.1 %d Request Timeout" % response.status_code]
+    status = HTTPStatus(response.status_code)
+    head = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode())]
     head += [b"%s: %s" % header for header in response.raw_headers]
     return b"\r\n".join(head) + b"\r\n\r\n" + bytes(response.body)

@@ -22,6 +22,9 @@ _PIECE_BYTES: Final = 1 << 18
 _LONGEST_ESCAPE: Final = len(rb"\u002b")
 _SPACE: Final = bytes.maketrans(b"", b""), b" \t\r\n"
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_HALF_A_PAIR: Final = re.compile(
+    rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]", re.DOTALL
+)
 _NOT_BASE64: Final = "'image' is not base64 (plain, without a 'data:' prefix)."
 
 # Each field as a slice of the body; b"" where it is missing.
@@ -46,6 +49,8 @@ def read_json(body: bytes | bytearray, most_bytes: int) -> tuple[bytes | None, d
         fields = {name: _loads(bytes(part)) for name, part in slices.items()}
         return (None if image is None or image == b"null" else _image(image)), fields
     except (msgspec.DecodeError, ValueError, RecursionError):
+        if _HALF_A_PAIR.search(body):
+            raise InvalidField("A text holds half of a surrogate pair, which is no text.") from None
         raise MalformedRequest("The body is not valid JSON.") from None
 
 

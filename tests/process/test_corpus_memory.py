@@ -39,9 +39,9 @@ class Attack:
 
 
 @asynccontextmanager
-async def attacked() -> AsyncIterator[Attack]:
+async def attacked(**settings: str) -> AsyncIterator[Attack]:
     here = os.pathsep.join(sys.path)  # the code that is tested, wherever it lies
-    async with process(WISE_MAX_BODY_BYTES=str(LIMIT), PYTHONPATH=here) as child:
+    async with process(WISE_MAX_BODY_BYTES=str(LIMIT), PYTHONPATH=here, **settings) as child:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base, timeout=60) as client:
             for _ in range(3):
@@ -159,3 +159,37 @@ async def test_memory_stays_below_twice_the_body_limit(name: str) -> None:
         print(f"{name}: VmHWM grew by {grown / MIB:.1f} MiB")
         assert list(answer) == expected
         assert grown < 2 * LIMIT
+
+
+@pytest.mark.parametrize("error_bytes", [-30, 30])
+async def test_a_length_that_lies(error_bytes: int) -> None:
+    """Too short: the form has no end, and what is behind it is no request. Too long: it waits."""
+    async with attacked(WISE_BODY_DEADLINE_S="1") as attack:
+        data = form(picture())
+        host, _, port = attack.base.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /segment HTTP/1.1\r\nHost: t\r\nContent-Type: {FORM}\r\n"
+        writer.write(f"{head}Content-Length: {len(data) + error_bytes}\r\n\r\n".encode() + data)
+        async with asyncio.timeout(20):
+            answers = (await reader.read()).decode()
+        writer.close()
+        status, code = ("400", "malformed_request") if error_bytes < 0 else ("408", "request_timeout")
+        assert answers.startswith(f"HTTP/1.1 {status} ")
+        assert f'"code":"{code}"' in answers
+        assert " 200 " not in answers
+
+
+async def test_what_is_not_http_gets_a_problem_document() -> None:
+    heads = (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\0" * 1000)
+    async with attacked() as attack:
+        host, _, port = attack.base.removeprefix("http://").partition(":")
+        before = status_bytes(attack.pid, "VmHWM")
+        for head in heads:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(head)
+            async with asyncio.timeout(20):
+                answer = (await reader.read()).decode()
+            writer.close()
+            assert answer.startswith("HTTP/1.1 400 Bad Request\r\n")
+            assert "content-type: application/problem+json\r\n" in answer
+        assert status_bytes(attack.pid, "VmHWM") - before < 2 * LIMIT
