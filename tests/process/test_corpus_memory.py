@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -192,4 +193,22 @@ async def test_what_is_not_http_gets_a_problem_document() -> None:
             writer.close()
             assert answer.startswith("HTTP/1.1 400 Bad Request\r\n")
             assert "content-type: application/problem+json\r\n" in answer
+        assert status_bytes(attack.pid, "VmHWM") - before < 2 * LIMIT
+
+
+@pytest.mark.parametrize("start", [b"POST /segment?q=", b"GET / HTTP/1.1\r\nHost: t\r\nX: "])
+async def test_a_head_that_never_ends_is_given_up(start: bytes) -> None:
+    async with attacked() as attack:
+        host, _, port = attack.base.removeprefix("http://").partition(":")
+        before = status_bytes(attack.pid, "VmHWM")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(start)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 200 * MIB and not reader.at_eof():
+                writer.write(b"x" * MIB)
+                await writer.drain()
+                sent += MIB
+        writer.close()
+        assert sent < 50 * MIB
         assert status_bytes(attack.pid, "VmHWM") - before < 2 * LIMIT
