@@ -72,10 +72,14 @@ def bad_images() -> Iterator[Case]:
     """Refused: another format, damaged, or too large."""
     other = 415, "unsupported_image"
     frames = [Image.new("P", (8, 8), colour) for colour in (1, 2)]
-    yield Case("animated GIF", encode(frames[0], "GIF", save_all=True, append_images=frames), *other)
+    yield Case(
+        "animated GIF", encode(frames[0], "GIF", save_all=True, append_images=frames), *other
+    )
     for kind in ("TIFF", "EPS", "BMP", "JPEG2000"):
         yield Case(kind, picture(kind=kind), *other)
-    yield Case("PSD", b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(99), *other)
+    yield Case(
+        "PSD", b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(99), *other
+    )
     inside = base64.b64encode(picture()).decode()
     svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image href="data:image/png;base64,{inside}"/>'
     yield Case("SVG around a PNG", f"{svg}</svg>".encode(), *other)

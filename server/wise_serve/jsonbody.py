@@ -1,4 +1,4 @@
-"""A JSON body to the image's bytes and the other fields, in little more memory than the body's own.
+"""A JSON body to the image and the other fields, in little more memory than its own.
 
 Python's lists and dictionaries may take thirty times the memory of the JSON they are made from. So
 the fields are found first, as slices of the body; the image is decoded piece by piece, and the rest
@@ -47,7 +47,7 @@ def read_json(body: bytes | bytearray, most_bytes: int) -> tuple[bytes | None, d
         if sum(map(len, slices.values())) > most_bytes:
             raise TooLarge(f"Besides the image, at most {most_bytes} bytes are taken.")
         fields = {name: _loads(bytes(part)) for name, part in slices.items()}
-        return (None if image is None or image == b"null" else _image(image)), fields
+        return (None if image is None or bytes(image[:4]) == b"null" else _image(image)), fields
     except (msgspec.DecodeError, ValueError, RecursionError):
         if _HALF_A_PAIR.search(body):
             raise InvalidField("A text holds half of a surrogate pair, which is no text.") from None

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 import wise_mini
-from corpus import Case, bad_images, bodies, form, good_images, in_json
 from corpus import FORM as FORM_TYPE
+from corpus import Case, bad_images, bodies, form, good_images, in_json
 from fakes import FakeReasoner
 from gateways import Server, Start
 from pictures import picture

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from test_serving import address, ask, process
 
 from corpus import FORM, form, gzip_bomb, in_json, parts, swelling_texts
 from pictures import bomb, picture
-from test_serving import address, ask, process
 
 MIB = 2**20
 LIMIT = 20 * MIB  # max_body_bytes, as it is by default
@@ -87,7 +87,9 @@ async def one_gigabyte_in_chunks(attack: Attack) -> tuple[int, str]:
     return int(status.split()[1]), str(json.loads(rest.partition("\r\n\r\n")[2])["code"])
 
 
-def body(make: Callable[[], bytes], kind: str, **headers: str) -> Callable[[Attack], Awaitable[tuple[int, str]]]:
+def body(
+    make: Callable[[], bytes], kind: str, **headers: str
+) -> Callable[[Attack], Awaitable[tuple[int, str]]]:
     async def send(attack: Attack) -> tuple[int, str]:
         return await attack.post(make(), kind, **headers)
 
@@ -174,7 +176,9 @@ async def test_a_length_that_lies(error_bytes: int) -> None:
         async with asyncio.timeout(20):
             answers = (await reader.read()).decode()
         writer.close()
-        status, code = ("400", "malformed_request") if error_bytes < 0 else ("408", "request_timeout")
+        status, code = (
+            ("400", "malformed_request") if error_bytes < 0 else ("408", "request_timeout")
+        )
         assert answers.startswith(f"HTTP/1.1 {status} ")
         assert f'"code":"{code}"' in answers
         assert " 200 " not in answers

@@ -27,7 +27,9 @@ def test_base64_is_read_whatever_its_spaces_and_escapes(image: bytes, data: st.D
         assert read_json(body.encode(), 100) == (image, {"query": "é"})
 
 
-@pytest.mark.parametrize("text", ["QUI=QUI=", "QUI=" * 20, "Q", "QUJ", "Q===", "é", "Q\\u0000==", "\\\\"])
+@pytest.mark.parametrize(
+    "text", ["QUI=QUI=", "QUI=" * 20, "Q", "QUJ", "Q===", "é", "Q\\u0000==", "\\\\"]
+)
 @pytest.mark.parametrize("piece", [8, 1 << 18])
 def test_what_is_not_base64(monkeypatch: pytest.MonkeyPatch, text: str, piece: int) -> None:
     monkeypatch.setattr("wise_serve.jsonbody._PIECE_BYTES", piece)
