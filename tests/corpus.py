@@ -156,7 +156,8 @@ def bodies() -> Iterator[Case]:
     for name, query in (("NUL", b"a\0b"), ("a lone surrogate", b"a\xed\xa0\x80b")):
         yield Case(f"{name} in a form's query", form(picture(), query), *field, **kinds)
     for name, text in (
-        ("right-to-left", "\u05d4\u05db\u05d5\u05e1 \u202eabc"), ("zero-width", "a\u200b\u200d\ufeffb"),
+        ("right-to-left", "\u05d4\u05db\u05d5\u05e1 \u202eabc"),
+        ("zero-width", "a\u200b\u200d\ufeffb"),
     ):  # fmt: skip
         yield Case(f"{name} text", form(picture(), text.encode()), **kinds)
 

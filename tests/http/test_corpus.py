@@ -1,4 +1,4 @@
-"""The corpus of bad and odd input: each gets its documented answer, and the next request is right."""
+"""The corpus of bad and odd input: each gets its documented answer, the next request is right."""
 
 import json
 from dataclasses import dataclass, field
