@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: speed help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed setup serve test test-fast lint format fuzz quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ lint: setup ## ruff and mypy --strict
 format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+FUZZ_S ?= 300
+fuzz: setup ## fuzz the answer parser and the image reader, FUZZ_S seconds each; new input stays in tests/fuzz/kept
+	FUZZ_S=$(FUZZ_S) FUZZ_KEEP=1 $(BIN)/python -m pytest -s tests/fuzz
 
 quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
 	$(BIN)/python benchmarks/quality.py
