@@ -78,6 +78,7 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
 
 
 def _as_bytes(response: Response) -> bytes:
+    response.headers["Connection"] = "close"
     status = HTTPStatus(response.status_code)
     head = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode())]
     head += [b"%s: %s" % header for header in response.raw_headers]

@@ -16,6 +16,7 @@ The limits are checked on the header, before any pixel is decoded.
 """
 
 import asyncio
+import functools
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -160,8 +161,18 @@ class ImageThreads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
-        """`call(*args)` in the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        """`call(*args)` in the pool.
+
+        When cancelled before it has begun, it lets go of the arguments at once; the pool itself
+        would keep them until a thread comes by.
+        """
+        waiting = [functools.partial(call, *args)]
+        del args
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, lambda: waiting.pop()())
+        finally:
+            waiting.clear()
 
     def close(self) -> None:
         """Drop what waits; let what runs end by itself."""

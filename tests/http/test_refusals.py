@@ -280,6 +280,15 @@ async def test_models_lost_under_a_request(start: Start) -> None:
     await still_right(server)
 
 
+async def test_a_segmenter_lost_while_the_text_is_written_is_not_waited_with(start: Start) -> None:
+    server = await start(reasoner=FakeReasoner(delay_s=0.1))
+    answer = asyncio.create_task(server.form())
+    await eventually(lambda: len(server.reasoner._vocabulary) > 1)
+    server.segmenter.lost = True
+    problem(await asyncio.wait_for(answer, 1), 503, "segmenter_lost")
+    assert (server.reasoner.running, server.reasoner.aborted) == (0, 1)
+
+
 async def test_past_the_deadline_is_504(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=10), request_deadline_s=0.1)
     began = asyncio.get_running_loop().time()
