@@ -19,11 +19,17 @@ _SERVE = ("-m", "wise_serve", "serve", "--port", "0")
 
 @dataclass(frozen=True)
 class RunningServer:
-    """url: where it answers. pid: its process. log: everything it wrote to standard error."""
+    """url: where it answers. process: its own, ended with `running_server` if it still runs.
+    log: everything it wrote to standard error."""
 
     url: str
-    pid: int
+    process: subprocess.Popen[str]
     log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def running_server(
                 text=True,
             )
         try:
-            yield RunningServer(_wait_ready(process, log), process.pid, log)
+            yield RunningServer(_wait_ready(process, log), process, log)
         finally:
             _end(process)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,11 @@ class FakeSession:
         if self.owner.lost:
             raise SegmenterLost("The segmenter was lost.")
         return Timing(queue_ms=1.0, work_ms=self.owner.encode_s * 1000)
+
+    async def lost(self) -> NoReturn:
+        while not self.owner.lost:
+            await asyncio.sleep(0.005)
+        raise SegmenterLost("The segmenter was lost.")
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         self.owner.prompts += prompts

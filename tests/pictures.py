@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 
@@ -35,3 +36,10 @@ def png(header: bytes, pixels: bytes, *extra: bytes) -> bytes:
 def bomb(side: int = 10_000) -> bytes:
     """side x side pixels, one bit each, in some kilobytes."""
     return png(struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), bytes(side * (side // 8 + 1)))
+
+
+def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """H x W bool -> run lengths down the columns, background first."""
+    columns = np.concatenate([[False], mask.T.ravel(), [False]])
+    places = np.flatnonzero(columns[1:] != columns[:-1])
+    return np.diff(places[places < mask.size], prepend=0, append=mask.size)

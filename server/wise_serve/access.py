@@ -57,8 +57,8 @@ class Access:
         return known[0]
 
     def reload(self) -> None:
-        """Read the file again: its keys count from the next request on, all at once. If it is not as
-        it should be, the keys stay as they are and the log says why."""
+        """Read the file again: its keys count from the next request on, all at once. If it is not
+        as it should be, the keys stay as they are and the log says why."""
         if self._file is None:
             return
         try:
@@ -115,8 +115,8 @@ def _entry(line: str, number: int) -> tuple[str, str]:
         return digest, f"line-{number}"
     if not _NAME.fullmatch(name):
         raise AccessError(
-            f"The name in line {number} of the API key file is not plain: up to 64 letters, digits, "
-            "'.', '_' and '-'."
+            f"The name in line {number} of the API key file is not plain: up to 64 letters, "
+            "digits, '.', '_' and '-'."
         )
     return digest, name
 

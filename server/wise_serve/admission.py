@@ -1,9 +1,9 @@
 """Who may work now: bounded slots, a bounded queue shared fairly between callers, and the drain.
 
-A caller is an API key's name. A free slot goes to the waiting caller who holds the fewest, and among
-those to the one served longest ago; a caller's own requests are served in order of arrival. A full
-queue makes room for a caller with fewer requests in it by refusing the newest of the caller with the
-most. So a lone caller may use everything, and no caller can keep another out.
+A caller is an API key's name. A free slot goes to the waiting caller who holds the fewest, and
+among those to the one served longest ago; a caller's own requests are served in order of arrival.
+A full queue makes room for a caller with fewer requests in it by refusing the newest of the caller
+with the most. So a lone caller may use everything, and no caller can keep another out.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Admission:
     def __init__(self, slots: int, queue: int) -> None:
         self._slots = slots
         self._queue = queue
-        # In the order in which they were last given a slot. Kept for good: as many as there are keys.
+        # In the order in which they were last given a slot. Kept for good: one for each key.
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._service_s: float | None = None  # moving average of how long a slot is held
         self._draining = False

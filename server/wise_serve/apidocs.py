@@ -1,7 +1,7 @@
 """`/docs`: the OpenAPI document as one plain page, without scripts and from this server alone."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -30,7 +30,9 @@ def docs_router(document: Callable[[], Mapping[str, Any]]) -> APIRouter:
     @router.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         html = render(document())
-        return HTMLResponse(html, headers={"Content-Security-Policy": content_security_policy(html)})
+        return HTMLResponse(
+            html, headers={"Content-Security-Policy": content_security_policy(html)}
+        )
 
     return router
 
@@ -113,7 +115,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return escape(str(schema.get("const", schema.get("type", ""))))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [("th", head), *(("td", row) for row in rows)]
     cells = ("".join(f"<{tag}>{cell}</{tag}>" for cell in line) for tag, line in lines)
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in cells) + "</table>"

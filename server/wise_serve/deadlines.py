@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from wise_serve.errors import DeadlineExceeded
+from wise_serve.errors import DeadlineExceeded, WiseError
 
 
 @asynccontextmanager
-async def until(when: float) -> AsyncIterator[None]:
-    """Cancel what runs inside at event-loop time `when`. Raises DeadlineExceeded then.
+async def until(when: float | None, error: WiseError | None = None) -> AsyncIterator[None]:
+    """Cancel what runs inside at event-loop time `when`. Raises `error` then, or DeadlineExceeded.
 
-    A TimeoutError of something inside passes unchanged.
+    None: never. A TimeoutError of something inside passes unchanged.
     """
     limit = asyncio.timeout_at(when)
     try:
@@ -20,4 +20,5 @@ async def until(when: float) -> AsyncIterator[None]:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise DeadlineExceeded("The request was not answered in its time.") from None
+        late = error or DeadlineExceeded("The request was not answered in its time.")
+        raise late from None

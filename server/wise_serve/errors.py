@@ -7,6 +7,7 @@
     │   ├── InvalidField          a field has a value we do not take
     │   ├── Unauthorized          no API key, or a wrong one
     │   ├── TooLarge              body, image or query beyond the limits
+    │   ├── RequestTimeout        the request itself came too slowly
     │   └── UnsupportedImage      not an image format we take, or it does not decode
     ├── Retryable             the same request may succeed later
     │   ├── Overloaded            no slot is free now
@@ -65,6 +66,11 @@ class Unauthorized(BadInput):
 class TooLarge(BadInput):
     code = "too_large"
     title = "The request is beyond this server's limits"
+
+
+class RequestTimeout(BadInput):
+    code = "request_timeout"
+    title = "The request came too slowly"
 
 
 class UnsupportedImage(BadInput):

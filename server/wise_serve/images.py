@@ -16,7 +16,6 @@ The limits are checked on the header, before any pixel is decoded.
 """
 
 import asyncio
-import hashlib
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -108,9 +108,9 @@ def to_square(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _digest(pixels: NDArray[np.uint8]) -> str:
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=_DIGEST_BYTES)
+    digest = blake3(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
+    return digest.hexdigest(_DIGEST_BYTES)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -135,7 +135,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, _WHITE)
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _high_byte(image: Image.Image) -> NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
 Closing a connection on which bytes still arrive resets it, and the reset may overtake the answer.
 So the answer goes out at once and whole, with `Connection: close`; what still comes is thrown away
-for a short while, and then the connection ends. A small body that has arrived already is read instead,
-and the connection stays.
+for a short while, and then the connection ends. A small body that has arrived already is read
+instead, and the connection stays.
 """
 
 import asyncio

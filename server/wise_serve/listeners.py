@@ -1,4 +1,4 @@
-"""The sockets of a server that serves its operators on a port of their own, and who is asked there."""
+"""The sockets of a server with a port for its operators, and which application is asked there."""
 
 import socket
 

@@ -17,10 +17,10 @@ Size = tuple[int, int]  # height, width
 Ring = list[tuple[float, float]]
 
 
-def encode_rle(mask: NDArray[np.bool_]) -> str:
-    """H x W bool -> the `counts` of its compressed RLE."""
-    columns = np.asfortranarray(mask, dtype=np.uint8)
-    counts: bytes = coco.encode(columns)["counts"]
+def compress(size: Size, runs: NDArray[np.int64]) -> str:
+    """Run lengths down the columns, background first -> the `counts` of the compressed RLE."""
+    uncompressed = {"size": list(size), "counts": runs.tolist()}
+    counts: bytes = coco.frPyObjects(uncompressed, *size)["counts"]
     return counts.decode("ascii")
 
 
@@ -28,11 +28,6 @@ def decode_rle(size: Size, counts: str) -> NDArray[np.bool_]:
     """Compressed RLE -> H x W bool."""
     decoded = coco.decode({"size": list(size), "counts": counts.encode("ascii")})
     return np.ascontiguousarray(decoded, dtype=np.bool_)
-
-
-def area(size: Size, counts: str) -> int:
-    """Pixels of a compressed RLE's mask, without decoding it."""
-    return int(coco.area({"size": list(size), "counts": counts.encode("ascii")}))
 
 
 def to_png(size: Size, counts: str) -> str:

@@ -2,7 +2,7 @@
 
 Boundary  every request: request id, problem documents, security headers, one log line.
 Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
-          deadline, and the end of all work when the caller goes away.
+          deadline, and the end of all work when the caller goes away, from the queue on.
 """
 
 import asyncio
@@ -16,9 +16,17 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wise_serve import context, logs, problems
+from wise_serve.callers import Answer, Body, until_gone
 from wise_serve.context import RequestContext, current_request, new_context
 from wise_serve.deadlines import until
-from wise_serve.errors import Draining, Retryable, TooLarge, UnsupportedMediaType
+from wise_serve.errors import (
+    DeadlineExceeded,
+    Draining,
+    Retryable,
+    TooLarge,
+    UnsupportedMediaType,
+    WiseError,
+)
 from wise_serve.gateway import Gateway
 
 SEGMENT_PATH: Final = "/segment"
@@ -28,11 +36,13 @@ _HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages bring their own
+    # Pages bring their own.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _LOGGED_PATH: Final = 100  # characters
 _LAST_WORDS_S: Final = 2.0  # to send an error after the deadline
+_OTHERS_S: Final = 30.0  # for a request that is not POST /segment: none of them works long
 
 
 def _is_segment(scope: Scope) -> bool:
@@ -45,7 +55,6 @@ class Boundary:
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
         self._reporter = gateway.reporter
-        self._admission = gateway.admission
         self._tracer = gateway.tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +66,7 @@ class Boundary:
         if _is_segment(scope):
             request.trace = self._tracer.begin(request.request_id, headers)
         token = context.current.set(request)
-        started = time.perf_counter()
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
         status = 0
 
         async def send_named(message: Message) -> None:
@@ -70,20 +79,24 @@ class Boundary:
                     named.setdefault(name, value)
             await send(message)
 
+        async def tell(error: WiseError) -> None:
+            if not status:  # else the answer has begun, and can only break off
+                with contextlib.suppress(DeadlineExceeded):  # nobody reads it
+                    async with until(loop.time() + _LAST_WORDS_S):
+                        await problems.response_of(error)(scope, receive, send_named)
+
         try:
-            await self._app(scope, receive, send_named)
+            # The gate's own limit for POST /segment is the request's.
+            async with until(None if _is_segment(scope) else loop.time() + _OTHERS_S):
+                await self._app(scope, receive, send_named)
         except asyncio.CancelledError:
-            # The server's own end: past the drain's deadline, uvicorn cancels what still runs.
-            if not status and self._admission.draining:
-                cut_off = Draining("The server was shut down before the answer was ready.")
-                await problems.response_of(cut_off)(scope, receive, send_named)
+            # The server's own end: after the drain, or a lost model, uvicorn cancels what runs.
+            await tell(Draining("The server was shut down before the answer was ready."))
             raise
         except ClientDisconnect:
             pass  # nobody is left to answer; the gate has counted it
         except Exception as error:  # nothing may leave as a stack trace
-            shown = self._reporter.report(error, segmenting=_is_segment(scope))
-            if not status:
-                await problems.response_of(shown)(scope, receive, send_named)
+            await tell(self._reporter.report(error, segmenting=_is_segment(scope)))
         finally:
             self._log(scope, status, time.perf_counter() - started)
             request.trace.end(request.strategy, status)
@@ -120,21 +133,27 @@ class Gate:
         headers = Headers(scope=scope)
         request.caller = self._gateway.access.check(headers.get("authorization"))
         self._check_headers(headers)
+        body, answer = Body(receive, settings.max_body_bytes), Answer(send)
+        try:
+            # The stages keep the deadline themselves and answer; this one is for a caller who does
+            # not read the answer.
+            async with until(request.deadline + _LAST_WORDS_S):
+                await until_gone(self._admitted(scope, body, answer), body, answer)
+        except ClientDisconnect:
+            metrics.cancelled.labels(request.stage).inc()
+            raise
+        metrics.request_seconds.labels(request.strategy).observe(time.perf_counter() - started)
+
+    async def _admitted(self, scope: Scope, body: Body, answer: Answer) -> None:
+        """Take a slot, and answer."""
+        request, settings = current_request(), self._gateway.settings
         async with contextlib.AsyncExitStack() as stack:
             waited_s = await self._enter(stack, request)
-            metrics.stage_seconds.labels("admission").observe(waited_s)
+            self._gateway.metrics.stage_seconds.labels("admission").observe(waited_s)
             request.trace.stage("admission", waited_s)
             request.stage = "body"
-            body = _Body(receive, settings.max_body_bytes)
-            try:
-                # The stages keep the deadline themselves and answer; this one is for a caller who
-                # does not read the answer.
-                async with until(request.deadline + _LAST_WORDS_S):
-                    await _until_gone(self._app, scope, body, send)
-            except ClientDisconnect:
-                metrics.cancelled.labels(request.stage).inc()
-                raise
-        metrics.request_seconds.labels(request.strategy).observe(time.perf_counter() - started)
+            body.deadline = asyncio.get_running_loop().time() + settings.body_deadline_s
+            await self._app(scope, body.receive, answer.send)
 
     def _check_headers(self, headers: Headers) -> None:
         """What can be refused unread. Raises UnsupportedMediaType, TooLarge."""
@@ -155,61 +174,3 @@ class Gate:
         except Retryable as error:
             self._gateway.metrics.rejected.labels(error.code).inc()
             raise
-
-
-class _Body:
-    """The request's messages: bytes are counted while they are read, then the end is awaited."""
-
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._read = 0
-        self._complete = asyncio.Event()
-        self._gone = asyncio.Event()
-
-    async def receive(self) -> Message:
-        """As ASGI has it. Raises TooLarge."""
-        if self._complete.is_set():
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._gone.set()
-            self._complete.set()
-            return message
-        self._read += len(message.get("body", b""))
-        if self._read > self._limit:
-            raise TooLarge(f"The body is longer than the {self._limit} bytes that are taken.")
-        if not message.get("more_body", False):
-            self._complete.set()
-        return message
-
-    async def gone(self) -> None:
-        """Returns when the caller has left."""
-        await self._complete.wait()
-        while not self._gone.is_set():
-            if (await self._receive())["type"] == "http.disconnect":
-                self._gone.set()
-
-
-async def _until_gone(app: ASGIApp, scope: Scope, body: _Body, send: Send) -> None:
-    """Run the application; if the caller leaves first, cancel it. Raises ClientDisconnect then."""
-    answered = False
-
-    async def send_noting(message: Message) -> None:
-        nonlocal answered
-        answered = message["type"] == "http.response.body" and not message.get("more_body", False)
-        await send(message)
-
-    work = asyncio.ensure_future(app(scope, body.receive, send_noting))
-    gone = asyncio.create_task(body.gone())
-    try:
-        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        # A server reports the end of an answer as leaving, too.
-        if not work.done() and not answered:
-            raise ClientDisconnect
-        await work
-    finally:
-        for task in (work, gone):
-            task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)

@@ -122,8 +122,9 @@ class Pipeline:
         job.context.stage = "reason"
         opened = self._segmenter.open(image.pixels, image.digest, job.context.work_id)
         async with opened as session, asyncio.TaskGroup() as group:
-            # A lost encode fails the request now, not when the text is there.
+            # A lost encode or worker fails the request now, not when the text is there.
             encode = group.create_task(self._encode(session))
+            lost = group.create_task(session.lost())
             resized = time.perf_counter()
             side = self._reasoner.image_size
             square = await self._threads.run(images.to_square, image.picture, side)
@@ -131,6 +132,7 @@ class Pipeline:
             scene = _Scene(job, image, square, session, encode, started, decode_ms, emit)
             results = await self._answer_all(scene)
             encode.cancel()  # still running only if no mask needed it
+            lost.cancel()
         return results
 
     async def _encode(self, session: ImageSession) -> Timing:

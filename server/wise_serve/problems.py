@@ -23,6 +23,7 @@ STATUS: Final[Mapping[type[errors.WiseError], int]] = {
     errors.InvalidField: 422,
     errors.Unauthorized: 401,
     errors.TooLarge: 413,
+    errors.RequestTimeout: 408,
     errors.UnsupportedImage: 415,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
@@ -75,6 +76,8 @@ def response_of(error: errors.WiseError) -> Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.RequestTimeout):
+        headers["Connection"] = "close"  # the body may never have come to its end
     return _render(problem_of(error), headers)
 
 

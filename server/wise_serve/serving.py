@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -12,17 +14,22 @@ from starlette.types import ASGIApp
 
 from wise_serve import logs
 from wise_serve.app import build_app, build_ops_app
+from wise_serve.connections import make_protocol
 from wise_serve.gateway import Gateway
 from wise_serve.listeners import ByPort, open_listeners
 
 _EXIT_FAILED = 1
 _KEEP_ALIVE_S = 30
+_CUT_OFF_S = 1  # for requests that the drain has waited for in vain, to say so
+_STOP_S = 25.0  # for all that comes after the drain
+_LOADING_STOP_S = 2.0  # the same while models load: their libraries cannot be interrupted
 _BACKLOG = 1024
 
 
 class DrainingServer(uvicorn.Server):
     """On the first SIGTERM or SIGINT: refuse new requests (their probes see 503), finish those
-    inside, then end with status 0. On the second: end now.
+    inside, then end with status 0. On the second: end now, with status 1; the kernel ends the
+    models' processes (see `wise_serve.parent`).
 
     uvicorn's own way closes the listening socket first, so that nobody could be told.
     """
@@ -30,6 +37,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self.failed = False
+        self._signalled = False
         self._ready = False
         self._gateway = gateway
         self._drain: asyncio.Task[None] | None = None
@@ -54,10 +62,10 @@ class DrainingServer(uvicorn.Server):
             print(_greeting(*addresses), flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._loop is None or self.should_exit or self._drain is not None:
-            self.should_exit = self.force_exit = self.failed = True
-        else:
-            self._loop.call_soon_threadsafe(self._begin_drain)
+        if self._signalled or self._loop is None:
+            os._exit(_EXIT_FAILED)
+        self._signalled = True
+        self._loop.call_soon_threadsafe(self._begin_drain)
 
     def fail(self) -> None:
         """End with a status that tells a supervisor to look."""
@@ -80,6 +88,21 @@ class DrainingServer(uvicorn.Server):
             logs.event(logging.WARNING, "drain deadline passed, requests are cut off", left)
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loading = not (self._ready or self.failed)
+        end = threading.Timer(
+            _LOADING_STOP_S if loading else _STOP_S, _end_hard, (0 if loading else _EXIT_FAILED,)
+        )
+        end.daemon = True
+        end.start()
+        await super().shutdown(sockets)
+
+
+def _end_hard(status: int) -> None:
+    """Whatever still hangs: a model's library, a device, a collector of traces."""
+    logs.event(logging.WARNING, "the server did not stop in time and is ended", {"status": status})
+    os._exit(status)
+
 
 def serve(gateway: Gateway) -> int:
     """Serve until a signal comes or the models cannot be started; the process's exit status."""
@@ -101,8 +124,9 @@ def serve(gateway: Gateway) -> int:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=1,  # the drain has waited already
+        timeout_graceful_shutdown=_CUT_OFF_S,
         backlog=_BACKLOG,
+        http=make_protocol(settings.header_deadline_s),
     )
     server = DrainingServer(config, gateway)
     gateway.lifecycle.on_ready = server.models_ready

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         None, ge=16, description="Token limit of one generation. Default: the strategy's own."
     )
     request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
+    header_deadline_s: float = Field(
+        10.0, gt=0, description="Time for a request's line and headers to arrive."
+    )
+    body_deadline_s: float = Field(
+        30.0, gt=0, description="Time for a request's body to arrive, once it has a slot."
+    )
     drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
     startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
 
@@ -110,6 +116,17 @@ class Settings(BaseSettings):
         0.80, gt=0, lt=1, description="Share of GPU memory that vLLM takes; SAM 2 needs the rest."
     )
     max_batched_tokens: int = Field(4096, ge=256, description="Tokens of one engine step.")
+    engine_threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of the engine's torch. Default: all cores but the segmenter's "
+        "threads. OMP_NUM_THREADS, where set, wins.",
+    )
+    engine_compile: bool = Field(
+        False,
+        description="Compile the model at start-up on a CPU: faster at rest, a minute more to "
+        "start, and needs a C++ compiler. On a GPU vLLM always compiles.",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level."
@@ -149,6 +166,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_queries",
         "max_thinking_tokens",
         "request_deadline_s",
+        "header_deadline_s",
+        "body_deadline_s",
     ),
     "Load": (
         "max_inflight_requests",
@@ -166,6 +185,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "segmenter_threads",
         "heartbeat_s",
     ),
-    "Reasoning engine": ("kv_cache_bytes", "gpu_memory_utilization", "max_batched_tokens"),
+    "Reasoning engine": (
+        "kv_cache_bytes",
+        "gpu_memory_utilization",
+        "max_batched_tokens",
+        "engine_threads",
+        "engine_compile",
+    ),
     "Logs and traces": ("log_level", "otlp_endpoint"),
 }

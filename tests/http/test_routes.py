@@ -1,4 +1,4 @@
-"""Every route: which need a key, which are for operators, which a browser may reach from elsewhere."""
+"""Every route: which need a key, which are for operators, which other origins may reach."""
 
 import asyncio
 import hashlib
@@ -79,7 +79,9 @@ async def test_operators_have_a_port_of_their_own(start: Start) -> None:
         assert (await server.client.get(path)).status_code == 404
     ops = build_ops_app(server.gateway)
     assert walk(ops.router.routes) == OPS
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(ops), base_url="http://ops") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(ops), base_url="http://ops"
+    ) as client:
         for _, path in OPS:
             answer = await client.get(path)
             assert answer.status_code == 200
@@ -165,7 +167,9 @@ async def test_named_origins_are_let_in_and_no_other(start: Start, keys: str) ->
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
         assert "Retry-After" in answer.headers["access-control-expose-headers"]
-    other = await client.options("/segment", headers={**PREFLIGHT, "Origin": "https://evil.example"})
+    other = await client.options(
+        "/segment", headers={**PREFLIGHT, "Origin": "https://evil.example"}
+    )
     assert other.status_code == 400
     answer = await client.get("/livez", headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in {*other.headers, *answer.headers}

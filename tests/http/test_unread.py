@@ -154,9 +154,11 @@ async def test_no_more_is_thrown_away_than_a_body_may_have(
 ) -> None:
     monkeypatch.setattr("wise_serve.lingering._LINGER_S", 30)
     async with full(start, max_body_bytes=MIB) as (_, port), caller(port) as one:
-        await one.send(head(10**12).replace(b"Content-Length: 1000000000000", b"Transfer-Encoding: chunked"))
+        await one.send(
+            head(10**12).replace(b"Content-Length: 1000000000000", b"Transfer-Encoding: chunked")
+        )
         assert (await one.answer())[0] == 429
-        with pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError):  # noqa: PT012, whichever send finds it closed
             for _ in range(1000):
                 await one.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
 
@@ -174,7 +176,7 @@ async def test_a_slow_body_is_given_up(start: Start) -> None:
 async def test_what_was_read_keeps_the_connection(start: Start) -> None:
     server = await start()
     url = {"url": "/segment", "files": {"image": ("a", picture())}, "data": {"query": "x"}}
-    async with on_loopback(server.app) as port:
+    async with on_loopback(server.app) as port:  # noqa: SIM117, the second needs the first
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(2):
                 assert "connection" not in (await client.post(**url)).headers  # type: ignore[arg-type]

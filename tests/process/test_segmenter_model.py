@@ -1,6 +1,7 @@
 """Batched SAM 2 against the package's own predictor, on the same weights."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -29,6 +30,14 @@ pytestmark = pytest.mark.filterwarnings(
 CPU = torch.device("cpu")
 TINY = ("configs/sam2/sam2_hiera_t.yaml", "sam2_hiera_tiny.pt")  # config, weights
 IMAGES, PROMPTS_PER_IMAGE = 20, 10
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A mask (H x W bool) of the package's own predictor, and its predicted IoU."""
+
+    mask: NDArray[np.bool_]
+    score: float
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +77,12 @@ def prompts(scenes: list[Scene]) -> list[tuple[int, Prompt]]:
 
 
 @pytest.fixture(scope="module")
-def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[DecodedMask]:
+def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[Expected]:
     """What `SAM2ImagePredictor` says, one image and one prompt at a time."""
     logging.getLogger().setLevel(logging.WARNING)
     predictor = SAM2ImagePredictor(load_model("miniature", CPU))
     predictor._bb_feat_sizes = [(64, 64), (32, 32), (16, 16)]  # it assumes 1024 px
-    answers: dict[int, DecodedMask] = {}
+    answers: dict[int, Expected] = {}
     for index, scene in enumerate(scenes):
         predictor.set_image(np.array(scene.image))
         for number, (image, prompt) in enumerate(prompts):
@@ -86,7 +95,7 @@ def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[Dec
                     multimask_output=True,
                 )
                 best = int(scores.argmax())
-                answers[number] = DecodedMask(masks[best].astype(bool), float(scores[best]))
+                answers[number] = Expected(masks[best].astype(bool), float(scores[best]))
     return [answers[number] for number in range(len(prompts))]
 
 
@@ -95,7 +104,7 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return 1.0 if union == 0 else float((one & other).sum() / union)
 
 
-def assert_same(decoded: list[DecodedMask], expected: list[DecodedMask]) -> None:
+def assert_same(decoded: list[DecodedMask], expected: list[Expected]) -> None:
     assert len(decoded) == len(expected)
     for ours, theirs in zip(decoded, expected, strict=True):
         assert ours.mask.shape == theirs.mask.shape
@@ -123,7 +132,7 @@ def test_preprocessing_is_the_packages(scenes: list[Scene]) -> None:
         assert torch.equal(preprocess(pixels, 256, CPU), theirs(pixels))
 
 
-def test_the_reference_makes_masks_at_all(expected: list[DecodedMask]) -> None:
+def test_the_reference_makes_masks_at_all(expected: list[Expected]) -> None:
     assert np.mean([answer.mask.any() for answer in expected]) > 0.9
 
 
@@ -131,7 +140,7 @@ def test_alone_equals_the_predictor(
     sam: Sam2,
     scenes: list[Scene],
     prompts: list[tuple[int, Prompt]],
-    expected: list[DecodedMask],
+    expected: list[Expected],
 ) -> None:
     features = encode_in_batches(sam, scenes, [1] * IMAGES)
     assert_same([sam.decode([item(features, scenes, *p)])[0] for p in prompts], expected)
@@ -141,7 +150,7 @@ def test_batched_equals_the_predictor(
     sam: Sam2,
     scenes: list[Scene],
     prompts: list[tuple[int, Prompt]],
-    expected: list[DecodedMask],
+    expected: list[Expected],
 ) -> None:
     features = encode_in_batches(sam, scenes, [8, 5, 4, 2, 1])
     decoded: list[DecodedMask] = []

@@ -14,6 +14,7 @@ CONTRACT = [
     (422, "invalid_field", errors.InvalidFieldError),
     (401, "unauthorized", errors.UnauthorizedError),
     (413, "too_large", errors.TooLargeError),
+    (408, "request_timeout", errors.RequestTimeoutError),
     (415, "unsupported_image", errors.UnsupportedImageError),
     (429, "overloaded", errors.OverloadedError),
     (503, "not_ready", errors.NotReadyError),

@@ -42,7 +42,8 @@ def test_a_known_key_is_let_in_under_its_name(file: Path, header: str, name: str
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer unknown", "Basic one", "one", f"Bearer {digest('one')}", "Bearer \u2028"],
+    [None, "", "Bearer", "Bearer unknown", "Basic one", "one",
+     f"Bearer {digest('one')}", "Bearer \u2028"],
 )  # fmt: skip
 def test_anything_else_is_not(file: Path, header: str | None) -> None:
     with pytest.raises(Unauthorized):

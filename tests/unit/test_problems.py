@@ -11,6 +11,7 @@ EXPECTED = {
     "invalid_field": 422,
     "unauthorized": 401,
     "too_large": 413,
+    "request_timeout": 408,
     "unsupported_image": 415,
     "overloaded": 429,
     "not_ready": 503,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pictures import runs_of
 from wise_serve import masks
 from wise_serve.segmenter import protocol
 from wise_serve.segmenter.batcher import Batcher
@@ -46,7 +47,7 @@ class FakeModel:
         self.encoded += values
         return [Brightness(value) for value in values]
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.bool_], float]]:
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
         answers = []
         for query in queries:
             assert isinstance(query.embedding, Brightness)
@@ -55,7 +56,7 @@ class FakeModel:
                 raise ValueError
             mask = np.zeros(query.size, np.bool_)
             mask[y1:y2, x1:x2] = True
-            answers.append((mask, query.embedding.value / 255))
+            answers.append((runs_of(mask), query.embedding.value / 255))
         return answers
 
     def is_out_of_memory(self, error: Exception) -> bool:

@@ -30,6 +30,9 @@ from wise_serve.settings import MINIATURE, Settings
 
 ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
+# Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
+# whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
+UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
 STOP_DEADLINE_S = 10.0
 WARM_UP_TOKENS = 8
@@ -50,7 +53,7 @@ class VllmReasoner:
         self.image_size = settings.reasoner_image_size_pixels or default_size
         self._is_miniature = is_miniature
         self._engine: AsyncLLM | None = None
-        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until stop
+        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until started
         self._tokenizer: Any = None
         self._added: frozenset[str] = frozenset()
         self._special: frozenset[str] = frozenset()
@@ -59,6 +62,7 @@ class VllmReasoner:
     async def start(self) -> None:
         os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
+        os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -74,6 +78,8 @@ class VllmReasoner:
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
+        finally:
+            self._forget_log_file()  # read by now; a gateway that is killed leaves none behind
 
     def _configure_logs(self) -> None:
         """vLLM's own lines: warnings only (unless debugging), to standard error, as JSON lines.
@@ -89,6 +95,11 @@ class VllmReasoner:
         vllm_logger.setLevel(level)
         vllm_logger.handlers.clear()
         vllm_logger.propagate = True
+
+    def _forget_log_file(self) -> None:
+        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
+            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
+        self._log_file.close()
 
     def _cut_template(self) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""
@@ -113,9 +124,7 @@ class VllmReasoner:
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
-        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
-            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
-        self._log_file.close()
+        self._forget_log_file()
         if engine is not None:
             if engine.output_handler is not None:
                 engine.output_handler.cancel()  # else it takes the closing engine for a dead one
@@ -178,6 +187,12 @@ def _sampling(max_tokens: int) -> SamplingParams:
     )
 
 
+def engine_threads(settings: Settings) -> int:
+    """CPU threads of the engine's torch; read from the environment by the engine core."""
+    others = settings.segmenter_threads
+    return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
+
+
 def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
     on_cpu = settings.device == "cpu" or (
@@ -201,7 +216,8 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
             "kv_cache_memory_bytes": settings.kv_cache_bytes,
             "block_size": CPU_BLOCK_TOKENS,
-            "enforce_eager": True,
+            "enforce_eager": not settings.engine_compile,
+            "distributed_executor_backend": UNIPROC,
         }
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization

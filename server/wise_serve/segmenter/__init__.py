@@ -7,7 +7,7 @@ a fake. Coordinates are pixels of the image passed in, origin at the top left co
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,9 @@ class ImageSession(Protocol):
 
     async def encoded(self) -> Timing:
         """Wait until the embedding exists. Raises SegmenterLost."""
+
+    async def lost(self) -> NoReturn:
+        """Wait for as long as the worker lives; then raise SegmenterLost."""
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         """One mask for each prompt, in order; waits for the encode. Raises SegmenterLost."""

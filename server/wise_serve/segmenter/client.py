@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from wise_serve.settings import Settings
 
 log = logging.getLogger("wise_serve.segmenter")
 
+WORKER = ("-m", "wise_serve.segmenter.worker")
 MAX_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
 BEATS_PER_LIMIT = 4  # heartbeats that a worker sends in `heartbeat_s`
@@ -66,11 +67,18 @@ class SegmenterClient:
     should then end. `restarts` counts workers started after the first.
     """
 
-    def __init__(self, settings: Settings, observer: SegmenterObserver | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        observer: SegmenterObserver | None = None,
+        program: Sequence[str] = WORKER,
+    ) -> None:
+        """`program`: Python's arguments that run a worker."""
         self.name = settings.segmenter
         self.failed = False
         self.restarts = 0
         self._settings = settings
+        self._program = program
         self._observer = observer or Silent()
         self._numbers = itertools.count(1)
         self._worker: WorkerProcess | None = None
@@ -143,6 +151,7 @@ class SegmenterClient:
                 log_level=self._settings.log_level,
             ),
             self._observe,
+            self._program,
         )
         return self._worker
 

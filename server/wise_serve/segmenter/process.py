@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wise_serve.errors import NotReady, SegmenterLost
 from wise_serve.segmenter import protocol
 from wise_serve.segmenter.channel import GatewayChannel
 
+log = logging.getLogger("wise_serve.segmenter")
+
 _STOP_GRACE_S = 5.0
+_KILL_GRACE_S = 5.0
 _LAST_WORDS_S = 0.1  # to read what it sent before it ended
 
 
@@ -36,15 +40,21 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(
-        cls, configuration: protocol.Configure, observe: Callable[[protocol.FromWorker], None]
+        cls,
+        configuration: protocol.Configure,
+        observe: Callable[[protocol.FromWorker], None],
+        program: Sequence[str],
     ) -> "WorkerProcess":
-        """Start a child and configure it; `observe` sees every message that it sends."""
+        """Start a child and configure it; `observe` sees every message that it sends.
+
+        `program`: Python's arguments that run a worker; `--fd N` is put after them.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 child = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    *("-m", "wise_serve.segmenter.worker", "--fd", str(theirs.fileno())),
+                    *(*program, "--fd", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
                 )
@@ -78,6 +88,10 @@ class WorkerProcess:
     async def until_ready(self) -> None:
         """Wait for the warm-up. Raises NotReady with the worker's reason if it cannot start."""
         await asyncio.shield(self._started)
+
+    async def until_lost(self) -> None:
+        """Wait for the worker's end. The caller bounds the wait."""
+        await self._lost.wait()
 
     async def died_within(self, seconds: float) -> bool:
         """Wait for the worker's end, at most that long."""
@@ -115,18 +129,24 @@ class WorkerProcess:
             self._child.kill()
 
     async def end(self) -> None:
-        """Ask it to stop, then make it; fail what waits. Leaves no child behind."""
+        """Ask it to stop, then make it; fail what waits. Leaves no child behind, unless the kernel
+        itself cannot end it, as when a device's driver hangs."""
         self._channel.send(protocol.Stop())
         self._lose()
         try:
-            async with asyncio.timeout(_STOP_GRACE_S):
-                await self._child.wait()
-        except TimeoutError:
-            pass
+            if not await self._ended_within(_STOP_GRACE_S):
+                self.kill()
+                if not await self._ended_within(_KILL_GRACE_S):
+                    log.error("the segmenter worker cannot be ended; it is left behind")
         finally:
             self.kill()
-        await self._child.wait()
-        self._reaper.cancel()
+            self._reaper.cancel()
+
+    async def _ended_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._child.wait()
+        return self._child.returncode is not None
 
     async def _reap(self) -> None:
         """Notice a death that the socket hides, should some other process hold a copy of it."""

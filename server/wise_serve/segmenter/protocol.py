@@ -202,11 +202,9 @@ def share_pixels(pixels: NDArray[np.uint8]) -> int:
     """Copy an image (H x W x 3 uint8) into a new anonymous memory file; the caller closes it."""
     descriptor = os.memfd_create("wise-pixels", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(descriptor, pixels.nbytes)
-        with mmap.mmap(descriptor, pixels.nbytes) as memory:
-            view = np.frombuffer(memory, np.uint8).reshape(pixels.shape)
-            np.copyto(view, pixels)
-            del view  # a mapping with a view on it cannot be closed
+        left = memoryview(np.ascontiguousarray(pixels).data).cast("B")
+        while left:  # written, not mapped: a mapping would fault once for each page
+            left = left[os.write(descriptor, left) :]
     except BaseException:
         os.close(descriptor)
         raise

@@ -25,6 +25,7 @@ from torch.nn import functional
 import wise_mini
 from wise_serve.errors import NotReady
 from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.runs import mask_runs
 from wise_serve.settings import MINIATURE
 
 _MINIATURE_CONFIG = "sam2_miniature.yaml"
@@ -34,7 +35,6 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
 _POINT_LABEL = 1  # foreground
-_MASK_THRESHOLD = 0.0  # logit
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,19 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class DecodedMask:
-    """`mask`: H x W bool at the image's own size; `score`: predicted IoU, 0..1."""
+    """size: height and width, pixels. runs: of the mask at that size, see `runs.mask_runs`. score:
+    predicted IoU, 0..1."""
 
-    mask: NDArray[np.bool_]
+    size: tuple[int, int]
+    runs: NDArray[np.int64]
     score: float
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """H x W bool. Serving has no use for it."""
+        height, width = self.size
+        columns = np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs)
+        return columns.reshape(width, height).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +238,7 @@ class Sam2:
         best_scores, best = scores.float().max(dim=1)
         chosen = logits.float()[torch.arange(len(items), device=self._device), best]
         return [
-            DecodedMask(_upsample(mask, item.size), float(score))
+            DecodedMask(item.size, mask_runs(mask, item.size), float(score))
             for mask, item, score in zip(chosen, items, best_scores.tolist(), strict=True)
         ]
 
@@ -243,10 +252,3 @@ class Sam2:
         points = coordinates.shape[1] - len(_BOX_LABELS)
         labels = torch.tensor([*_BOX_LABELS, *[_POINT_LABEL] * points], dtype=torch.int32)
         return coordinates, labels.to(self._device).expand(len(items), -1)
-
-
-def _upsample(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """h x w logits -> H x W bool: bilinear, then the threshold."""
-    full = functional.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)
-    mask: NDArray[np.bool_] = (full[0, 0] > _MASK_THRESHOLD).cpu().numpy()
-    return mask

@@ -39,8 +39,9 @@ class Model(Protocol):
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
         """Embed H x W x 3 uint8 RGB images in one batch."""
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.bool_], float]]:
-        """Mask (H x W bool) and predicted IoU of each query, in one batch."""
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+        """Run lengths of the mask (as COCO has them, not compressed) and predicted IoU of each
+        query, in one batch."""
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether a smaller batch may succeed."""
@@ -196,7 +197,7 @@ class Service:
             else []
         )
         work_ms = (time.monotonic() - started) * 1e3
-        for (item, _), result in zip(wanted, results, strict=True):
+        for (item, size), result in zip(wanted, results, strict=True):
             operation = self._operations.get(item.operation)
             if operation is None:
                 continue
@@ -206,16 +207,20 @@ class Service:
                 self._operations.pop(item.operation)
                 self._fail(operation.request_id, result, operation=item.operation)
             else:
-                self._decoded(item, operation, *result)
+                self._decoded(item, operation, size, *result)
         self._report("decode", len(batch))
 
     def _decoded(
-        self, item: batcher.Decode, operation: _Operation, mask: NDArray[np.bool_], score: float
+        self,
+        item: batcher.Decode,
+        operation: _Operation,
+        size: tuple[int, int],
+        runs: NDArray[np.int64],
+        score: float,
     ) -> None:
         started = time.monotonic()
-        counts = masks.encode_rle(mask)
-        size = (mask.shape[0], mask.shape[1])
-        area = masks.area(size, counts)
+        counts = masks.compress(size, runs)
+        area = int(runs[1::2].sum())
         operation.masks[item.position] = protocol.MaskMessage(size, counts, score, area)
         operation.rle_ms += (time.monotonic() - started) * 1e3
         if len(operation.masks) == operation.expected:

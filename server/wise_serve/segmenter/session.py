@@ -3,8 +3,15 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from wise_serve.errors import DeadlineExceeded, InternalError, Overloaded, WiseError
+from wise_serve.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    SegmenterLost,
+    WiseError,
+)
 from wise_serve.segmenter import Mask, Prompt, Timing, protocol
 from wise_serve.segmenter.process import WorkerProcess
 
@@ -44,6 +51,11 @@ class Session:
         answer = await self._answer(asyncio.shield(self._encoded))
         assert isinstance(answer, protocol.Encoded)
         return Timing(answer.queue_ms, answer.work_ms, cached=answer.cache != "miss")
+
+    async def lost(self) -> NoReturn:
+        """See `ImageSession.lost`."""
+        await self._worker.until_lost()
+        raise SegmenterLost("The segmenter was lost.")
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         """See `ImageSession.decode`; also raises Overloaded and DeadlineExceeded."""

@@ -6,7 +6,6 @@ its device is lost. Logs are JSON lines on stderr.
 """
 
 import argparse
-import ctypes
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from wise_serve.errors import NotReady
+from wise_serve.parent import die_with
 from wise_serve.segmenter import Prompt, protocol
 from wise_serve.segmenter.batcher import Batcher
 from wise_serve.segmenter.cache import Embedding, EmbeddingCache
@@ -32,7 +32,6 @@ from wise_serve.segmenter.service import Query, Service
 
 log = logging.getLogger("wise_serve.segmenter")
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _EXIT_DEVICE_LOST = 70
 _EXIT_NOT_STARTED = 71
 _CONFIGURE_DEADLINE_S = 30.0
@@ -48,13 +47,13 @@ class DeviceModel:
         """Embed H x W x 3 uint8 RGB images in one batch."""
         return self._sam.encode(images)
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.bool_], float]]:
-        """Mask (H x W bool) and predicted IoU of each query, in one batch."""
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+        """Run lengths of the mask and predicted IoU of each query, in one batch."""
         items = []
         for query in queries:
             assert isinstance(query.embedding, Features)
             items.append(DecodeItem(query.embedding, query.prompt, query.size))
-        return [(decoded.mask, decoded.score) for decoded in self._sam.decode(items)]
+        return [(decoded.runs, decoded.score) for decoded in self._sam.decode(items)]
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
@@ -95,18 +94,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(entry)
 
 
-def main() -> None:
-    """Serve the gateway at the other end of the descriptor."""
+def main(make_model: Callable[[str, torch.device], DeviceModel] = DeviceModel) -> None:
+    """Serve the gateway at the other end of the descriptor, with `make_model(name, device)`."""
     parser = argparse.ArgumentParser(description="The segmenter worker; started by wise-serve.")
     parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
     arguments = parser.parse_args()
-    _die_with_parent()
+    die_with(os.getppid())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway drains, then says Stop
     channel = WorkerChannel(socket.socket(fileno=arguments.fd))
     configuration = _configuration(channel)
     _set_up_logs(configuration.log_level)
     try:
-        model, device = _load(configuration)
+        model, device = _load(configuration, make_model)
     except Exception as error:
         reason = str(error) if isinstance(error, NotReady) else "The segmenter could not be loaded."
         log.exception("the segmenter could not be loaded")
@@ -130,13 +129,6 @@ def main() -> None:
     _exit(0)
 
 
-def _die_with_parent() -> None:
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
-        _exit(0)
-
-
 def _configuration(channel: WorkerChannel) -> protocol.Configure:
     try:
         for message, _ in channel.receive(_CONFIGURE_DEADLINE_S):
@@ -154,13 +146,15 @@ def _set_up_logs(level: str) -> None:
     log.setLevel(level.upper())
 
 
-def _load(configuration: protocol.Configure) -> tuple[DeviceModel, torch.device]:
+def _load(
+    configuration: protocol.Configure, make_model: Callable[[str, torch.device], DeviceModel]
+) -> tuple[DeviceModel, torch.device]:
     torch.set_num_threads(configuration.threads)
     name = configuration.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    model = DeviceModel(configuration.segmenter, device)
+    model = make_model(configuration.segmenter, device)
     model.warm_up()
     return model, device
 

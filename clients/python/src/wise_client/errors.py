@@ -13,6 +13,7 @@
         │   ├── InvalidFieldError             422                          invalid_field
         │   ├── UnauthorizedError             401                          unauthorized
         │   ├── TooLargeError                 413                          too_large
+        │   ├── RequestTimeoutError           408                          request_timeout
         │   └── UnsupportedImageError         415                          unsupported_image
         ├── RetryableError                the same request may succeed later
         │   ├── OverloadedError               429                          overloaded
@@ -129,6 +130,12 @@ class TooLargeError(BadRequestError):
     """Body, image or query beyond the server's limits; see `max_side_pixels`."""
 
     default_code = "too_large"
+
+
+class RequestTimeoutError(BadRequestError):
+    """The request reached the server too slowly; the connection may be too slow for the image."""
+
+    default_code = "request_timeout"
 
 
 class UnsupportedImageError(BadRequestError):

@@ -16,6 +16,7 @@ from wise_client.errors import (
     NotReadyError,
     OverloadedError,
     ReasonerLostError,
+    RequestTimeoutError,
     RetryableError,
     SegmenterLostError,
     TooLargeError,
@@ -28,6 +29,7 @@ from wise_client.errors import (
 _OF_STATUS: dict[int, type[APIError]] = {
     400: MalformedRequestError,
     401: UnauthorizedError,
+    408: RequestTimeoutError,
     413: TooLargeError,
     415: UnsupportedImageError,
     422: InvalidFieldError,
@@ -43,6 +45,7 @@ _OF_CODE: dict[str, type[APIError]] = {
         MalformedRequestError,
         UnauthorizedError,
         TooLargeError,
+        RequestTimeoutError,
         UnsupportedImageError,
         InvalidFieldError,
         OverloadedError,
