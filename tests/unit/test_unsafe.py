@@ -95,6 +95,6 @@ def test_remote_code_is_turned_off_by_name() -> None:
 
 
 def test_packaged_weights_are_safetensors() -> None:
-    weights = [path for path in (ROOT / "server" / "wise_mini" / "weights").rglob("*")]
+    weights = list((ROOT / "server" / "wise_mini" / "weights").rglob("*"))
     large = {path.suffix for path in weights if path.is_file() and path.stat().st_size > 100_000}
     assert large == {".safetensors"}
