@@ -26,7 +26,7 @@ from typing import Final, TypeVar
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from wise_serve.errors import TooLarge, UnsupportedImage
 
@@ -39,6 +39,8 @@ _WHITE: Final = (255, 255, 255, 255)
 # Pillow's own bomb check warns through a process-wide filter and raises only far above our limit.
 # `load` checks the header against the setting before it decodes, so the check is switched off.
 Image.MAX_IMAGE_PIXELS = None
+# A PNG's compressed texts are unpacked with its header, before the pixels are counted.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
 
 _TURNS: Final = {  # EXIF 2.32, tag 0x0112
     2: Image.Transpose.FLIP_LEFT_RIGHT,

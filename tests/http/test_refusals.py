@@ -96,7 +96,7 @@ async def test_bodies(start: Start, body: bytes, content_type: str, status: int,
         ({"query": " \u2003"}, 422, "invalid_field", "query"),
         ({"query": "..."}, 422, "invalid_field", "query"),
         ({"query": "a\0b"}, 422, "invalid_field", "query"),
-        ({"query": "a\ud800b"}, 422, "invalid_field", "query"),
+        ({"query": "a\ud800b"}, 422, "invalid_field", None),
         ({"query": ["x"]}, 422, "invalid_field", "query"),
         ({"query": "x" * 1001}, 413, "too_large", None),
         ({"query": "x" * 2**20}, 413, "too_large", None),
@@ -205,7 +205,8 @@ async def test_body_limit_whatever_the_length_header_says(start: Start) -> None:
             yield b" " * 1000
 
     problem(await server.client.post("/segment", content=chunks(), headers=JSON), 413, "too_large")
-    assert read <= 2000 + 80_000  # a little is read ahead, and a small body before the answer
+    # Read ahead, four at most; and a small body is read before the answer.
+    assert read <= 2000 + 4 * 1000 + 70_000
     for length in ("10", "99999999999999999999999", "2001"):
         headers = {**JSON, "content-length": length}
         response = await server.client.post("/segment", content=chunks(), headers=headers)

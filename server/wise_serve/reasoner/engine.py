@@ -37,6 +37,7 @@ CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image
 STOP_DEADLINE_S = 5.0
 WARM_UP_TOKENS = 8
 LOG_FILE_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
+PICKLE_VARIABLE = "VLLM_ALLOW_INSECURE_SERIALIZATION"
 
 
 class VllmReasoner:
@@ -59,6 +60,7 @@ class VllmReasoner:
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
+        os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
         os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
