@@ -83,9 +83,7 @@ async def test_only_documented_refusals_pass(status: int, wrong: str) -> None:
 def test_the_account_finds_what_is_missing_or_twice(tmp_path: Any) -> None:
     log = tmp_path / "log"
     logged = ["soak-1-good", "soak-2-good", "soak-2-good"]
-    log.write_text(
-        "\n".join(json.dumps({"request_id": name}, separators=(",", ":")) for name in logged)
-    )
+    log.write_text("".join(f'{{"request_id":"{name}"}}\n' for name in logged))
 
     server: Any = SimpleNamespace(log=log)
     sent = [
