@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed setup serve test test-fast lint format fuzz quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed setup serve test test-fast lint format fuzz quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ evaluate: setup ## write the miniature's own table into docs/evaluation.md: all 
 
 speed: setup ## write docs/performance.md: the server against the public evaluation, one run
 	$(BIN)/python benchmarks/speed.py --write
+
+soak: setup ## half an hour of mixed traffic, with the segmenter killed every two minutes
+	$(BIN)/python benchmarks/soak.py
 
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py

@@ -1,6 +1,7 @@
 """The documents say what is there."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,3 +15,16 @@ def test_the_readme_shows_the_tree_as_it_is() -> None:
     spec.loader.exec_module(tree)
     text = (ROOT / "README.md").read_text()
     assert tree.rewritten(text) == text, "run: python docs/tree.py"
+
+
+def test_the_promises_name_tests_that_exist() -> None:
+    """`tests/file.py::test`, or `::test` of the file named last before it."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    promises = text.partition("## Promises")[2].partition("\n## ")[0]
+    named = re.findall(r"`(tests/[\w/]+\.py)?(?:::(\w+))?`", promises)
+    assert len(named) > 20
+    file = ""
+    for path, test in named:
+        file = path or file
+        content = (ROOT / file).read_text()
+        assert not test or re.search(rf"^(async )?def {test}\b", content, re.M), f"{file}::{test}"
