@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-fast lint format quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed setup serve test test-fast lint format fuzz quality evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,11 +51,18 @@ format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+FUZZ_S ?= 300
+fuzz: setup ## fuzz the answer parser and the image reader, FUZZ_S seconds each; new input stays in tests/fuzz/kept
+	FUZZ_S=$(FUZZ_S) FUZZ_KEEP=1 $(BIN)/python -m pytest -s tests/fuzz
+
 quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
 	$(BIN)/python benchmarks/quality.py
 
 evaluate: setup ## write the miniature's own table into docs/evaluation.md: all four strategies
 	$(BIN)/python benchmarks/miniature_eval.py
+
+speed: setup ## write docs/performance.md: the server against the public evaluation, one run
+	$(BIN)/python benchmarks/speed.py --write
 
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,18 +46,20 @@ class Process:
     @property
     def descriptors(self) -> int:
         """How many it has open."""
-        return len(list(self._open_files()))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     @property
     def shared_images(self) -> int:
-        """Images' pixels that it holds in shared memory, open or mapped."""
-        files = sum(_PIXELS in name for name in self._open_files())
-        return files + Path(f"/proc/{self.pid}/maps").read_text().count(_PIXELS)
-
-    def _open_files(self) -> Iterator[str]:
+        """Images whose pixels it holds in shared memory, as open or as mapped files."""
+        inodes = set()
         for link in Path(f"/proc/{self.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                yield str(link.readlink())
+                if _PIXELS in str(link.readlink()):
+                    inodes.add(link.stat().st_ino)
+        for line in Path(f"/proc/{self.pid}/maps").read_text().splitlines():
+            if _PIXELS in line:
+                inodes.add(int(line.split()[4]))
+        return len(inodes)
 
 
 def family(gateway: int) -> dict[str, Process]:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
+from wise_serve.connections import make_protocol
 from wise_serve.gateway import Gateway
 
 
@@ -38,9 +39,16 @@ Start = Callable[..., Any]
 
 
 @asynccontextmanager
-async def on_loopback(app: FastAPI) -> AsyncIterator[int]:
+async def on_loopback(app: FastAPI, header_deadline_s: float = 10.0) -> AsyncIterator[int]:
     """The application under a real uvicorn on a free port; gives the port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        lifespan="off",
+        http=make_protocol(header_deadline_s),
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     try:

@@ -69,9 +69,10 @@ async def until_gone(work: Awaitable[None], body: Body, answer: Answer) -> None:
     working = asyncio.ensure_future(work)
     tasks = [working]
     try:
-        await asyncio.wait(tasks, timeout=0)  # what is refused unread is done now
-        tasks.append(asyncio.create_task(body.gone()))
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=0)
+        if not working.done():  # as it is for what is refused unread
+            tasks.append(asyncio.create_task(body.gone()))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         # A server reports the end of an answer as leaving, too.
         if not working.done() and not answer.complete:
             raise ClientDisconnect

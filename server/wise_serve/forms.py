@@ -1,8 +1,5 @@
 """The body of `POST /segment`, JSON or form, to one `Job`. Every refusal says what to do."""
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -13,14 +10,17 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from wise_serve.errors import InvalidField, MalformedRequest, TooLarge, UnsupportedMediaType
 from wise_serve.images import ImageThreads
+from wise_serve.jsonbody import read_json, shown
 from wise_serve.schemas import SegmentOptions
 from wise_serve.settings import Settings
 
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
 _SINGLE_FIELDS: Final = 16  # fields of a form besides `queries`, with room for misspelt ones
+_UTF_8_BYTES: Final = 4  # of one character, at most
+_ESCAPED_BYTES: Final = 12  # of one character in JSON, at most: a pair of \uXXXX
 _LIST_FIELDS: Final = frozenset({"queries"})
-_SPACE: Final = bytes.maketrans(b"", b""), b" \t\r\n"
+_FIELD_BYTES: Final = 65_536  # a text of a form, and what is not queries in JSON: ample
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,9 @@ class FormReader:
     def __init__(self, settings: Settings, threads: ImageThreads) -> None:
         self._settings = settings
         self._threads = threads
+        characters = settings.max_query_characters
+        self._longest_field_bytes = max(_FIELD_BYTES, _UTF_8_BYTES * characters)
+        self._most_json_bytes = _FIELD_BYTES + _ESCAPED_BYTES * characters * settings.max_queries
 
     async def read(self, request: Request) -> SegmentForm:
         """Raises MalformedRequest, UnsupportedMediaType, InvalidField, TooLarge."""
@@ -44,7 +47,9 @@ class FormReader:
         if media_type == _FORM:
             return await self._read_form(request)
         if media_type == _JSON:
-            body = await request.body()
+            body = bytearray()
+            async for part in request.stream():
+                body += part
             return await self._threads.run(self._read_json, body)
         raise UnsupportedMediaType(f"Send the request as {_FORM} or {_JSON}.")
 
@@ -54,12 +59,15 @@ class FormReader:
             request.stream(),
             max_files=1,
             max_fields=_SINGLE_FIELDS + self._settings.max_queries,
-            max_part_size=self._settings.max_body_bytes,
+            max_part_size=self._longest_field_bytes,
         )
         parser.spool_max_size = self._settings.max_body_bytes  # stay in memory, off the disk
         try:
             form = await parser.parse()
         except MultiPartException as error:
+            if error.message.startswith("Part exceeded"):
+                limit = self._longest_field_bytes
+                raise TooLarge(f"A field may have at most {limit} bytes.") from None
             raise MalformedRequest(f"The form could not be read: {error.message}") from None
         except (KeyError, ValueError, AssertionError):
             raise MalformedRequest("The form could not be read.") from None
@@ -74,25 +82,18 @@ class FormReader:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 if name != "image":
-                    raise InvalidField("Only 'image' is taken as a file.", field=_shown(name))
-                image = await value.read()
+                    raise InvalidField("Only 'image' is taken as a file.", field=shown(name))
+                # `_file` is documented: here it is a BytesIO, whose value needs no second copy.
+                image = value.file._file.getvalue()  # type: ignore[attr-defined]
             elif name == "image":
                 raise InvalidField("Send 'image' as a file, with a file name.", field="image")
             else:
                 _put(fields, _text(name), _text(value))
         return self._checked(fields, image)
 
-    def _read_json(self, body: bytes) -> SegmentForm:
-        try:
-            fields = json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise MalformedRequest("The body is not valid JSON.") from None
-        if not isinstance(fields, dict):
-            raise MalformedRequest("The body must be a JSON object.")
-        image = fields.pop("image", None)
-        if image is not None and not isinstance(image, str):
-            raise InvalidField("'image' must be a base64 string.", field="image")
-        return self._checked(fields, None if image is None else _base64(image))
+    def _read_json(self, body: bytearray) -> SegmentForm:
+        image, fields = read_json(body, self._most_json_bytes)
+        return self._checked(fields, image)
 
     def _checked(self, fields: dict[str, Any], image: bytes | None) -> SegmentForm:
         if image is None:
@@ -138,37 +139,16 @@ def _put(fields: dict[str, Any], name: str, value: str) -> None:
     if name in _LIST_FIELDS:
         fields.setdefault(name, []).append(value)
     elif name in fields:
-        raise InvalidField("The field is given twice.", field=_shown(name))
+        raise InvalidField("The field is given twice.", field=shown(name))
     else:
         fields[name] = value
-
-
-def _base64(text: str) -> bytes:
-    try:
-        data = base64.b64decode(text.encode("ascii").translate(*_SPACE), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise InvalidField(
-            "'image' is not base64 (plain, without a 'data:' prefix).", field="image"
-        ) from None
-    if not data:
-        raise InvalidField("'image' is empty.", field="image")
-    return data
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _raise_first(error: ValidationError) -> NoReturn:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     names = [part for part in first["loc"] if isinstance(part, str)]
-    name = _shown(names[0]) if names else None
+    name = shown(names[0]) if names else None
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "there is no such field"
     raise InvalidField(f"{name or 'The request'}: {message}.", field=name)
-
-
-def _shown(name: str) -> str:
-    """A field name of the caller's, fit to be sent back."""
-    return "".join(letter for letter in name[:64] if letter.isascii() and letter.isprintable())

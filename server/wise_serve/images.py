@@ -16,6 +16,7 @@ The limits are checked on the header, before any pixel is decoded.
 """
 
 import asyncio
+import functools
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from typing import Final, TypeVar
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from wise_serve.errors import TooLarge, UnsupportedImage
 
@@ -38,6 +39,8 @@ _WHITE: Final = (255, 255, 255, 255)
 # Pillow's own bomb check warns through a process-wide filter and raises only far above our limit.
 # `load` checks the header against the setting before it decodes, so the check is switched off.
 Image.MAX_IMAGE_PIXELS = None
+# A PNG's compressed texts are unpacked with its header, before the pixels are counted.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
 
 _TURNS: Final = {  # EXIF 2.32, tag 0x0112
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -158,8 +161,18 @@ class ImageThreads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
-        """`call(*args)` in the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        """`call(*args)` in the pool.
+
+        When cancelled before it has begun, it lets go of the arguments at once; the pool itself
+        would keep them until a thread comes by.
+        """
+        waiting = [functools.partial(call, *args)]
+        del args
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, lambda: waiting.pop()())
+        finally:
+            waiting.clear()
 
     def close(self) -> None:
         """Drop what waits; let what runs end by itself."""

@@ -62,7 +62,10 @@ def test_no_canary_is_logged(server: RunningServer) -> None:
             files = {"image": (CANARY, data)}
             headers = {"Authorization": f"Bearer {CANARY}", "X-Request-Id": "seen-here"}
             return client.post(
-                f"/segment?q={CANARY}", files=files, data={"query": query, **fields}, headers=headers
+                f"/segment?q={CANARY}",
+                files=files,
+                data={"query": query, **fields},
+                headers=headers,
             ).status_code
 
         good = picture(320, 240)

@@ -1,8 +1,7 @@
 """Callers that leave, over real sockets: everything of theirs ends."""
 
 import asyncio
-import json
-from base64 import b64encode
+import threading
 
 import httpx
 import pytest
@@ -10,16 +9,10 @@ import pytest
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start, eventually, on_loopback
 from pictures import picture
+from raw_requests import form_bytes, request_bytes
 
 
-def request_bytes(*, stream: bool = False, declared: int | None = None) -> bytes:
-    image = b64encode(picture()).decode()
-    body = json.dumps({"image": image, "query": "x", "stream": stream}).encode()
-    head = "POST /segment HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {declared or len(body)}\r\n\r\n".encode() + body
-
-
-async def leave(port: int, data: bytes, condition: object, server: Server) -> None:
+async def leave(port: int, data: bytes, condition: object, server: Server, others: int = 0) -> None:
     """Send, wait until the server is at `condition`, and close."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
@@ -27,7 +20,7 @@ async def leave(port: int, data: bytes, condition: object, server: Server) -> No
     await eventually(condition)  # type: ignore[arg-type]
     writer.close()
     await writer.wait_closed()
-    await eventually(lambda: server.gateway.admission.inflight == 0)
+    await eventually(lambda: server.gateway.admission.inflight == others)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -49,6 +42,80 @@ async def test_leaving_while_a_mask_is_made(start: Start) -> None:
         await leave(port, request_bytes(), at_mask, server)
     assert server.segmenter.open_now == 0
     assert server.sample("wise_cancelled_total", stage="segment") == 1
+
+
+async def test_leaving_the_queue_frees_the_place_at_once(start: Start) -> None:
+    server = await start(
+        reasoner=FakeReasoner(delay_s=0.02), max_inflight_requests=1, max_queued_requests=1
+    )
+    admission = server.gateway.admission
+    async with on_loopback(server.app) as port:
+        inside = asyncio.create_task(server.form())
+        await eventually(lambda: admission.inflight == 1)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_bytes())
+        await eventually(lambda: admission.waiting == 1)
+        writer.close()
+        await eventually(lambda: admission.waiting == 0, 0.5)
+        assert (admission.inflight, inside.done()) == (1, False)
+        assert (await inside).status_code == 200
+    assert server.sample("wise_cancelled_total", stage="admission") == 1
+    assert len(server.reasoner.requests) == 1
+
+
+async def test_leaving_while_the_image_waits_to_be_decoded(start: Start) -> None:
+    server, hold = await start(image_threads=1), threading.Event()
+    blocked = asyncio.create_task(server.gateway.threads.run(hold.wait))
+    try:
+        queue = server.gateway.threads._pool._work_queue
+        async with on_loopback(server.app) as port:
+            at_decode = lambda: queue.qsize() == 1  # noqa: E731
+            await leave(port, form_bytes(), at_decode, server)
+        assert server.sample("wise_cancelled_total", stage="decode") == 1
+    finally:
+        hold.set()
+        await blocked
+    assert (server.segmenter.opened, server.reasoner.requests) == (0, [])
+
+
+async def test_leaving_while_the_image_is_encoded(start: Start) -> None:
+    server = await start(segmenter=FakeSegmenter(encode_s=30))
+    async with on_loopback(server.app) as port:
+        reasoned = lambda: server.segmenter.prompts and not server.reasoner.running  # noqa: E731
+        await leave(port, request_bytes(), reasoned, server)
+    assert (server.segmenter.open_now, server.reasoner.aborted) == (0, 0)
+    assert server.sample("wise_cancelled_total", stage="segment") == 1
+
+
+async def test_leaving_while_the_answer_is_written(start: Start) -> None:
+    """The stream stalls on a caller that does not read; its leaving ends everything of it."""
+    text = "<think>" + "word " * 400_000
+    reasoner = FakeReasoner(script=lambda _: text, finish="length")
+    server = await start(reasoner=reasoner, max_thinking_tokens=400_000)
+    async with on_loopback(server.app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(request_bytes(stream=True))
+        await eventually(lambda: reasoner.running == 1)
+        written = -1
+        while written != len(reasoner._vocabulary):  # until no more fits
+            written = len(reasoner._vocabulary)
+            await asyncio.sleep(0.1)
+        writer.transport.abort()
+        await eventually(lambda: server.gateway.admission.inflight == 0)
+    assert (reasoner.running, reasoner.aborted, server.segmenter.open_now) == (0, 1, 0)
+    assert server.sample("wise_cancelled_total", stage="reason") == 1
+
+
+async def test_the_others_do_not_notice(start: Start) -> None:
+    server = await start(reasoner=FakeReasoner(delay_s=0.01))
+    alone = (await server.form()).json()
+    async with on_loopback(server.app) as port:
+        others = [asyncio.create_task(server.form()) for _ in range(4)]
+        await leave(port, request_bytes(), lambda: server.reasoner.running == 5, server, 4)
+        answers = [(await other).json() for other in others]
+    assert all(answer["instances"] == alone["instances"] for answer in answers)
+    assert server.reasoner.aborted == 1
 
 
 async def test_answered_requests_do_not_count_as_left(start: Start) -> None:

@@ -1,7 +1,11 @@
 """Bytes -> pixels as displayed. Every file is built here."""
 
+import asyncio
+import gc
 import io
 import struct
+import threading
+import weakref
 import zlib
 
 import numpy as np
@@ -13,7 +17,7 @@ from PIL import Image, ImageOps
 from pictures import bomb, chunk, encode, picture, png
 from wise_serve import images
 from wise_serve.errors import TooLarge, UnsupportedImage
-from wise_serve.images import LoadedImage
+from wise_serve.images import ImageThreads, LoadedImage
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 LIMIT = 1 << 20
@@ -187,3 +191,22 @@ def test_damage_gives_pixels_or_a_refusal(kind: str, data: st.DataObject) -> Non
         return
     assert loaded.pixels.dtype == np.uint8
     assert loaded.pixels.shape == (loaded.height, loaded.width, 3)
+
+
+async def test_a_cancelled_call_lets_go_of_what_it_was_given() -> None:
+    threads, hold = ImageThreads(1), threading.Event()
+    running = asyncio.create_task(threads.run(hold.wait))
+    try:
+        given = Image.new("RGB", (4, 4))
+        watched = weakref.ref(given)
+        waiting = asyncio.create_task(threads.run(Image.Image.copy, given))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        del given, waiting
+        gc.collect()
+        assert watched() is None
+    finally:
+        hold.set()
+        await running
+        threads.close()

@@ -34,7 +34,7 @@ PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints
 # whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
-STOP_DEADLINE_S = 10.0
+STOP_DEADLINE_S = 5.0
 WARM_UP_TOKENS = 8
 LOG_FILE_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
 PICKLE_VARIABLE = "VLLM_ALLOW_INSECURE_SERIALIZATION"

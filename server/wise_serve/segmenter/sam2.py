@@ -92,6 +92,11 @@ def build_miniature() -> Any:
     return _build("wise_mini", _MINIATURE_CONFIG).train()
 
 
+def build_public(name: str = "facebook/sam2-hiera-large") -> Any:
+    """A public architecture, from its published config, with random weights, on the CPU."""
+    return _build("sam2", HF_MODEL_ID_TO_FILENAMES[name][0])
+
+
 def load_model(name: str, device: torch.device, weights: Path | None = None) -> Any:
     """Build SAM 2 and load its weights.
 

@@ -1,0 +1,240 @@
+"""SAM 2 and a reasoner of the public checkpoints' size on one device, beside the public code.
+
+No weights are needed: both get random ones, so the time is the real models' and the masks mean
+nothing. The reasoner generates a fixed number of tokens: 23 or 112 of thinking, as published for
+WISE-S and Seg-Zero (arXiv 2604.02040), and the answer. `--small` runs the miniature's sizes, on a
+CPU too. Exit status 1 if a mask differs from the package's predictor. One JSON line comes last.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from sam2.sam2_image_predictor import SAM2ImagePredictor
+from tqdm import tqdm
+from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from vllm import LLM, SamplingParams
+
+from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.reasoner.engine import PUBLIC_IMAGE_SIZE
+from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.sam2 import DecodeItem, Sam2, build_miniature, build_public
+
+BUCKETS = (1, 2, 4, 8, 16)
+THINKING_TOKENS = (23, 112)
+ANSWER_TOKENS = (
+    60  # of `{"bbox": [...], "points_1": [...], "points_2": [...]}` in Qwen's vocabulary
+)
+LEAST_IOU = 0.999
+# Qwen2.5-VL-7B, from its published config.json.
+TEXT_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "layer_types": ["full_attention"] * 28,
+    "max_position_embeddings": 8192,
+    "max_window_layers": 28,
+    "rope_parameters": {
+        "mrope_section": [16, 24, 24],
+        "rope_theta": 1_000_000.0,
+        "rope_type": "default",
+    },
+    "dtype": "bfloat16",
+}
+VISION_7B = {
+    "depth": 32,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "out_hidden_size": 3584,
+    "window_size": 112,
+    "dtype": "bfloat16",
+}
+
+
+class Clock:
+    """Times calls; waits for the device before and after."""
+
+    def __init__(self, device: torch.device, repeats: int) -> None:
+        self._device, self._repeats = device, repeats
+
+    def seconds(self, call: Callable[[], object]) -> list[float]:
+        """Of each of the repeats; one more goes before, unmeasured."""
+        return [self._one(call) for _ in range(self._repeats + 1)][1:]
+
+    def _one(self, call: Callable[[], object]) -> float:
+        self._wait()
+        begun = time.perf_counter()
+        call()
+        self._wait()
+        return time.perf_counter() - begun
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def pictures(count: int, side: int) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (side, side * 4 // 3, 3), np.uint8) for _ in range(count)]
+
+
+def segmenter(clock: Clock, device: torch.device, *, small: bool) -> dict[str, Any]:
+    """Milliseconds an image, encode and decode of one box and two points, by batch size."""
+    torch.manual_seed(0)
+    model = (build_miniature() if small else build_public()).to(device).eval()
+    sam, side = Sam2(model, device), model.image_size
+    images = pictures(BUCKETS[-1], side)
+    box = (side * 0.2, side * 0.2, side * 0.7, side * 0.8)
+    prompt = Prompt(box, ((side * 0.4, side * 0.4), (side * 0.5, side * 0.6)))
+    size = images[0].shape[:2]
+    predictor = SAM2ImagePredictor(model)
+    predictor._bb_feat_sizes = [(side // 4,) * 2, (side // 8,) * 2, (side // 16,) * 2]
+
+    def reference(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        predictor.set_image(image)
+        masks, scores, _ = predictor.predict(
+            point_coords=np.array(prompt.points), point_labels=np.ones(2), box=np.array(prompt.box)
+        )
+        best: NDArray[np.bool_] = masks[int(scores.argmax())].astype(bool)
+        return best
+
+    with torch.inference_mode():
+        expected = [reference(image) for image in images]
+        times = {"predictor": clock.seconds(lambda: reference(images[0]))}
+        worst = 1.0
+        for batch in tqdm(BUCKETS, desc="SAM 2"):
+            part = images[:batch]
+
+            def both(part: Sequence[NDArray[np.uint8]] = part) -> list[Any]:
+                items = [DecodeItem(one, prompt, size) for one in sam.encode(part)]
+                return sam.decode(items)
+
+            times[f"batch_{batch}"] = [s / batch for s in clock.seconds(both)]
+            for ours, theirs in zip(both(), expected, strict=False):
+                union = (ours.mask | theirs).sum()
+                worst = min(worst, float((ours.mask & theirs).sum() / union) if union else 1.0)
+    return {
+        "ms_an_image": {name: round(np.median(s) * 1e3, 3) for name, s in times.items()},
+        "worst_iou": round(worst, 5),
+    }
+
+
+def reasoner_folder(folder: Path, *, small: bool) -> tuple[Path, int]:
+    """A checkpoint's folder without weights, and the side of its square in pixels."""
+    side = REASONER_IMAGE_SIZE if small else PUBLIC_IMAGE_SIZE
+    for source in REASONER_FOLDER.iterdir():
+        if source.suffix in (".json", ".jinja"):
+            (folder / source.name).write_text(source.read_text())
+    if not small:
+        config = json.loads((folder / "config.json").read_text())
+        config["text_config"] |= TEXT_7B
+        config["vision_config"] |= VISION_7B
+        (folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+        processor = json.loads((folder / "preprocessor_config.json").read_text())
+        limits = {"min_pixels": side**2, "max_pixels": side**2}
+        sizes = {"size": {"shortest_edge": side**2, "longest_edge": side**2}}
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor | limits | sizes))
+    return folder, side
+
+
+def inputs(folder: Path, side: int, count: int) -> tuple[str, list[Image.Image]]:
+    """One prompt's text, and a picture for each request."""
+    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
+    turn = [{"type": "image"}, {"type": "text", "text": "the red circle"}]
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True
+    )
+    return text, [Image.fromarray(p).resize((side, side)) for p in pictures(count, side)]
+
+
+def transformers_rate(folder: Path, side: int, device: torch.device, tokens: int) -> float:
+    """Tokens a second of `generate`, one image after the other, as the public scripts can."""
+    config = Qwen2_5_VLConfig.from_pretrained(folder)
+    with device:
+        torch.set_default_dtype(getattr(torch, str(config.dtype).removeprefix("torch.")))
+        model = Qwen2_5_VLForConditionalGeneration(config).eval()
+        torch.set_default_dtype(torch.float32)
+    text, images = inputs(folder, side, 2)
+    processor = AutoProcessor.from_pretrained(folder)
+    took_s = 0.0
+    for image in images:  # the first one warms up
+        batch = processor(text=[text], images=[image], return_tensors="pt").to(device)
+        begun = time.perf_counter()
+        with torch.inference_mode():
+            model.generate(**batch, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+        took_s = time.perf_counter() - begun
+    return tokens / took_s
+
+
+def reasoner(device: torch.device, requests: int, *, small: bool) -> dict[str, Any]:
+    """Tokens a second, and requests a second, of vLLM and of transformers."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder, side = reasoner_folder(Path(name), small=small)
+        for thinking in THINKING_TOKENS:
+            rate = transformers_rate(folder, side, device, thinking + ANSWER_TOKENS)
+            found[f"transformers_{thinking}_tokens_per_s"] = round(rate, 1)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        text, images = inputs(folder, side, requests)
+        cpu: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+        llm = LLM(
+            str(folder),
+            load_format="dummy",
+            max_model_len=2048,
+            limit_mm_per_prompt={"image": 1, "video": 0},
+            **(cpu if device.type == "cpu" else {"gpu_memory_utilization": 0.7}),
+        )
+        prompts: Any = [{"prompt": text, "multi_modal_data": {"image": one}} for one in images]
+        for thinking in THINKING_TOKENS:
+            tokens = thinking + ANSWER_TOKENS
+            sampling = SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
+            llm.generate(prompts[:1], sampling, use_tqdm=False)
+            llm.reset_prefix_cache()
+            begun = time.perf_counter()
+            llm.generate(prompts, sampling)
+            took_s = time.perf_counter() - begun
+            found[f"vllm_{thinking}_tokens_per_s"] = round(requests * tokens / took_s, 1)
+            found[f"vllm_{thinking}_requests_per_s"] = round(requests / took_s, 2)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--small", action="store_true", help="the miniature's sizes")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--requests", type=int, default=64, help="at once at vLLM (default: 64)")
+    parser.add_argument("--repeats", type=int, default=10, help="of each timing (default: 10)")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device; --small --device cpu runs anywhere")
+    device = torch.device(args.device)
+    figures: dict[str, Any] = {"device": args.device, "small": args.small}
+    if args.device == "cuda":
+        figures["device"] = torch.cuda.get_device_name()
+    figures["segmenter"] = segmenter(Clock(device, args.repeats), device, small=args.small)
+    if args.device == "cuda":
+        figures["segmenter"]["peak_bytes"] = torch.cuda.max_memory_allocated()
+    figures["reasoner"] = reasoner(device, args.requests, small=args.small)
+    for part in ("segmenter", "reasoner"):
+        for name, value in figures[part].items():
+            print(f"{part}: {name}: {value}")
+    print(json.dumps(figures))
+    return int(figures["segmenter"]["worst_iou"] < LEAST_IOU)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Segmenting drawn scenes with a real worker process, and what is right to come back."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from wise_mini.scenes import Scene, draw_scene
+from wise_serve import masks
+from wise_serve.segmenter import Mask, Prompt
+from wise_serve.segmenter.batcher import Operation
+from wise_serve.segmenter.cache import CacheResult
+from wise_serve.segmenter.client import SegmenterClient
+from wise_serve.segmenter.sam2 import DecodeItem, Sam2, load_model
+from wise_serve.settings import Settings
+
+CPU = torch.device("cpu")
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[Operation, int]] = []
+        self.depths: list[int] = []
+        self.restarts = 0
+        self.results: list[CacheResult] = []
+
+    def batch(self, operation: Operation, size: int) -> None:
+        self.batches.append((operation, size))
+
+    def queue_depth(self, items: int) -> None:
+        self.depths.append(items)
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+    def cache(self, result: CacheResult) -> None:
+        self.results.append(result)
+
+
+def settings(**changes: object) -> Settings:
+    return Settings.model_validate({"startup_deadline_s": 120, **changes})
+
+
+def scene(seed: int) -> tuple[Scene, NDArray[np.uint8]]:
+    drawn = draw_scene(np.random.default_rng(8000 + seed), max_side=500)
+    return drawn, np.array(drawn.image)
+
+
+def prompts_of(drawn: Scene) -> list[Prompt]:
+    return [Prompt(shape.box, (shape.centre, shape.centre)) for shape in drawn.shapes]
+
+
+async def segment(
+    client: SegmenterClient, seed: int, mark: tuple[int, int, int] | None = None
+) -> list[Mask]:
+    """A scene's shapes. `mark`: the colour of its first pixel, for a model with faults."""
+    drawn, pixels = scene(seed)
+    if mark is not None:
+        pixels[0, 0] = mark
+    async with client.open(pixels, f"digest-{seed}", f"seg-{seed}") as session:
+        found, timing = await session.decode(prompts_of(drawn))
+    assert timing.work_ms > 0
+    assert timing.rle_ms > 0
+    return found
+
+
+def assert_right(found: list[Mask], seed: int) -> None:
+    """Equal to the same model run here, alone."""
+    drawn, pixels = scene(seed)
+    sam = Sam2(load_model("miniature", CPU), CPU)
+    features = sam.encode([pixels])[0]
+    for mask, prompt in zip(found, prompts_of(drawn), strict=True):
+        (expected,) = sam.decode([DecodeItem(features, prompt, pixels.shape[:2])])
+        decoded = masks.decode_rle(mask.size, mask.counts)
+        assert (decoded & expected.mask).sum() >= 0.999 * (decoded | expected.mask).sum()
+        assert mask.area == decoded.sum()
+        assert mask.score == pytest.approx(expected.score, abs=1e-4)
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+def shared_memory() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir()}
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
