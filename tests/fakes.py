@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableSequence, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -45,7 +45,7 @@ class FakeReasoner:
     name: str = "fake-reasoner"
     image_size: int = 840
     alive: bool = True
-    requests: list[ReasonRequest] = field(default_factory=list)
+    requests: MutableSequence[ReasonRequest] = field(default_factory=list)
     running: int = 0
     aborted: int = 0
     stopped: bool = False
@@ -73,11 +73,12 @@ class FakeReasoner:
                     raise ReasonerLost("The reasoning engine was lost.")
                 pending += token
                 text, pending = _decodable(pending)
-                self._vocabulary.append(token)
+                if token not in self._vocabulary:
+                    self._vocabulary.append(token)
                 last = index == len(tokens) - 1
                 yield ReasonDelta(
                     text=text,
-                    token_ids=(len(self._vocabulary) - 1,),
+                    token_ids=(self._vocabulary.index(token),),
                     prompt_tokens=PROMPT_TOKENS,
                     cached_tokens=CACHED_TOKENS,
                     finish_reason=self.finish if last else None,
@@ -149,7 +150,7 @@ class FakeSegmenter:
     name: str = "fake-segmenter"
     alive: bool = True
     failed: bool = False
-    prompts: list[Prompt] = field(default_factory=list)
+    prompts: MutableSequence[Prompt] = field(default_factory=list)
     opened: int = 0
     open_now: int = 0
     stopped: bool = False

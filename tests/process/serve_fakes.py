@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import deque
 
 from fakes import FakeReasoner, FakeSegmenter
 from wise_serve.gateway import build_gateway
@@ -11,6 +12,9 @@ from wise_serve.settings import Settings
 
 if __name__ == "__main__":
     fails = RuntimeError("no weights") if "--fail" in sys.argv else None
-    reasoner = FakeReasoner(delay_s=float(os.environ["DELAY_S"]), start_error=fails)
-    settings = Settings(port=0)
-    sys.exit(serve(build_gateway(settings, reasoner, FakeSegmenter(), Metrics())))
+    # They remember no more than the last one, so that they can run for long.
+    reasoner = FakeReasoner(
+        delay_s=float(os.environ["DELAY_S"]), start_error=fails, requests=deque(maxlen=1)
+    )
+    segmenter = FakeSegmenter(prompts=deque(maxlen=1))
+    sys.exit(serve(build_gateway(Settings(port=0), reasoner, segmenter, Metrics())))
