@@ -26,7 +26,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from process_tree import resident_bytes, slope
+from processes import family
 from running import RunningServer, running_server
 from wise_mini.scenes import draw_scene
 
@@ -127,11 +127,16 @@ async def offer(url: str, bodies: Sequence[bytes], rate: float, seconds: float) 
     return seen
 
 
+def resident_mib(pid: int) -> float:
+    """Memory of the gateway and its models; what they share counts in each."""
+    return sum(process.rss_bytes for process in family(pid).values()) / _MIB
+
+
 async def watch(pid: int, times: list[float], sizes: list[float]) -> None:
     """Append the tree's resident memory, MiB, each second."""
     while True:
         times.append(time.perf_counter())
-        sizes.append(await asyncio.to_thread(resident_bytes, pid) / _MIB)
+        sizes.append(await asyncio.to_thread(resident_mib, pid))
         await asyncio.sleep(_SAMPLE_EVERY_S)
 
 
@@ -187,7 +192,7 @@ def memory(times: Sequence[float], sizes: Sequence[float]) -> dict[str, Any]:
         "rss_first_quarter_mib": round(first, 1),
         "rss_last_quarter_mib": round(last, 1),
         "rss_growth_share": round(last / first - 1, 4),
-        "rss_slope_mib_per_min": round(slope(times, sizes) * 60, 3),
+        "rss_slope_mib_per_min": round(float(np.polyfit(times, sizes, 1)[0]) * 60, 3),
     }
 
 
