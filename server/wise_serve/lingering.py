@@ -37,6 +37,13 @@ def _has_body(headers: Headers) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
+def _server_ends() -> bool:
+    """Whether uvicorn has cancelled this request: then there is no time left to linger in, and
+    closing at once is what may still bring the answer over."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class _Exchange:
     """One request with a body, and its answer."""
 
@@ -62,7 +69,7 @@ class _Exchange:
                 self._lingers = True
                 MutableHeaders(scope=message)["Connection"] = "close"
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last and self._lingers:
+        if last and self._lingers and not _server_ends():
             await self._send({**message, "more_body": True})
             await self._discard()
             message = {"type": "http.response.body"}
