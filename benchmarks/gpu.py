@@ -127,7 +127,7 @@ def segmenter(clock: Clock, device: torch.device, *, small: bool) -> dict[str, A
                 union = (ours.mask | theirs).sum()
                 worst = min(worst, float((ours.mask & theirs).sum() / union) if union else 1.0)
     return {
-        "ms_an_image": {name: round(np.median(s) * 1e3, 3) for name, s in times.items()},
+        "ms_an_image": {name: round(float(np.median(s)) * 1e3, 3) for name, s in times.items()},
         "worst_iou": round(worst, 5),
     }
 
