@@ -10,7 +10,11 @@ COMMAND = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 def test_it_runs_in_its_smallest_size() -> None:
     done = subprocess.run(
-        [sys.executable, str(COMMAND), *"--small --device cpu --requests 2 --repeats 1".split()],
+        [
+            sys.executable,
+            str(COMMAND),
+            *["--small", "--device", "cpu", "--requests", "2", "--repeats", "1"],
+        ],
         capture_output=True,
         text=True,
         timeout=300,
