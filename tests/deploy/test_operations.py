@@ -39,4 +39,6 @@ def test_sizing_adds_up(row: tuple[str, ...]) -> None:
 def test_every_flag_that_is_named_exists() -> None:
     known = {flag_of(name) for name in Settings.model_fields} | {"--json", "--profile"}
     others = {"--no-index", "--find-links"}  # of pip
+    soak = (settings_table.PAGE.parents[1] / "benchmarks" / "soak.py").read_text()
+    others |= set(re.findall(r'add_argument\("(--[a-z-]+)"', soak))
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= known | others
