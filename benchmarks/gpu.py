@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sam2.sam2_image_predictor import SAM2ImagePredictor
 from tqdm import tqdm
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from vllm import LLM, SamplingParams
 
+from reference import best_mask, iou, predictor_of
 from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner.engine import PUBLIC_IMAGE_SIZE
 from wise_serve.segmenter import Prompt
@@ -100,16 +100,11 @@ def segmenter(clock: Clock, device: torch.device, *, small: bool) -> dict[str, A
     box = (side * 0.2, side * 0.2, side * 0.7, side * 0.8)
     prompt = Prompt(box, ((side * 0.4, side * 0.4), (side * 0.5, side * 0.6)))
     size = images[0].shape[:2]
-    predictor = SAM2ImagePredictor(model)
-    predictor._bb_feat_sizes = [(side // 4,) * 2, (side // 8,) * 2, (side // 16,) * 2]
+    predictor = predictor_of(model)
 
     def reference(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
         predictor.set_image(image)
-        masks, scores, _ = predictor.predict(
-            point_coords=np.array(prompt.points), point_labels=np.ones(2), box=np.array(prompt.box)
-        )
-        best: NDArray[np.bool_] = masks[int(scores.argmax())].astype(bool)
-        return best
+        return best_mask(predictor, prompt.box, prompt.points)
 
     with torch.inference_mode():
         expected = [reference(image) for image in images]
@@ -124,8 +119,7 @@ def segmenter(clock: Clock, device: torch.device, *, small: bool) -> dict[str, A
 
             times[f"batch_{batch}"] = [s / batch for s in clock.seconds(both)]
             for ours, theirs in zip(both(), expected, strict=False):
-                union = (ours.mask | theirs).sum()
-                worst = min(worst, float((ours.mask & theirs).sum() / union) if union else 1.0)
+                worst = min(worst, iou(ours.mask, theirs))
     return {
         "ms_an_image": {name: round(float(np.median(s)) * 1e3, 3) for name, s in times.items()},
         "worst_iou": round(worst, 5),

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from processes import family
+from processes import resident_bytes
 from running import RunningServer, running_server
 from wise_mini.scenes import draw_scene
 
@@ -127,16 +127,11 @@ async def offer(url: str, bodies: Sequence[bytes], rate: float, seconds: float) 
     return seen
 
 
-def resident_mib(pid: int) -> float:
-    """Memory of the gateway and its models; what they share counts in each."""
-    return sum(process.rss_bytes for process in family(pid).values()) / _MIB
-
-
 async def watch(pid: int, times: list[float], sizes: list[float]) -> None:
     """Append the tree's resident memory, MiB, each second."""
     while True:
         times.append(time.perf_counter())
-        sizes.append(await asyncio.to_thread(resident_mib, pid))
+        sizes.append(await asyncio.to_thread(resident_bytes, pid) / _MIB)
         await asyncio.sleep(_SAMPLE_EVERY_S)
 
 

@@ -80,6 +80,11 @@ def family(gateway: int) -> dict[str, Process]:
     return found
 
 
+def resident_bytes(gateway: int) -> int:
+    """Resident memory of that server's processes; what they share counts in each."""
+    return sum(process.rss_bytes for process in family(gateway).values())
+
+
 def shared_memory() -> set[str]:
     """Names in /dev/shm."""
     return {path.name for path in _SHARED_MEMORY.iterdir()}

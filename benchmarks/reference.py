@@ -60,6 +60,34 @@ class _EveryAnswerEnded(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor([END in text for text in texts])
 
 
+def predictor_of(model: Any) -> SAM2ImagePredictor:
+    """The package's predictor on a SAM 2 of any image side; its own sizes are of 1024 pixels."""
+    predictor, side = SAM2ImagePredictor(model), model.image_size
+    predictor._bb_feat_sizes = [(side // 4,) * 2, (side // 8,) * 2, (side // 16,) * 2]
+    return predictor
+
+
+def best_mask(
+    predictor: SAM2ImagePredictor, box: Sequence[float], points: Sequence[Sequence[float]]
+) -> NDArray[np.bool_]:
+    """Of the image set last, H x W: the mask of the highest predicted IoU for a box (x1, y1, x2,
+    y2) and foreground points (x, y), pixels."""
+    masks, scores, _ = predictor.predict(
+        point_coords=np.array(points, np.float32),
+        point_labels=np.ones(len(points), np.int32),
+        box=np.array(box, np.float32),
+        multimask_output=True,
+    )
+    best: NDArray[np.bool_] = masks[int(scores.argmax())].astype(bool)
+    return best
+
+
+def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Of two masks of one size; 1 where both are empty."""
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
 class Reference:
     """Both models, loaded."""
 
@@ -70,11 +98,7 @@ class Reference:
         self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             REASONER_FOLDER, dtype=torch.float32
         ).eval()
-        sam2 = load_model(MINIATURE, torch.device("cpu"))
-        self._predictor = SAM2ImagePredictor(sam2)
-        side = sam2.image_size
-        # The package's own sizes are those of a 1024-pixel model.
-        self._predictor._bb_feat_sizes = [(side // 4,) * 2, (side // 8,) * 2, (side // 16,) * 2]
+        self._predictor = predictor_of(load_model(MINIATURE, torch.device("cpu")))
 
     def answer(self, batch: Sequence[Asked]) -> list[Answered]:
         """Generate for the whole batch, then segment one image after the other."""
@@ -155,13 +179,7 @@ class Reference:
             box = scaled(one["bbox_2d" if multiple else "bbox"])
             names = ("point_2d",) if multiple else ("points_1", "points_2")
             points = [scaled(one[name]) for name in names]
-            masks, scores, _ = self._predictor.predict(
-                point_coords=np.array(points, np.float32),
-                point_labels=np.ones(len(points), np.int32),
-                box=np.array(box, np.float32),
-                multimask_output=True,
-            )
             answered.boxes.append(box)
             answered.points.append(points)
-            answered.masks.append(masks[int(scores.argmax())].astype(bool))
+            answered.masks.append(best_mask(self._predictor, box, points))
         return answered

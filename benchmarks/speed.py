@@ -22,8 +22,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from load import Case, Run, ask_once, closed_loop, make_cases, open_loop
-from processes import family
-from reference import Asked, Reference
+from processes import resident_bytes
+from reference import Asked, Reference, iou
 from running import running_server
 from wise_client import AsyncClient, Segmentation
 
@@ -36,14 +36,10 @@ SATURATED = 12
 Row = tuple[str, str, str]  # what, target, measured
 
 
-def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
-
-
-def run_reference(cases: Sequence[Case], batch: int) -> tuple[float, list[NDArray[np.bool_]]]:
+def run_reference(
+    reference: Reference, cases: Sequence[Case], batch: int
+) -> tuple[float, list[NDArray[np.bool_]]]:
     """Images a second, decoding included, and the union of each answer's masks."""
-    reference = Reference()
 
     def asked(case: Case) -> Asked:
         return Asked(Image.open(io.BytesIO(case.image)).convert("RGB"), case.query, "wise-s")
@@ -158,9 +154,9 @@ class Measurement:
 
     def growth(self) -> None:
         few = closed_loop(self.url, self.fresh(self.cases), SATURATED)
-        before = self._rss_bytes()
+        before = resident_bytes(self.pid)
         many = closed_loop(self.url, self.fresh(self.cases * 3), SATURATED * 10)
-        grown = (self._rss_bytes() - before) / 2**20
+        grown = (resident_bytes(self.pid) - before) / 2**20
         ratio = many.rate / few.rate
         what = f"{SATURATED * 10} in flight / {SATURATED}: throughput; memory grown"
         self.figures["grown_mib"] = round(grown, 1)
@@ -176,9 +172,6 @@ class Measurement:
             )
             print(lines[-1], flush=True)
         return lines
-
-    def _rss_bytes(self) -> int:
-        return sum(process.rss_bytes for process in family(self.pid).values())
 
 
 def write(rows: Sequence[Row], curve: Sequence[str], command: str) -> None:
@@ -197,9 +190,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     args = parser.parse_args()
     cases = make_cases(args.cases, 0)
-    rates, masks = {}, []
+    reference = Reference()
+    rates: dict[int, float] = {}
+    masks: list[NDArray[np.bool_]] = []
     for batch in (1, 16):
-        rates[batch], masks = run_reference(cases, batch)
+        rates[batch], masks = run_reference(reference, cases, batch)
     begun = time.perf_counter()
     with running_server() as server:
         ready_s = time.perf_counter() - begun

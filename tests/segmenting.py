@@ -1,7 +1,8 @@
 """Segmenting drawn scenes with a real worker process, and what is right to come back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from wise_serve import masks
 from wise_serve.segmenter import Mask, Prompt
 from wise_serve.segmenter.batcher import Operation
 from wise_serve.segmenter.cache import CacheResult
-from wise_serve.segmenter.client import SegmenterClient
+from wise_serve.segmenter.client import WORKER, SegmenterClient
 from wise_serve.segmenter.sam2 import DecodeItem, Sam2, load_model
 from wise_serve.settings import Settings
 
@@ -45,6 +46,20 @@ class Recorder:
 
 def settings(**changes: object) -> Settings:
     return Settings.model_validate({"startup_deadline_s": 120, **changes})
+
+
+@asynccontextmanager
+async def segmenting(
+    program: Sequence[str] = WORKER, **changes: object
+) -> AsyncIterator[tuple[SegmenterClient, Recorder]]:
+    """A real worker behind the real client, and what it told its observer."""
+    recorder = Recorder()
+    made = SegmenterClient(settings(**changes), recorder, program)
+    await made.start()
+    try:
+        yield made, recorder
+    finally:
+        await made.stop()
 
 
 def scene(seed: int) -> tuple[Scene, NDArray[np.uint8]]:

@@ -2,46 +2,15 @@
 
 import asyncio
 import hashlib
-import os
-import re
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
 from pathlib import Path
 
 import httpx
 
+from scripts import READY_WITHIN_S, address, printed, running
+
 SCRIPT = Path(__file__).with_name("serve_failing.py")
-TESTS = Path(__file__).parents[1]  # where the script finds the fakes
-READY_WITHIN_S = 60.0
-
-
-@asynccontextmanager
-async def process(**env: str) -> AsyncIterator[Process]:
-    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, str(SCRIPT), stdout=PIPE, stderr=PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **env},
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.communicate()
-
-
-async def printed(child: Process, pattern: str) -> str:
-    """The first group of the first line it prints that fits."""
-    assert child.stdout is not None
-    async with asyncio.timeout(READY_WITHIN_S):
-        while line := (await child.stdout.readline()).decode():
-            if found := re.search(pattern, line):
-                return found[1]
-    assert child.stderr is not None
-    raise AssertionError(f"it ended without {pattern!r}: {(await child.stderr.read()).decode()}")
 
 
 async def logged(child: Process, words: str) -> str:
@@ -61,8 +30,8 @@ def digest(key: str) -> str:
 async def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{digest('old')}  team\n")
-    async with process(WISE_API_KEY_FILE=str(keys)) as child:
-        base = await printed(child, r"ready at (http://\S+)")
+    async with running(SCRIPT, WISE_API_KEY_FILE=str(keys)) as child:
+        base = await address(child)
         async with httpx.AsyncClient(base_url=base) as client:
 
             async def status(key: str) -> int:
@@ -91,8 +60,8 @@ async def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
 
 
 async def test_probes_and_metrics_on_a_port_of_their_own() -> None:
-    async with process(WISE_OPS_PORT="0", WISE_OPS_HOST="127.0.0.2") as child:
-        main = await printed(child, r"ready at (http://\S+)")
+    async with running(SCRIPT, WISE_OPS_PORT="0", WISE_OPS_HOST="127.0.0.2") as child:
+        main = await address(child)
         ops = await printed(child, r"Metrics and probes are at (http://127\.0\.0\.2:\d+)")
         async with httpx.AsyncClient() as client:
             for path in ("/livez", "/readyz", "/metrics"):
@@ -112,9 +81,9 @@ async def test_probes_and_metrics_on_a_port_of_their_own() -> None:
 
 
 async def test_a_taken_operators_port_ends_it_with_status_1() -> None:
-    async with process(WISE_OPS_PORT="0") as first:
+    async with running(SCRIPT, WISE_OPS_PORT="0") as first:
         ops = await printed(first, r"Metrics and probes are at http://127\.0\.0\.1:(\d+)")
-        async with process(WISE_OPS_PORT=ops) as second:
+        async with running(SCRIPT, WISE_OPS_PORT=ops) as second:
             _, log = await asyncio.wait_for(second.communicate(), READY_WITHIN_S)
             assert second.returncode == 1
             assert b"a port cannot be had" in log

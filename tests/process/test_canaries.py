@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from test_access_process import digest, printed, process
+from test_access_process import SCRIPT, digest
 
 from pictures import chunk, picture
+from scripts import address, running
 
 KEY, IMAGE, QUERY, FIELD, URL, NAME, HEADER = (
     f"canary-{word}" for word in ("key", "image", "query", "field", "url", "name", "header")
@@ -119,7 +120,8 @@ async def caller(base: str) -> AsyncIterator[tuple[httpx.AsyncClient, Ask]]:
 async def test_no_canary_comes_out(tmp_path: Path, level: str) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{digest(KEY)}  visible-name\n")
-    async with process(
+    async with running(
+        SCRIPT,
         WISE_API_KEY_FILE=str(keys),
         WISE_LOG_LEVEL=level,
         WISE_REQUEST_DEADLINE_S="1.5",
@@ -128,7 +130,7 @@ async def test_no_canary_comes_out(tmp_path: Path, level: str) -> None:
         WISE_MAX_QUEUED_REQUESTS="1",
         WISE_DRAIN_DEADLINE_S="0.2",
     ) as child:
-        base = await printed(child, r"ready at (http://\S+)")
+        base = await address(child)
         async with caller(base) as (client, ask):
             assert (await ask(QUERY)).json()["status"] == "found"
             await refusals(client, ask)

@@ -4,8 +4,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_serving import address, ask, process
+from test_serving import ask, process
 
 from corpus import FORM, form, gzip_bomb, in_json, parts, swelling_texts
 from pictures import bomb, picture
+from scripts import address
 
 MIB = 2**20
 LIMIT = 20 * MIB  # max_body_bytes, as it is by default
@@ -41,8 +40,7 @@ class Attack:
 
 @asynccontextmanager
 async def attacked(**settings: str) -> AsyncIterator[Attack]:
-    here = os.pathsep.join(sys.path)  # the code that is tested, wherever it lies
-    async with process(WISE_MAX_BODY_BYTES=str(LIMIT), PYTHONPATH=here, **settings) as child:
+    async with process(WISE_MAX_BODY_BYTES=str(LIMIT), **settings) as child:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base, timeout=60) as client:
             for _ in range(3):

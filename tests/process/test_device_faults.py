@@ -13,7 +13,7 @@ from PIL import Image
 from fakes import FakeReasoner
 from pictures import encode
 from processes import Process
-from segmenting import Recorder, assert_right, gone, scene, segment, settings, until
+from segmenting import Recorder, assert_right, gone, scene, segment, segmenting, settings, until
 from wise_serve.app import create_app
 from wise_serve.errors import Overloaded, SegmenterLost
 from wise_serve.segmenter.client import SegmenterClient
@@ -23,12 +23,9 @@ WORKER = (str(Path(__file__).with_name("faulty_worker.py")),)
 
 @pytest.fixture
 async def client() -> AsyncIterator[tuple[SegmenterClient, Recorder]]:
-    recorder = Recorder()
     # All of a test's requests come into one batch.
-    made = SegmenterClient(settings(batch_wait_ms=200), recorder, WORKER)
-    await made.start()
-    yield made, recorder
-    await made.stop()
+    async with segmenting(WORKER, batch_wait_ms=200) as made:
+        yield made
 
 
 async def test_out_of_memory_fails_only_the_image_that_does_not_fit_alone(

@@ -18,6 +18,7 @@ from segmenting import (
     gone,
     scene,
     segment,
+    segmenting,
     settings,
     shared_memory,
     until,
@@ -29,11 +30,8 @@ from wise_serve.segmenter.client import SegmenterClient
 
 @pytest.fixture
 async def client() -> AsyncIterator[tuple[SegmenterClient, Recorder]]:
-    recorder = Recorder()
-    made = SegmenterClient(settings(), recorder)
-    await made.start()
-    yield made, recorder
-    await made.stop()
+    async with segmenting() as made:
+        yield made
 
 
 async def test_concurrent_images_are_batched_and_right(

@@ -1,44 +1,24 @@
 """The server as a process: what it prints, its signals, its exit status."""
 
 import asyncio
-import os
-import re
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
 
 from pictures import picture
+from scripts import address, running
 
 SCRIPT = Path(__file__).with_name("serve_fakes.py")
-TESTS = Path(__file__).parents[1]  # where the script finds the fakes
 
 
-@asynccontextmanager
-async def process(*arguments: str, delay_s: float = 0.0, **env: str) -> AsyncIterator[Process]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, str(SCRIPT), *arguments, stdout=PIPE, stderr=PIPE,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "DELAY_S": str(delay_s), **env},
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.communicate()
-
-
-async def address(child: Process) -> str:
-    assert child.stdout is not None
-    async with asyncio.timeout(10):
-        while line := (await child.stdout.readline()).decode():
-            if found := re.search(r"ready at (http://\S+)", line):
-                return found[1]
-    raise AssertionError("it ended without an address")
+def process(
+    *arguments: str, delay_s: float = 0.0, **env: str
+) -> AbstractAsyncContextManager[Process]:
+    """The fakes, served; `delay_s` before each token."""
+    return running(SCRIPT, *arguments, DELAY_S=str(delay_s), **env)
 
 
 async def ask(client: httpx.AsyncClient) -> httpx.Response:
