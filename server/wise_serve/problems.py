@@ -76,8 +76,6 @@ def response_of(error: errors.WiseError) -> Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.RequestTimeout):
-        headers["Connection"] = "close"  # the body may never have come to its end
     return _render(problem_of(error), headers)
 
 

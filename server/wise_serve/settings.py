@@ -119,13 +119,13 @@ class Settings(BaseSettings):
     engine_threads: int | None = Field(
         None,
         ge=1,
-        description="CPU threads of the engine's torch. Default: all cores but the segmenter's "
+        description="Threads of an engine on a CPU. Default: all cores but the segmenter's "
         "threads. OMP_NUM_THREADS, where set, wins.",
     )
     engine_compile: bool = Field(
         False,
-        description="Compile the model at start-up on a CPU: faster at rest, a minute more to "
-        "start, and needs a C++ compiler. On a GPU vLLM always compiles.",
+        description="Compile the model at start-up on a CPU: faster at rest, slower to start, "
+        "and needs a C++ compiler. On a GPU vLLM always compiles.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -62,7 +62,8 @@ class VllmReasoner:
     async def start(self) -> None:
         os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
-        os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
+        if on_cpu(self._settings):
+            os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
@@ -193,11 +194,13 @@ def engine_threads(settings: Settings) -> int:
     return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
 
 
+def on_cpu(settings: Settings) -> bool:
+    """Whether the engine runs without a GPU."""
+    return settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
+
+
 def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
-    on_cpu = settings.device == "cpu" or (
-        settings.device == "auto" and not torch.cuda.is_available()
-    )
     arguments: dict[str, Any] = {
         "model": model,
         "seed": 0,
@@ -211,7 +214,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
         "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
     }
-    if on_cpu:
+    if on_cpu(settings):
         arguments |= {
             "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
             "kv_cache_memory_bytes": settings.kv_cache_bytes,

@@ -45,7 +45,7 @@ def _reached(first: int, last: int, source: int, target: int) -> Span:
     return max(0, math.floor(start)), min(target, math.ceil(stop) + 1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # of 4 MiB each for a photograph under the public models: few
 def _weights(source: int, target: int, device: torch.device) -> Tensor:
     """source x target: how much of each source cell is in each target pixel, as torch has it."""
     cells = torch.eye(source, device=device)
