@@ -15,7 +15,6 @@ from wise_serve.schemas import MaskFormat
 from wise_serve.settings import StrategyName
 
 
-
 class ModelFacts(BaseModel):
     """The checkpoints, and the side of the square that the reasoner sees."""
 

@@ -18,6 +18,7 @@ from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.schemas import SegmentResult, SegmentResults
 from wise_serve.streaming import EventStream
 
+
 def _responses() -> dict[int | str, dict[str, Any]]:
     stream = {"text/event-stream": {"schema": event_schema()}}
     found = {"description": "The answer, whatever its `status`.", "content": stream}
