@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+Precision = Literal["float32", "bfloat16", "float16"]
 MINIATURE = "miniature"
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?")
@@ -109,6 +110,17 @@ class Settings(BaseSettings):
     max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
     embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Embeddings kept (LRU).")
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
+    segmenter_precision: Precision = Field(
+        "float32",
+        description="What SAM 2 computes in. A half type is meant for GPUs: half the memory of "
+        "weights and embeddings, but masks no longer equal the public evaluation's (IoU >= 0.999 "
+        "in float32; docs/performance.md has the half types').",
+    )
+    segmenter_compile: bool = Field(
+        False,
+        description="Compile SAM 2 for batches of 1, 2, 4, ... at start-up, on a GPU as captured "
+        "graphs: minutes more to start, and a C++ compiler is needed. Meant for GPUs.",
+    )
     heartbeat_s: float = Field(2.0, gt=0, description="A worker silent for this long is not ready.")
 
     kv_cache_bytes: int = Field(2**30, ge=2**20, description="KV cache of the engine (CPU only).")
@@ -183,6 +195,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_segmenter_queue",
         "embedding_cache_bytes",
         "segmenter_threads",
+        "segmenter_precision",
+        "segmenter_compile",
         "heartbeat_s",
     ),
     "Reasoning engine": (

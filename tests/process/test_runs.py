@@ -27,7 +27,7 @@ def test_they_are_those_of_the_full_size_mask(size: tuple[int, int], cover: floa
         full = functional.interpolate(
             logits[None, None], size, mode="bilinear", align_corners=False
         )[0, 0]
-        runs = mask_runs(logits, size)
+        (runs,) = mask_runs(logits[None], [size])
         counts = masks.compress(size, runs)
         ours = masks.decode_rle(size, counts)
         # Where the upsampled logit is 0 but for the rounding of floats, either is right.
@@ -40,9 +40,9 @@ def test_they_are_those_of_the_full_size_mask(size: tuple[int, int], cover: floa
 
 @pytest.mark.parametrize(("value", "expected"), [(-1.0, [12]), (1.0, [0, 12])])
 def test_nothing_and_everything(value: float, expected: list[int]) -> None:
-    assert mask_runs(torch.full((4, 4), value), (3, 4)).tolist() == expected
+    assert mask_runs(torch.full((1, 4, 4), value), [(3, 4)])[0].tolist() == expected
 
 
 def test_a_run_goes_on_in_the_next_column() -> None:
     logits = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
-    assert mask_runs(logits, (2, 2)).tolist() == [1, 2, 1]
+    assert mask_runs(logits[None], [(2, 2)])[0].tolist() == [1, 2, 1]
