@@ -112,9 +112,10 @@ class Settings(BaseSettings):
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
     segmenter_precision: Precision = Field(
         "float32",
-        description="What SAM 2 computes in. A half type is meant for GPUs: half the memory of "
-        "weights and embeddings, but masks no longer equal the public evaluation's (IoU >= 0.999 "
-        "in float32; docs/performance.md has the half types').",
+        description="What SAM 2's image encoder computes in; the mask decoder stays in float32. A "
+        "half type is meant for GPUs: its embeddings and weights take half the memory, but masks "
+        "move a little. IoU with the public code, mean and least of 198 miniature masks: 0.9999 "
+        "and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
     )
     segmenter_compile: bool = Field(
         False,

@@ -4,8 +4,9 @@ Each shape is compiled by itself and statically: a dynamic batch has given wrong
 See docs/decisions/0012-levers-of-the-segmenter.md for this and the other traps.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,14 +23,14 @@ class Compiler:
     """How to compile, and for which batches: 1, 2, 4, ... up to each limit.
 
     points: how many points a prompt may have to be decoded by compiled code. mode: torch.compile's;
-    "reduce-overhead" captures CUDA graphs. backend: "inductor", but for tests.
+    "reduce-overhead" captures CUDA graphs. backend: torch.compile's, another one in tests.
     """
 
     encode_batch_size: int
     decode_batch_size: int
     points: tuple[int, ...] = (1, 2)
     mode: str | None = None
-    backend: str = "inductor"
+    backend: str | Callable[..., Any] = "inductor"
 
 
 def compiler_for(device: torch.device, encode_batch_size: int, decode_batch_size: int) -> Compiler:

@@ -1,4 +1,4 @@
-"""What makes SAM 2 cheaper to run without another model: constants kept, weights in half."""
+"""What makes SAM 2 cheaper to run: constants kept, an encoder in half precision."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,14 @@ _CAST_BY_AUTOCAST = (nn.Linear, nn.Conv2d)
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """How a model is run. `constants` is off only where its gain is measured."""
+    """How a model is run.
 
-    precision: Precision = "float32"
+    encoder, decoder: what each computes in; serving has the decoder in float32, where most of the
+    parity would be lost. constants: off only where its gain is measured.
+    """
+
+    encoder: Precision = "float32"
+    decoder: Precision = "float32"
     constants: bool = True
     compiler: Compiler | None = None
 
@@ -41,9 +46,11 @@ def keep_constants(model: Any) -> None:
     model.sam_prompt_encoder.get_dense_pe = lambda: dense
 
 
-def cast_weights(model: Any, dtype: torch.dtype) -> None:
-    """Hold in `dtype` the weights that autocast would cast at each call; the outputs under autocast
-    stay the same bits."""
-    for module in model.modules():
-        if isinstance(module, _CAST_BY_AUTOCAST):
-            module.to(dtype)
+def cast_encoder(model: Any, dtype: torch.dtype) -> None:
+    """Hold in `dtype` the weights that autocast would cast at each call of the image encoder; the
+    outputs under autocast stay the same bits."""
+    decoder = model.sam_mask_decoder  # two of its layers run with the encoder
+    for part in (model.image_encoder, decoder.conv_s0, decoder.conv_s1):
+        for module in part.modules():
+            if isinstance(module, _CAST_BY_AUTOCAST):
+                module.to(dtype)

@@ -7,8 +7,9 @@ which loops image by image; `tests/process/test_segmenter_model.py` holds the tw
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from wise_serve.errors import NotReady
 from wise_serve.segmenter import Prompt
 from wise_serve.segmenter.buckets import Stage
 from wise_serve.segmenter.compiled import Compiled, Compiler
-from wise_serve.segmenter.levers import DTYPES, Levers, cast_weights, keep_constants
+from wise_serve.segmenter.levers import DTYPES, Levers, cast_encoder, keep_constants
 from wise_serve.segmenter.runs import mask_runs
 from wise_serve.segmenter.stages import (
     Features,
@@ -34,6 +35,7 @@ log = logging.getLogger("wise_serve.segmenter")
 
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
 _POINT_LABEL = 1  # foreground
+_RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,13 @@ class Sam2:
         levers = levers or Levers()
         self._model = model
         self._device = device
-        self._dtype = DTYPES[levers.precision]
+        self._encoder_dtype = DTYPES[levers.encoder]
+        self._decoder_dtype = DTYPES[levers.decoder]
         self.side: int = model.image_size
         if levers.constants:
             keep_constants(model)
-        if self._dtype is not torch.float32:
-            cast_weights(model, self._dtype)
+        if levers.encoder != "float32":
+            cast_encoder(model, self._encoder_dtype)
         self._encode_stage: Stage = self._embed
         self._decode_stage: Stage = self._best_masks
         if levers.compiler is not None:
@@ -110,6 +113,8 @@ class Sam2:
         Items with equally many points share one call of the mask decoder, whatever their images. A
         padding point would be one more token to attend to, and so change the mask: none is used.
         """
+        if not items:
+            return []
         groups: dict[int, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
             groups[len(item.prompt.points)].append(position)
@@ -139,16 +144,17 @@ class Sam2:
         )
 
     def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
-        with self._autocast():
+        with self._autocast(self._encoder_dtype):
             features = image_features(self._model, batch)
-        # The decoder would cast them anyway, and the cache holds twice as many in half.
-        return tuple(t.to(self._dtype) for t in (features.image, *features.high_res))
+        # All in the encoder's type: the cache holds twice as many in half.
+        return tuple(t.to(self._encoder_dtype) for t in (features.image, *features.high_res))
 
     def _best_masks(
         self, image: Tensor, first: Tensor, second: Tensor, coordinates: Tensor, labels: Tensor
     ) -> tuple[Tensor, ...]:
         """N x r/4 x r/4 float32 logits of the mask of the highest predicted IoU, and those N."""
-        with self._autocast():
+        image, first, second = (t.to(self._decoder_dtype) for t in (image, first, second))
+        with self._autocast(self._decoder_dtype):
             logits, scores = mask_logits(
                 self._model, Features(image, (first, second)), coordinates, labels
             )
@@ -156,10 +162,9 @@ class Sam2:
         rows = torch.arange(len(best), device=best.device)
         return logits[rows, best].float(), best_scores
 
-    def _autocast(self) -> torch.autocast:
-        half = self._dtype is not torch.float32
-        dtype = self._dtype if half else None
-        return torch.autocast(self._device.type, dtype, enabled=half)
+    def _autocast(self, dtype: torch.dtype) -> torch.autocast:
+        half = dtype is not torch.float32
+        return torch.autocast(self._device.type, dtype if half else None, enabled=half)
 
     def _prompt_tensors(self, items: list[DecodeItem]) -> tuple[Tensor, Tensor]:
         corners_and_points = [
@@ -183,16 +188,12 @@ class Sam2:
         box, point = (0.0, 0.0, self.side / 2, self.side / 2), (self.side / 4,) * 2
         try:
             for size in encode.sizes:
-                begun = time.monotonic()
-                features = self.encode([blank] * size)[0]
-                log.info("compiled: encode %d (%.0f s)", size, time.monotonic() - begun)
+                _settle(f"encode {size}", partial(self.encode, [blank] * size))
+            features = self.encode([blank])[0]
             for points in compiler.points:
                 item = DecodeItem(features, Prompt(box, (point,) * points), (self.side,) * 2)
                 for size in decode.sizes:
-                    begun = time.monotonic()
-                    self.decode([item] * size)
-                    took_s = time.monotonic() - begun
-                    log.info("compiled: decode %d, %d points (%.0f s)", size, points, took_s)
+                    _settle(f"decode {size}, {points} points", partial(self.decode, [item] * size))
         except Exception as error:
             raise NotReady(
                 "The segmenter could not be compiled: see the log. It takes a C++ compiler, and "
@@ -200,3 +201,10 @@ class Sam2:
             ) from error
         encode.freeze()
         decode.freeze()
+
+
+def _settle(what: str, call: Callable[[], object]) -> None:
+    begun = time.monotonic()
+    for _ in range(_RUNS_TO_CAPTURE):
+        call()
+    log.info("compiled: %s (%.0f s)", what, time.monotonic() - begun)
