@@ -67,17 +67,17 @@ class Compiled:
             run = self._by_shape[shapes] = self._compile()
         with torch.compiler.set_stance(SERVING if self._frozen else "default"):
             if inputs[0].is_cuda:
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             # A captured graph writes its outputs to the same memory at each replay: clones.
             return tuple(output.clone() for output in run(*inputs))
 
     def _compile(self) -> Stage:
-        compiled: Stage = torch.compile(
-            self._stage,
-            fullgraph=True,
-            dynamic=False,
-            isolate_recompiles=True,  # or shapes would share one list of guards, and its limit
-            mode=self._compiler.mode,
-            backend=self._compiler.backend,
-        )
+        how: dict[str, Any] = {
+            "fullgraph": True,
+            "dynamic": False,
+            "isolate_recompiles": True,  # or shapes would share one list of guards, and its limit
+            "mode": self._compiler.mode,
+            "backend": self._compiler.backend,
+        }
+        compiled: Stage = torch.compile(self._stage, **how)
         return compiled
