@@ -19,7 +19,7 @@ from wise_serve.errors import NotReady
 from wise_serve.segmenter import Prompt, compiled, protocol, worker
 from wise_serve.segmenter.checkpoints import load_model
 from wise_serve.segmenter.client import SegmenterClient
-from wise_serve.segmenter.compiled import Compiler
+from wise_serve.segmenter.compiled import Compiled, Compiler
 from wise_serve.segmenter.levers import Levers
 from wise_serve.segmenter.process import WorkerProcess
 from wise_serve.segmenter.sam2 import DecodedMask, DecodeItem, Sam2
@@ -158,6 +158,20 @@ def captured(graph: Any, _: object) -> Callable[..., list[Tensor]]:
         return kept
 
     return run
+
+
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_an_answer_survives_the_next_replay_of_a_captured_graph() -> None:
+    def double(rows: Tensor) -> tuple[Tensor, ...]:
+        return (rows * 2,)
+
+    doubled = Compiled(double, Compiler(1, 1, backend=captured), 2)
+    (first,) = doubled(torch.ones(2, 3))
+    (second,) = doubled(torch.zeros(2, 3))
+    assert torch.equal(first, torch.full((2, 3), 2.0))
+    assert torch.equal(second, torch.zeros(2, 3))
+    (in_pieces,) = doubled(torch.arange(4.0))
+    assert in_pieces.tolist() == [0, 2, 4, 6]
 
 
 @pytest.mark.usefixtures("_fresh_compiler")
