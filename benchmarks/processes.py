@@ -44,6 +44,12 @@ class Process:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
+    def cpu_s(self) -> float:
+        """CPU seconds it has used, in user and kernel mode."""
+        fields = _stat(self.pid)
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def descriptors(self) -> int:
         """How many it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))

@@ -87,9 +87,9 @@ def test_kept_constants_change_no_bit(batch: int) -> None:
         assert torch.equal(one.high_res[0], other.high_res[0])
         assert torch.equal(one.high_res[1], other.high_res[1])
     asked = [question for question in prompts() if question[0] < batch]
-    for one, other in zip(decode(plain, asked), decode(kept, asked), strict=True):
-        assert np.array_equal(one.runs, other.runs)
-        assert one.score == other.score
+    for theirs, ours in zip(decode(plain, asked), decode(kept, asked), strict=True):
+        assert np.array_equal(theirs.runs, ours.runs)
+        assert theirs.score == ours.score
 
 
 # Half precision
