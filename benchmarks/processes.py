@@ -44,6 +44,12 @@ class Process:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
+    def cpu_s(self) -> float:
+        """CPU seconds it has used, of all its threads."""
+        user, system = _stat(self.pid)[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def descriptors(self) -> int:
         """How many it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))

@@ -2,7 +2,7 @@
 
     <think> any text </think> <answer> the form of the prompt's own example </answer>
 
-It reads the same in Python's `re` and in xgrammar: classes, groups and counted repeats, nothing
+It reads the same in Python's `re` and in llguidance: classes, groups and counted repeats, nothing
 that looks ahead. Whatever matches is read by `answer.py` as it is meant (tests/unit/test_grammar).
 """
 
