@@ -26,9 +26,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from wise_serve import logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.grammar import answer_pattern
+from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
 from wise_serve.settings import MINIATURE, Settings
 
-ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
 # Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
 # whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
@@ -118,13 +119,23 @@ class VllmReasoner:
         return before, after
 
     async def _warm_up(self) -> None:
-        side = self.image_size
-        request = ReasonRequest(
-            "warm-up", Image.new("RGB", (side, side)), "warm-up", "", WARM_UP_TOKENS
-        )
-        async with aclosing(self._generate(request)) as deltas:
-            async for _ in deltas:
-                pass
+        """One short answer, or one of each form where answers are held to it. Raises NotReady if
+        the package that holds them to it is missing."""
+        image = Image.new("RGB", (self.image_size, self.image_size))
+        patterns: list[str | None] = [None]
+        if self._settings.structured_answers:
+            patterns += map(answer_pattern, STRATEGIES.values())
+        for pattern in patterns:
+            request = ReasonRequest("warm-up", image, "warm-up", "", WARM_UP_TOKENS, pattern)
+            try:
+                async with aclosing(self._generate(request)) as deltas:
+                    async for _ in deltas:
+                        pass
+            except ImportError as error:
+                raise NotReady(
+                    f"--structured-answers needs the package '{error.name}': pip install it, or "
+                    "serve without that flag."
+                ) from None
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
@@ -186,7 +197,7 @@ def _sampling(request: ReasonRequest) -> SamplingParams:
         temperature=0.0,
         max_tokens=request.max_tokens,
         structured_outputs=held,
-        stop=[ANSWER_END],
+        stop=[ANSWER_CLOSE],
         include_stop_str_in_output=True,
         output_kind=RequestOutputKind.DELTA,
         skip_special_tokens=True,
