@@ -135,15 +135,15 @@ class Settings(BaseSettings):
     )
     structured_answers: bool = Field(
         False,
-        description="Hold the model to the form of its strategy's answer, so that none is "
-        "unparsed. Costs a little at every token; a trained checkpoint seldom needs it.",
+        description="Hold the model to the form of its strategy's answer: it can write nothing "
+        "else. Costs a little at every token; a trained checkpoint seldom needs it.",
     )
     ngram_tokens: int = Field(
         0,
         ge=0,
         le=16,
         description="Tokens guessed at each step from what the prompt holds already; 0: none. "
-        "Pays where answers copy the prompt, at few requests in flight.",
+        "May pay where answers copy the prompt, on a GPU at few requests in flight; never on a CPU.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

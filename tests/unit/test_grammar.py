@@ -83,6 +83,7 @@ def test_a_rationale_is_any_text(rationale: str) -> None:
         "I think: " + said(BOX),
         said(BOX, "a <answer>{}</answer>"),
         said(BOX, "a </think> b"),
+        said(BOX, "a </answer> b"),  # generation stops there
         said(BOX).replace("</think>", "</think> so "),
         said(f"[{BOX}]"),
         said(BOX + BOX),
@@ -104,19 +105,21 @@ def test_what_is_not_of_the_form_is_not_taken(text: str) -> None:
     assert not takes(STRATEGIES["wise-s"], text)
 
 
-PIECES = ["<", "</", "</think", "</think>", "<answer", "<answer>", "think>", ">", "/", "a", "t"]
+TAGS = ("</think>", "<answer>", "</answer>")
+PIECES = ["<", "</", "</think", "</a", "<answer", "answer>", "think>", *TAGS, ">", "/", "a", "t"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_text_without_tags_is_just_that(text: str) -> None:
-    wanted = not any(tag in text for tag in ("</think>", "<answer>"))
-    assert bool(re.fullmatch(text_without("</think>", "<answer>"), text)) == wanted
+    wanted = not any(tag in text for tag in TAGS)
+    assert bool(re.fullmatch(text_without(*TAGS), text)) == wanted
 
 
 @given(st.sampled_from(ALL), st.data())
 def test_whatever_it_takes_is_read_as_it_is_meant(strategy: Strategy, data: st.DataObject) -> None:
     text = data.draw(st.from_regex(answer_pattern(strategy), fullmatch=True))
     head, _, tail = text.removesuffix("</answer>").partition("</think>")
+    assert text.index("</answer>") + len("</answer>") == len(text)
     rationale, inner = head.removeprefix("<think>"), tail.partition("<answer>")[2]
     meant = json.loads(inner.replace("'", '"')) or []
     objects = meant if isinstance(meant, list) else [meant]

@@ -29,11 +29,12 @@ NOTHING: Final = r"\{\}|\[\]|null"  # a valid answer without a target
 @cache
 def answer_pattern(strategy: Strategy) -> str:
     """The whole text, from `<think>` to `</answer>`, of one strategy. The rationale is any text
-    that holds neither `</think>` nor `<answer>`, which would end it."""
+    without `</think>` and `<answer>`, which would end it, and `</answer>`, which would end all."""
     example: Any = json.loads(strategy.example.replace("'", '"'))
     form = f"(?:{NOTHING}|{_form(example)})"
+    rationale = text_without(THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
     return (
-        f"{THINK_OPEN}{text_without(THINK_CLOSE, ANSWER_OPEN)}{THINK_CLOSE}{GAP}"
+        f"{THINK_OPEN}{rationale}{THINK_CLOSE}{GAP}"
         f"{ANSWER_OPEN}{GAP}{form}{GAP}{ANSWER_CLOSE}"
     )
 
