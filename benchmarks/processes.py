@@ -45,9 +45,9 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds it has used, of all its threads."""
-        user, system = _stat(self.pid)[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """CPU seconds it has used, in user and kernel mode."""
+        fields = _stat(self.pid)
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def descriptors(self) -> int:

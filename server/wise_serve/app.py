@@ -17,11 +17,11 @@ from wise_serve.health import info_router, ops_router
 from wise_serve.lingering import Lingering
 from wise_serve.metrics import Metrics
 from wise_serve.middleware import Boundary, Gate
+from wise_serve.openapi import completed
 from wise_serve.page import page_router, read_example, read_page
 from wise_serve.problems import router_response
 from wise_serve.reasoner import Reasoner
 from wise_serve.routes import segment_router
-from wise_serve.schemas import Problem
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings, split_origins
 
@@ -38,14 +38,16 @@ _CORS: Final[dict[str, Any]] = {
 
 
 class Application(FastAPI):
-    """FastAPI, with the problem document among the schemas of its OpenAPI description."""
+    """FastAPI, whose OpenAPI document says all of what is answered."""
+
+    def __init__(self, *, needs_key: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._needs_key = needs_key
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            document = super().openapi()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
-        return super().openapi()
+            self.openapi_schema = completed(super().openapi(), needs_key=self._needs_key)
+        return self.openapi_schema
 
 
 def create_app(settings: Settings, reasoner: Reasoner, segmenter: Segmenter) -> FastAPI:
@@ -67,6 +69,7 @@ def build_app(gateway: Gateway) -> FastAPI:
             await asyncio.to_thread(gateway.tracer.close)
 
     app = Application(
+        needs_key=gateway.access.needs_key,
         title="wise-serve",
         version=__version__,
         description=_DESCRIPTION,

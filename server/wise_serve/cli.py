@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Sequence
 
-from wise_serve import __version__
-from wise_serve.access import AccessError
+from wise_serve import __version__, collector
 from wise_serve.flags import add_flags, settings_from
-from wise_serve.serving import serve
+
+if collector.in_child():  # multiprocessing imports the main module first; `vllm_plugin` resumes
+    collector.pause()
 
 _DESCRIPTION = "Language segmentation: given an image and a sentence, which pixels are meant?"
 _SERVE = """Serve POST /segment, the probes, the metrics and the playground page.
@@ -66,14 +67,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     settings = settings_from(parser, given)
-    # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help and a
-    # wrong flag must not.
+    # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help, a
+    # wrong flag and vLLM's child processes must not.
     if given["command"] == "check":
         from wise_serve.preflight import preflight, report
 
         return report(preflight(settings), as_json=given["json"])
+    collector.pause()
+    from wise_serve.access import AccessError
     from wise_serve.compose import compose
+    from wise_serve.serving import serve
 
+    collector.resume()
     try:
         gateway = compose(settings)
     except AccessError as error:

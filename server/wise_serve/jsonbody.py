@@ -46,7 +46,7 @@ def read_json(body: bytes | bytearray, most_bytes: int) -> tuple[bytes | None, d
         image = slices.pop("image", None)
         if sum(map(len, slices.values())) > most_bytes:
             raise TooLarge(f"Besides the image, at most {most_bytes} bytes are taken.")
-        fields = {name: _loads(bytes(part)) for name, part in slices.items()}
+        fields = {name: loads(bytes(part)) for name, part in slices.items()}
         return (None if image is None or bytes(image[:4]) == b"null" else _image(image)), fields
     except (msgspec.DecodeError, ValueError, RecursionError):
         if _HALF_A_PAIR.search(body):
@@ -67,8 +67,15 @@ def _slices(body: bytes | bytearray) -> dict[str, memoryview]:
     return {name: view for name, view in views.items() if len(view)}
 
 
-def _loads(part: bytes) -> Any:
-    return json.loads(part, parse_constant=_refuse_constant)
+def loads(part: bytes) -> Any:
+    """JSON, strictly. A whole number is an int however it is written. Raises ValueError,
+    RecursionError."""
+    return json.loads(part, parse_constant=_refuse_constant, parse_float=_number)
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _image(quoted: memoryview) -> bytes:
@@ -77,7 +84,7 @@ def _image(quoted: memoryview) -> bytes:
         raise InvalidField("'image' must be a base64 string.", field="image")
     data, held, ended = io.BytesIO(), b"", False
     for piece in _pieces(quoted[1:-1]):
-        text = _loads(b'"%b"' % piece)
+        text = loads(b'"%b"' % piece)
         try:
             letters = held + text.encode("ascii").translate(*_SPACE)
             whole = len(letters) // 4 * 4

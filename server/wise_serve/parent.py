@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import signal
 
+from wise_serve import collector
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -25,8 +27,11 @@ def vllm_plugin() -> None:
     `vllm.general_plugins`), after it has set its own signal handlers.
 
     Its engine core and workers do not look whether anyone is left; and on Ctrl-C, which a terminal
-    sends to all of them, they would leave the gateway with requests to finish.
+    sends to all of them, they would leave the gateway with requests to finish. Their garbage
+    collector, at rest since `wise_serve.cli`, goes to work again.
     """
+    if collector.in_child():
+        collector.resume()
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         die_with(parent.pid)

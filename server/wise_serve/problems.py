@@ -120,22 +120,31 @@ class Reporter:
 
 
 def documented(*kinds: type[errors.WiseError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for these errors."""
+    """OpenAPI `responses` for these errors, their headers included."""
     by_status: dict[int | str, list[type[errors.WiseError]]] = {}
     for kind in kinds:
         by_status.setdefault(status_of(kind), []).append(kind)
     documents: dict[int | str, dict[str, Any]] = {}
     for status, group in by_status.items():
         schema = {"$ref": "#/components/schemas/Problem"}
-        headers = {
-            "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-        }
         documents[status] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in group),
             "content": {MEDIA_TYPE: {"schema": schema}},
-            **({"headers": headers} if any(issubclass(k, errors.Retryable) for k in group) else {}),
+            "headers": _documented_headers(group),
         }
     return documents
+
+
+def _documented_headers(kinds: list[type[errors.WiseError]]) -> dict[str, Any]:
+    """Those that `response_of` sets for every one of `kinds`."""
+    headers: dict[str, Any] = {}
+    if all(issubclass(kind, errors.Retryable) for kind in kinds):
+        seconds = {"type": "integer", "minimum": 1}
+        text = "Seconds to wait."
+        headers["Retry-After"] = {"description": text, "required": True, "schema": seconds}
+    if all(issubclass(kind, errors.Unauthorized) for kind in kinds):
+        headers["WWW-Authenticate"] = {"required": True, "schema": {"const": "Bearer"}}
+    return headers
 
 
 def leaves(kind: type[errors.WiseError] = errors.WiseError) -> list[type[errors.WiseError]]:

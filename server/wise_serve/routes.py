@@ -1,6 +1,6 @@
 """`POST /segment`."""
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -11,32 +11,16 @@ from wise_serve.deadlines import until
 from wise_serve.events import Emit, discard
 from wise_serve.forms import SegmentForm
 from wise_serve.gateway import Gateway
+from wise_serve.openapi import event_schema, request_body
 from wise_serve.pipeline import Job
 from wise_serve.problems import documented, leaves
 from wise_serve.reasoner.strategies import STRATEGIES
-from wise_serve.schemas import SegmentOptions, SegmentRequest, SegmentResult, SegmentResults
+from wise_serve.schemas import SegmentResult, SegmentResults
 from wise_serve.streaming import EventStream
-
-_STREAM_TEXT: Final = (
-    "With `stream`: `thinking` (query, text), `instance` (query, index, box, points), `mask` "
-    "(query, index, and the instance), then `done` (the whole answer) or `error` (a problem)."
-)
-_EXAMPLE: Final = {"image": "/9j/4AAQSkZJRg...", "query": "the cup she could drink from"}
-
-
-def _request_body() -> dict[str, Any]:
-    form = SegmentOptions.model_json_schema()
-    image = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP."}
-    form["properties"] = {"image": image, **form["properties"]}
-    form["required"] = ["image"]
-    form["title"] = "SegmentForm"
-    as_json = {"schema": SegmentRequest.model_json_schema(), "example": _EXAMPLE}
-    content = {"multipart/form-data": {"schema": form}, "application/json": as_json}
-    return {"required": True, "content": content}
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    stream = {"text/event-stream": {"schema": {"type": "string", "description": _STREAM_TEXT}}}
+    stream = {"text/event-stream": {"schema": event_schema()}}
     found = {"description": "The answer, whatever its `status`.", "content": stream}
     return {200: found, **documented(*leaves(errors.WiseError))}
 
@@ -62,7 +46,7 @@ def segment_router(gateway: Gateway) -> APIRouter:
         summary="Which pixels does this sentence mean?",
         response_model=SegmentResult | SegmentResults,
         responses=_responses(),
-        openapi_extra={"requestBody": _request_body()},
+        openapi_extra={"requestBody": request_body(gateway.settings)},
     )
     async def segment(request: Request) -> Response:
         async with until(current_request().deadline):

@@ -1,14 +1,33 @@
 """The bodies of `POST /segment`, in and out, as the contract (docs/api.md) has them."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from wise_serve.reasoner.answer import Status
 from wise_serve.settings import StrategyName
 
 MaskFormat = Literal["rle", "png", "polygon"]
 MOST_INSTANCES = 256
+# A PNG of one pixel: what the documentation sends is an image.
+EXAMPLE_IMAGE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+# What asks for something: a character that is neither white space nor one of those that a strategy
+# strips, and no NUL. `\s` is not the same everywhere, so Python's is written out.
+_ASKS_NOTHING: Final = (
+    r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000.\u0022?!"
+)
+QUERY_PATTERN: Final = rf"^[^\u0000]*[^\u0000{_ASKS_NOTHING}][^\u0000]*$"
+_ASKS: Final = re.compile(f"[^{_ASKS_NOTHING}]")
 
 
 def _plain_text(text: str) -> str:
@@ -18,10 +37,13 @@ def _plain_text(text: str) -> str:
         raise ValueError("holds half of a surrogate pair, which is no text")
     if not text.strip():
         raise ValueError("is empty")
+    if not _ASKS.search(text):
+        raise ValueError("holds nothing but punctuation")
     return text
 
 
-Query = Annotated[str, AfterValidator(_plain_text)]
+_QUERY_SCHEMA: Final = {"type": "string", "pattern": QUERY_PATTERN}
+Query = Annotated[str, AfterValidator(_plain_text), WithJsonSchema(_QUERY_SCHEMA)]
 
 
 class Refusing(BaseModel):
@@ -41,7 +63,6 @@ class SegmentOptions(Refusing):
         min_length=1,
         description="Several things to find in the same image; the answer is then `results`, in "
         "this order. In a form, repeat the field.",
-        examples=[["the red cup", "the handle"]],
     )
     strategy: StrategyName | None = Field(
         None, description="How the reasoner is asked. Default: the server's."
@@ -65,7 +86,12 @@ class SegmentOptions(Refusing):
 class SegmentRequest(SegmentOptions):
     """`application/json` body of POST /segment."""
 
-    image: str = Field(description="JPEG, PNG or WebP, base64.", examples=["/9j/4AAQSkZJRg..."])
+    image: str = Field(
+        description="JPEG, PNG or WebP, base64.",
+        examples=[EXAMPLE_IMAGE],
+        min_length=1,
+        json_schema_extra={"format": "byte", "contentEncoding": "base64"},
+    )
 
 
 class ImageSize(BaseModel):

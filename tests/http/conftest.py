@@ -1,8 +1,10 @@
 """The application on the fakes, over HTTP."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -45,3 +47,13 @@ async def start() -> AsyncIterator[Start]:
             return Server(gateway, app, client, reasoner, segmenter)
 
         yield begin
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    """A file of the keys `one` and `two`, of the callers `a` and `b`."""
+    file = tmp_path / "keys"
+    file.write_text(
+        f"{hashlib.sha256(b'one').hexdigest()}  a\n{hashlib.sha256(b'two').hexdigest()}  b\n"
+    )
+    return str(file)

@@ -1,9 +1,7 @@
 """Every route: which need a key, which are for operators, which other origins may reach."""
 
 import asyncio
-import hashlib
 import re
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,15 +32,6 @@ def walk(routes: list[BaseRoute]) -> set[tuple[str, str]]:
         else:
             found |= walk(list(route.original_router.routes))  # type: ignore[attr-defined]
     return found
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> str:
-    file = tmp_path / "keys"
-    file.write_text(
-        f"{hashlib.sha256(b'one').hexdigest()}  a\n{hashlib.sha256(b'two').hexdigest()}  b\n"
-    )
-    return str(file)
 
 
 async def test_every_route_is_either_keyed_or_meant_to_be_open(start: Start, keys: str) -> None:

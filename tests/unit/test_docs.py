@@ -4,6 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+from wise_serve.problems import leaves, status_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,3 +30,9 @@ def test_the_promises_name_tests_that_exist() -> None:
         file = path or file
         content = (ROOT / file).read_text()
         assert not test or re.search(rf"^(async )?def {test}\b", content, re.M), f"{file}::{test}"
+
+
+def test_the_api_page_names_every_error() -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    for kind in leaves():
+        assert re.search(rf"^\| {status_of(kind)} \| .*`{kind.code}`", text, re.M), kind.code

@@ -69,3 +69,15 @@ def test_anything_at_all_is_read_or_refused(body: bytes) -> None:
             read_json(data, 100)
         except (MalformedRequest, InvalidField, TooLarge):
             continue
+
+
+def test_of_a_field_given_twice_the_last_one_counts() -> None:
+    body = b'{"query": "a", "image": "?", "query": "b", "image": "QUJD"}'
+    assert read_json(body, 100) == (b"ABC", {"query": "b"})
+
+
+@pytest.mark.parametrize(("text", "value"), [("16", 16), ("16.0", 16), ("1e1", 10), ("1.5", 1.5)])
+def test_a_whole_number_is_an_int_however_it_is_written(text: str, value: float) -> None:
+    _, fields = read_json(b'{"max_instances": %b}' % text.encode(), 100)
+    assert fields["max_instances"] == value
+    assert type(fields["max_instances"]) is type(value)
