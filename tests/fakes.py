@@ -34,11 +34,13 @@ def tokens_of(text: str) -> list[bytes]:
 
 @dataclass
 class FakeReasoner:
-    """Writes `script(prompt)`. `delay_s` before each token; `fail_after` tokens it is lost."""
+    """Writes `script(prompt)`. `delay_s` before each step, of `step_tokens` tokens; `fail_after`
+    steps it is lost."""
 
     script: Callable[[str], str] = lambda prompt: FOUND
     finish: FinishReason = "stop"
     delay_s: float = 0.0
+    step_tokens: int = 1
     fail_after: int | None = None
     start_error: Exception | None = None
     gate: asyncio.Event | None = None
@@ -67,21 +69,20 @@ class FakeReasoner:
         try:
             tokens = tokens_of(self.script(request.prompt))[: request.max_tokens]
             pending = b""
-            for index, token in enumerate(tokens):
+            starts = range(0, len(tokens), self.step_tokens)
+            for index, start in enumerate(starts):
                 await asyncio.sleep(self.delay_s)
                 if index == self.fail_after:
                     raise ReasonerLost("The reasoning engine was lost.")
-                pending += token
-                text, pending = _decodable(pending)
-                if token not in self._vocabulary:
-                    self._vocabulary.append(token)
-                last = index == len(tokens) - 1
+                step = tokens[start : start + self.step_tokens]
+                text, pending = _decodable(pending + b"".join(step))
+                self._vocabulary += [one for one in step if one not in self._vocabulary]
                 yield ReasonDelta(
                     text=text,
-                    token_ids=(self._vocabulary.index(token),),
+                    token_ids=tuple(map(self._vocabulary.index, step)),
                     prompt_tokens=PROMPT_TOKENS,
                     cached_tokens=CACHED_TOKENS,
-                    finish_reason=self.finish if last else None,
+                    finish_reason=self.finish if index == len(starts) - 1 else None,
                 )
             finished = True
         finally:

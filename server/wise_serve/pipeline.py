@@ -27,6 +27,7 @@ from wise_serve.events import Emit, InstanceFound, MaskDone, ThinkingDelta
 from wise_serve.metrics import Metrics
 from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.reasoner.answer import AnswerReader, Frame, Instance, Progress
+from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.strategies import Strategy
 from wise_serve.reasoner.usage import count_tokens
 from wise_serve.results import Generation, build_instance, build_result
@@ -177,6 +178,7 @@ class Pipeline:
             image_digest=scene.image.digest,
             prompt=strategy.prompt(query),
             max_tokens=self._settings.max_thinking_tokens or strategy.max_tokens,
+            pattern=answer_pattern(strategy) if self._settings.structured_answers else None,
         )
         begun = time.perf_counter()
         token_ids: list[int] = []

@@ -82,6 +82,7 @@ def preflight(settings: Settings) -> list[Check]:
         _descriptors,
         _temporary_folder,
         _tracing,
+        _engine_options,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
 
@@ -246,6 +247,22 @@ def _tracing(machine: Machine) -> Check:
     if package_version("opentelemetry-exporter-otlp-proto-http") == "none":
         return Check("tracing", "failure", endpoint, "pip install 'wise-serve[otel]'")
     return Check("tracing", "ok", endpoint)
+
+
+def _engine_options(machine: Machine) -> Check:
+    """The packages behind the engine's options; vLLM brings them on the usual platforms alone."""
+    settings = machine.settings
+    needs = {
+        "--structured-answers": ("llguidance", settings.structured_answers),
+        "--ngram-tokens": ("numba", settings.ngram_tokens > 0),
+    }
+    chosen = {flag: package for flag, (package, wanted) in needs.items() if wanted}
+    found = ", ".join(chosen) or "none chosen"
+    missing = [flag for flag, package in chosen.items() if package_version(package) == "none"]
+    if not missing:
+        return Check("engine options", "ok", found)
+    advice = "; ".join(f"{flag} needs it: pip install {chosen[flag]}" for flag in missing)
+    return Check("engine options", "failure", found, f"A package is missing. {advice}.")
 
 
 def _weights(part: str, name: str) -> tuple[Check, int | None]:

@@ -141,6 +141,24 @@ class Settings(BaseSettings):
         "and needs a C++ compiler. On a GPU vLLM always compiles.",
     )
 
+    engine_image_cache_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="Preprocessed images that the engine keeps, for further queries about them.",
+    )
+    structured_answers: bool = Field(
+        False,
+        description="Hold the model to the form of its strategy's answer: it can write nothing "
+        "else. Costs a little at every token; a trained checkpoint seldom needs it.",
+    )
+    ngram_tokens: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Tokens guessed at each step from what the prompt holds already; 0: none. "
+        "May pay where answers copy the prompt, on a GPU at few requests in flight; never on a CPU.",
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level."
     )
@@ -206,6 +224,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_batched_tokens",
         "engine_threads",
         "engine_compile",
+        "engine_image_cache_bytes",
+        "structured_answers",
+        "ngram_tokens",
     ),
     "Logs and traces": ("log_level", "otlp_endpoint"),
 }

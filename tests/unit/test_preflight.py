@@ -94,6 +94,18 @@ def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wise-serve[otel]" in traced["tracing"].advice
 
 
+def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([LARGE])
+    chosen = checked(structured_answers=True, ngram_tokens=2)["engine options"]
+    assert (chosen.outcome, chosen.found) == ("ok", "--structured-answers, --ngram-tokens")
+    monkeypatch.setattr(preflight, "package_version", lambda *names: "none")
+    assert checked()["engine options"].outcome == "ok"
+    held, guessed = checked(structured_answers=True), checked(ngram_tokens=2)
+    assert held["engine options"].outcome == guessed["engine options"].outcome == "failure"
+    assert "pip install llguidance" in held["engine options"].advice
+    assert "pip install numba" in guessed["engine options"].advice
+
+
 def test_the_operators_port_is_looked_at_too(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]

@@ -20,6 +20,7 @@ class ReasonRequest:
     image_digest: hex digest that names the pixels; equal digests may share caches.
     prompt: the user turn's text, made by `strategies.py`; holds no special token.
     max_tokens: limit of generated tokens.
+    pattern: regular expression that the text is held to, made by `grammar.py`; none: free text.
     """
 
     request_id: str
@@ -27,11 +28,12 @@ class ReasonRequest:
     image_digest: str
     prompt: str
     max_tokens: int
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReasonDelta:
-    """What one engine step added. Counts are totals so far; `finish_reason` is set on the last."""
+    """What one engine step added: one token, or several where some were guessed. Counts are totals so far; `finish_reason` is set on the last."""
 
     text: str
     token_ids: tuple[int, ...]

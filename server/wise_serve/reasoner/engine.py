@@ -19,21 +19,25 @@ from PIL import Image
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.renderers.inputs.preprocess import parse_model_prompt
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from wise_serve import logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.grammar import answer_pattern
+from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
 from wise_serve.settings import MINIATURE, Settings
 
-ANSWER_END = "</answer>"
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
 # Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
 # whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
+# Of vLLM's backends the one whose time a token does not grow with the pattern (docs/performance.md).
+GRAMMAR_BACKEND = "guidance"
+NGRAM_LEAST, NGRAM_MOST = 2, 4  # tokens that must agree before what followed them is guessed
 STOP_DEADLINE_S = 5.0
 WARM_UP_TOKENS = 8
 LOG_FILE_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
@@ -115,13 +119,23 @@ class VllmReasoner:
         return before, after
 
     async def _warm_up(self) -> None:
-        side = self.image_size
-        request = ReasonRequest(
-            "warm-up", Image.new("RGB", (side, side)), "warm-up", "", WARM_UP_TOKENS
-        )
-        async with aclosing(self._generate(request)) as deltas:
-            async for _ in deltas:
-                pass
+        """One short answer, or one of each form where answers are held to it. Raises NotReady if
+        the package that holds them to it is missing."""
+        image = Image.new("RGB", (self.image_size, self.image_size))
+        patterns: list[str | None] = [None]
+        if self._settings.structured_answers:
+            patterns += map(answer_pattern, STRATEGIES.values())
+        for pattern in patterns:
+            request = ReasonRequest("warm-up", image, "warm-up", "", WARM_UP_TOKENS, pattern)
+            try:
+                async with aclosing(self._generate(request)) as deltas:
+                    async for _ in deltas:
+                        pass
+            except ImportError as error:
+                raise NotReady(
+                    f"--structured-answers needs the package '{error.name}': pip install it, or "
+                    "serve without that flag."
+                ) from None
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None
@@ -160,7 +174,7 @@ class VllmReasoner:
             # The renderer tokenizes and preprocesses in threads, not on the event loop.
             parsed = parse_model_prompt(engine.model_config, prompt)
             [rendered] = await engine.renderer.render_cmpl_async([parsed])
-            outputs = engine.generate(rendered, _sampling(request.max_tokens), request.request_id)
+            outputs = engine.generate(rendered, _sampling(request), request.request_id)
             # Closing vLLM's generator before it ends aborts the request in the engine.
             async with aclosing(outputs):
                 async for output in outputs:
@@ -177,11 +191,13 @@ class VllmReasoner:
             raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
 
 
-def _sampling(max_tokens: int) -> SamplingParams:
+def _sampling(request: ReasonRequest) -> SamplingParams:
+    held = StructuredOutputsParams(regex=request.pattern) if request.pattern else None
     return SamplingParams(
         temperature=0.0,
-        max_tokens=max_tokens,
-        stop=[ANSWER_END],
+        max_tokens=request.max_tokens,
+        structured_outputs=held,
+        stop=[ANSWER_CLOSE],
         include_stop_str_in_output=True,
         output_kind=RequestOutputKind.DELTA,
         skip_special_tokens=True,
@@ -211,9 +227,19 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "max_num_batched_tokens": settings.max_batched_tokens,
         "max_num_seqs": settings.max_inflight_requests,
         "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
+        "mm_processor_cache_gb": settings.engine_image_cache_bytes / 2**30,
         "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
         "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
     }
+    if settings.structured_answers:
+        arguments["structured_outputs_config"] = {"backend": GRAMMAR_BACKEND}
+    if settings.ngram_tokens:
+        arguments["speculative_config"] = {
+            "method": "ngram",
+            "num_speculative_tokens": settings.ngram_tokens,
+            "prompt_lookup_min": NGRAM_LEAST,
+            "prompt_lookup_max": NGRAM_MOST,
+        }
     if on_cpu(settings):
         arguments |= {
             "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",

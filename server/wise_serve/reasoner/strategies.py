@@ -42,6 +42,7 @@ class Strategy:
     """How to ask one kind of checkpoint, and how to read its answer.
 
     before, after: the prompt's text around the question.
+    example: the answer that the prompt shows, the form the checkpoint writes.
     strip: characters taken off both ends of the lower-cased query.
     image_size: side of the square the public checkpoints were trained with, pixels.
     max_tokens: limit of one generation, tokens.
@@ -52,6 +53,7 @@ class Strategy:
     name: StrategyName
     before: str
     after: str
+    example: str
     strip: str
     image_size: int
     max_tokens: int
@@ -77,6 +79,7 @@ def _load(name: StrategyName, record: dict[str, Any]) -> Strategy:
         name=name,
         before=before,
         after=after,
+        example=record["answer"],
         strip=record["strip"],
         image_size=record["image_size"],
         max_tokens=MAX_TOKENS[name],

@@ -1,0 +1,134 @@
+"""A/B of the reasoning engine's levers: for each, servers with and without it, in turn.
+
+Each server is asked the same: fresh images at 16 in flight and at rest, then another query about
+the same images, which the engine's caches know. `same` is the share of the lever's answers
+(rationale, boxes) that are those without it. Prefix caching has no switch: `known` against `fresh`
+shows what it and the processor cache save together, `image-cache` what the latter does of that.
+One JSON line comes last.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from typing import Any
+
+from load import Case, Run, closed_loop, make_cases
+from processes import family
+from running import RunningServer, running_server
+from wise_client import AsyncClient, Segmentation
+
+IN_FLIGHT = 16
+OTHER_QUERY = "the largest shape"
+COLUMNS = {
+    "rate": "a second at 16",
+    "rest_ms": "p50 at rest, ms",
+    "known_rate": "known: a second",
+    "known_rest_ms": "known: p50, ms",
+    "engine_ms": "engine CPU ms",
+    "gateway_ms": "gateway CPU ms",
+    "unparsed": "unparsed",
+}
+
+
+@dataclass(frozen=True)
+class Lever:
+    """What the server is started with beyond its defaults, and the strategy it is asked with."""
+
+    flags: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    strategy: str = "wise-s"
+
+
+LEVERS = {
+    "structured": Lever(("--structured-answers",)),
+    "structured-long": Lever(("--structured-answers",), strategy="seg-zero"),
+    "ngram": Lever(("--ngram-tokens", "4")),
+    "ngram-long": Lever(("--ngram-tokens", "4"), strategy="seg-zero"),
+    "batched-tokens-1024": Lever(("--max-batched-tokens", "1024")),
+    "batched-tokens-16384": Lever(("--max-batched-tokens", "16384")),
+    "image-cache-none": Lever(("--engine-image-cache-bytes", "0")),
+    "compile": Lever(("--engine-compile",)),
+}
+
+
+async def ask(client: AsyncClient, case: Case, strategy: Any) -> Segmentation:
+    return await client.segment(case.image, case.query, strategy=strategy)
+
+
+def measure(
+    server: RunningServer, strategy: str, cases: Sequence[Case], rest: Sequence[Case]
+) -> tuple[dict[str, float], list[Any]]:
+    """The figures of one server, and its answers to the fresh images."""
+    asked = partial(ask, strategy=strategy)
+
+    def run(some: Sequence[Case], in_flight: int) -> Run:
+        return closed_loop(server.url, some, in_flight, asked)
+
+    def other(some: Sequence[Case]) -> list[Case]:
+        return [Case(case.image, OTHER_QUERY) for case in some]
+
+    run(make_cases(IN_FLIGHT, 300), IN_FLIGHT)  # warm
+    before = {role: process.cpu_s for role, process in family(server.pid).items()}
+    many = run(cases, IN_FLIGHT)
+    spent = {
+        role: (process.cpu_s - before[role]) / len(cases) * 1000
+        for role, process in family(server.pid).items()
+    }
+    few = run(rest, 1)
+    known, known_few = run(other(cases), IN_FLIGHT), run(other(rest), 1)
+    answers = [*many.answers, *few.answers]
+    figures = {
+        "rate": many.rate,
+        "rest_ms": few.quantile_ms(0.5),
+        "known_rate": known.rate,
+        "known_rest_ms": known_few.quantile_ms(0.5),
+        "engine_ms": spent["engine"],
+        "gateway_ms": spent["gateway"],
+        "unparsed": sum(answer.status == "unparsed" for answer in answers) / len(answers),
+    }
+    return figures, [(a.reasoning, [i.box for i in a.instances]) for a in answers]
+
+
+def compare(lever: Lever, rounds: int, count: int) -> dict[str, Any]:
+    """Medians over the rounds without and with the lever, and how many answers are the same."""
+    cases, rest = make_cases(count, 301), make_cases(count // 2, 302)
+    figures: dict[str, list[dict[str, float]]] = {"off": [], "on": []}
+    answers: dict[str, list[Any]] = {}
+    for number in range(2 * rounds):
+        side = ("off", "on")[number % 2]
+        flags, environment = (lever.flags, lever.environment) if side == "on" else ((), {})
+        with running_server(*flags, **environment) as server:
+            one, answers[side] = measure(server, lever.strategy, cases, rest)
+        figures[side].append(one)
+    pairs = list(zip(answers["off"], answers["on"], strict=True))
+    return {
+        side: {key: round(median(one[key] for one in some), 3) for key in COLUMNS}
+        for side, some in figures.items()
+    } | {"same": round(sum(one == other for one, other in pairs) / len(pairs), 4)}
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    for side in ("off", "on"):
+        cells = " | ".join(f"{found[side][key]:.4g}" for key in COLUMNS)
+        print(f"| {name} | {side} | {cells} | {found['same']:.1%} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--lever", choices=LEVERS, action="append", help="default: all of them")
+    parser.add_argument("--rounds", type=int, default=2, help="servers of each side (default: 2)")
+    parser.add_argument("--cases", type=int, default=64, help="requests of a row (default: 64)")
+    args = parser.parse_args()
+    print(f"| lever | | {' | '.join(COLUMNS.values())} | same |\n|{'---|' * (len(COLUMNS) + 3)}")
+    found = {}
+    for name in args.lever or LEVERS:
+        found[name] = compare(LEVERS[name], args.rounds, args.cases)
+        show(name, found[name])
+    print(json.dumps({"rounds": args.rounds, "cases": args.cases, "levers": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The pattern in the backend that holds vLLM to it, with the miniature's own tokens."""
+
+from typing import Any
+
+import llguidance
+import llguidance.hf
+import pytest
+from transformers import AutoTokenizer
+
+from wise_mini import REASONER_FOLDER
+from wise_serve.reasoner.grammar import answer_pattern
+from wise_serve.reasoner.strategies import STRATEGIES, Strategy
+
+BEGIN = "<think>a < b <</think>"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(REASONER_FOLDER)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda one: one.name)
+def test_it_reads_the_pattern_as_python_does(tokenizer: Any, strategy: Strategy) -> None:
+    backend = llguidance.hf.from_tokenizer(tokenizer)
+    grammar = llguidance.LLMatcher.grammar_from_regex(answer_pattern(strategy))
+
+    def taken(text: str) -> tuple[int, bool]:
+        """How many tokens, and whether the text may end there."""
+        matcher = llguidance.LLMatcher(backend, grammar)
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        return matcher.try_consume_tokens(tokens) - len(tokens), matcher.is_accepting()
+
+    assert taken(f"{BEGIN}\n<answer>{strategy.example}</answer>") == (0, True)
+    assert taken(f"{BEGIN}<answer>{{}}</answer>") == (0, True)
+    assert taken(f"{BEGIN}<answer>{strategy.example}") == (0, False)
+    for wrong in (f"{BEGIN}no", "no", f"{BEGIN}<answer>no", f"{BEGIN}<answer>{{}}</answer>x"):
+        assert taken(wrong)[0] < 0, wrong
