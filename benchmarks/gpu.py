@@ -1,9 +1,11 @@
 """SAM 2 and a reasoner of the public checkpoints' size on one device, beside the public code.
 
 No weights are needed: both get random ones, so the time is the real models' and the masks mean
-nothing. The reasoner generates a fixed number of tokens: 23 or 112 of thinking, as published for
+little (`--checkpoint` loads SAM 2's). Each lever of the segmenter is measured by itself, by batch
+size. The reasoner generates a fixed number of tokens: 23 or 112 of thinking, as published for
 WISE-S and Seg-Zero (arXiv 2604.02040), and the answer. `--small` runs the miniature's sizes, on a
-CPU too. Exit status 1 if a mask differs from the package's predictor. One JSON line comes last.
+CPU too. Exit status 1 if a mask in float32 differs from the package's predictor. One JSON line
+comes last.
 """
 
 import argparse
@@ -11,25 +13,21 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from vllm import LLM, SamplingParams
 
-from reference import best_mask, iou, predictor_of
+from gpu_segmenter import Clock, segmenter, table
 from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner.engine import PUBLIC_IMAGE_SIZE
-from wise_serve.segmenter import Prompt
-from wise_serve.segmenter.sam2 import DecodeItem, Sam2, build_miniature, build_public
+from wise_serve.segmenter.checkpoints import build_public, load_model
+from wise_serve.settings import MINIATURE
 
-BUCKETS = (1, 2, 4, 8, 16)
 THINKING_TOKENS = (23, 112)
 ANSWER_TOKENS = (
     60  # of `{"bbox": [...], "points_1": [...], "points_2": [...]}` in Qwen's vocabulary
@@ -64,66 +62,9 @@ VISION_7B = {
 }
 
 
-class Clock:
-    """Times calls; waits for the device before and after."""
-
-    def __init__(self, device: torch.device, repeats: int) -> None:
-        self._device, self._repeats = device, repeats
-
-    def seconds(self, call: Callable[[], object]) -> list[float]:
-        """Of each of the repeats; one more goes before, unmeasured."""
-        return [self._one(call) for _ in range(self._repeats + 1)][1:]
-
-    def _one(self, call: Callable[[], object]) -> float:
-        self._wait()
-        begun = time.perf_counter()
-        call()
-        self._wait()
-        return time.perf_counter() - begun
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-def pictures(count: int, side: int) -> list[NDArray[np.uint8]]:
+def pictures(count: int, side: int) -> list[Image.Image]:
     rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (side, side * 4 // 3, 3), np.uint8) for _ in range(count)]
-
-
-def segmenter(clock: Clock, device: torch.device, *, small: bool) -> dict[str, Any]:
-    """Milliseconds an image, encode and decode of one box and two points, by batch size."""
-    torch.manual_seed(0)
-    model = (build_miniature() if small else build_public()).to(device).eval()
-    sam, side = Sam2(model, device), model.image_size
-    images = pictures(BUCKETS[-1], side)
-    box = (side * 0.2, side * 0.2, side * 0.7, side * 0.8)
-    prompt = Prompt(box, ((side * 0.4, side * 0.4), (side * 0.5, side * 0.6)))
-    size = images[0].shape[:2]
-    predictor = predictor_of(model)
-
-    def reference(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        predictor.set_image(image)
-        return best_mask(predictor, prompt.box, prompt.points)
-
-    with torch.inference_mode():
-        expected = [reference(image) for image in images]
-        times = {"predictor": clock.seconds(lambda: reference(images[0]))}
-        worst = 1.0
-        for batch in tqdm(BUCKETS, desc="SAM 2"):
-            part = images[:batch]
-
-            def both(part: Sequence[NDArray[np.uint8]] = part) -> list[Any]:
-                items = [DecodeItem(one, prompt, size) for one in sam.encode(part)]
-                return sam.decode(items)
-
-            times[f"batch_{batch}"] = [s / batch for s in clock.seconds(both)]
-            for ours, theirs in zip(both(), expected, strict=False):
-                worst = min(worst, iou(ours.mask, theirs))
-    return {
-        "ms_an_image": {name: round(float(np.median(s)) * 1e3, 3) for name, s in times.items()},
-        "worst_iou": round(worst, 5),
-    }
+    return [Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)) for _ in range(count)]
 
 
 def reasoner_folder(folder: Path, *, small: bool) -> tuple[Path, int]:
@@ -151,7 +92,7 @@ def inputs(folder: Path, side: int, count: int) -> tuple[str, list[Image.Image]]
     text: str = tokenizer.apply_chat_template(
         [{"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True
     )
-    return text, [Image.fromarray(p).resize((side, side)) for p in pictures(count, side)]
+    return text, pictures(count, side)
 
 
 def transformers_rate(folder: Path, side: int, device: torch.device, tokens: int) -> float:
@@ -206,12 +147,29 @@ def reasoner(device: torch.device, requests: int, *, small: bool) -> dict[str, A
     return found
 
 
+def sam2(device: torch.device, checkpoint: str | None) -> Any:
+    """A checkpoint's model, or SAM 2 large with random weights."""
+    if checkpoint is not None:
+        return load_model(checkpoint, device)
+    torch.manual_seed(0)
+    return build_public().to(device).eval()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--small", action="store_true", help="the miniature's sizes")
+    parser.add_argument("--small", action="store_true", help="the miniature's sizes and weights")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument(
+        "--checkpoint", help="SAM 2's, such as facebook/sam2-hiera-large (default: random weights)"
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="compile SAM 2, too: minutes (default: on CUDA)",
+    )
     parser.add_argument("--requests", type=int, default=64, help="at once at vLLM (default: 64)")
     parser.add_argument("--repeats", type=int, default=10, help="of each timing (default: 10)")
+    parser.add_argument("--segmenter-only", action="store_true", help="leave the reasoner out")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --small --device cpu runs anywhere")
@@ -219,13 +177,15 @@ def main() -> int:
     figures: dict[str, Any] = {"device": args.device, "small": args.small}
     if args.device == "cuda":
         figures["device"] = torch.cuda.get_device_name()
-    figures["segmenter"] = segmenter(Clock(device, args.repeats), device, small=args.small)
-    if args.device == "cuda":
-        figures["segmenter"]["peak_bytes"] = torch.cuda.max_memory_allocated()
-    figures["reasoner"] = reasoner(device, args.requests, small=args.small)
-    for part in ("segmenter", "reasoner"):
-        for name, value in figures[part].items():
-            print(f"{part}: {name}: {value}")
+    compiled = args.device == "cuda" if args.compile is None else args.compile
+    model = sam2(device, MINIATURE if args.small else args.checkpoint)
+    figures["segmenter"] = segmenter(Clock(device, args.repeats), model, compiled=compiled)
+    del model
+    print("\n".join(table(figures["segmenter"])), flush=True)
+    if not args.segmenter_only:
+        figures["reasoner"] = reasoner(device, args.requests, small=args.small)
+        for name, value in figures["reasoner"].items():
+            print(f"reasoner: {name}: {value}")
     print(json.dumps(figures))
     return int(figures["segmenter"]["worst_iou"] < LEAST_IOU)
 

@@ -15,6 +15,7 @@ from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
 
 JPEG_QUALITY = 90
+MAX_CONNECTIONS = 1024
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def closed_loop(url: str, cases: Sequence[Case], in_flight: int, ask: Ask = ask_
         answers: list[Any] = [None] * len(cases)
         latency_s = [0.0] * len(cases)
         waiting = iter(enumerate(cases))
-        async with AsyncClient(url, max_connections=256) as client:
+        async with AsyncClient(url, max_connections=MAX_CONNECTIONS) as client:
 
             async def caller() -> None:
                 for place, case in waiting:
@@ -101,7 +102,7 @@ def open_loop(url: str, cases: Sequence[Case], rate: float, seed: int) -> Run:
 
     async def run() -> Run:
         gaps = random.Random(seed)
-        async with AsyncClient(url, max_connections=256) as client:
+        async with AsyncClient(url, max_connections=MAX_CONNECTIONS) as client:
 
             async def one(case: Case) -> tuple[Any, float]:
                 begun = time.perf_counter()

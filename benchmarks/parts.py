@@ -10,7 +10,6 @@ import asyncio
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -57,12 +56,13 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Part:
-    """rate: a second. median_ms: latency of a call. cpu_ms: CPU time a call, of all its processes.
-    of_ms: medians of its stages."""
+    """rate: a second. median_ms: latency of a call. cpu_ms: CPU time a call, of all its processes;
+    front_cpu_ms: of the calling one. of_ms: medians of its stages."""
 
     rate: float
     median_ms: float
     cpu_ms: float
+    front_cpu_ms: float
     of_ms: dict[str, float]
 
 
@@ -81,13 +81,15 @@ async def closed_loop(call: Call, numbers: Sequence[int], in_flight: int, title:
             stages.append(await call(number))
             latencies.append((time.perf_counter() - begun) * 1000)
 
-    cpu_s, begun = _cpu_s(), time.perf_counter()
+    cpu_s, front_s, begun = _cpu_s(), time.process_time(), time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(in_flight)))
-    took_s, cpu_s = time.perf_counter() - begun, _cpu_s() - cpu_s
+    took_s, front_s = time.perf_counter() - begun, time.process_time() - front_s
+    cpu_s = _cpu_s() - cpu_s
     names = {name for stage in stages for name in stage}
     medians = {n: float(np.median([s[n] for s in stages if n in s])) for n in sorted(names)}
-    count = len(numbers)
-    return Part(count / took_s, float(np.median(latencies)), cpu_s / count * 1000, medians)
+    each_ms = 1000 / len(numbers)
+    latency_ms = float(np.median(latencies))
+    return Part(len(numbers) / took_s, latency_ms, cpu_s * each_ms, front_s * each_ms, medians)
 
 
 async def reasoner_alone(cases: Sequence[Case], in_flight: int, warm: Sequence[Case]) -> Part:
@@ -148,8 +150,8 @@ def images_alone(cases: Sequence[Case]) -> Part:
         picture.resize((REASONER_IMAGE_SIZE,) * 2, Image.Resampling.BILINEAR)
         latencies.append((time.perf_counter() - one) * 1000)
     took_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu_s
-    count = len(cases)
-    return Part(count / took_s, float(np.median(latencies)), cpu_s / count * 1000, {})
+    count, cpu_ms = len(cases), cpu_s / len(cases) * 1000
+    return Part(count / took_s, float(np.median(latencies)), cpu_ms, cpu_ms, {})
 
 
 def measure(name: str, count: int, seed: int, in_flight: int = 1) -> Part:
@@ -191,10 +193,8 @@ def _prompt(mask: Any) -> Prompt:
 
 
 def _cpu_s() -> float:
-    """CPU seconds of this process and its children, living or waited for."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    others = (p.cpu_s for role, p in family(os.getpid()).items() if role != "gateway")
-    return own.ru_utime + own.ru_stime + sum(others)
+    """CPU seconds of this process and its living descendants."""
+    return sum(process.cpu_s for process in family(os.getpid()).values())
 
 
 def main() -> None:

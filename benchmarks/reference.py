@@ -21,7 +21,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Stop
 
 import wise_serve
 from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
-from wise_serve.segmenter.sam2 import load_model
+from wise_serve.segmenter.checkpoints import load_model
 from wise_serve.settings import MINIATURE
 
 STRATEGIES = Path(wise_serve.__file__).parent / "reasoner" / "strategies.json"

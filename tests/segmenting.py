@@ -15,8 +15,9 @@ from wise_serve import masks
 from wise_serve.segmenter import Mask, Prompt
 from wise_serve.segmenter.batcher import Operation
 from wise_serve.segmenter.cache import CacheResult
+from wise_serve.segmenter.checkpoints import load_model
 from wise_serve.segmenter.client import WORKER, SegmenterClient
-from wise_serve.segmenter.sam2 import DecodeItem, Sam2, load_model
+from wise_serve.segmenter.sam2 import DecodeItem, Sam2
 from wise_serve.settings import Settings
 
 CPU = torch.device("cpu")

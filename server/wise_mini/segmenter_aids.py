@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wise_serve.segmenter.sam2 import Features
+from wise_serve.segmenter.stages import Features
 
 
 def start_local(model: Any) -> None:

@@ -27,13 +27,8 @@ from tqdm import tqdm
 from wise_mini.evaluate_segmenter import evaluate
 from wise_mini.segmenter_aids import Aids, start_local
 from wise_mini.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
-from wise_serve.segmenter.sam2 import (
-    build_miniature,
-    image_features,
-    load_model,
-    mask_logits,
-    normalise,
-)
+from wise_serve.segmenter.checkpoints import build_miniature, load_model
+from wise_serve.segmenter.stages import image_features, mask_logits, normalise
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmenter.safetensors"
 POOL_SCENES = 6000  # scenes kept to be shown again, mirrored or turned

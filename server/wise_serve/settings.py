@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+Precision = Literal["float32", "bfloat16", "float16"]
 MINIATURE = "miniature"
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?")
@@ -109,6 +110,18 @@ class Settings(BaseSettings):
     max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
     embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Embeddings kept (LRU).")
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
+    segmenter_precision: Precision = Field(
+        "float32",
+        description="What SAM 2's image encoder computes in; the mask decoder stays in float32. A "
+        "half type is meant for GPUs: its embeddings and weights take half the memory, but masks "
+        "move a little. IoU with the public code, mean and least of 198 miniature masks: 0.9999 "
+        "and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
+    )
+    segmenter_compile: bool = Field(
+        False,
+        description="Compile SAM 2 for batches of 1, 2, 4, ... at start-up, on a GPU as captured "
+        "graphs: minutes more to start, and a C++ compiler is needed. Meant for GPUs.",
+    )
     heartbeat_s: float = Field(2.0, gt=0, description="A worker silent for this long is not ready.")
 
     kv_cache_bytes: int = Field(2**30, ge=2**20, description="KV cache of the engine (CPU only).")
@@ -201,6 +214,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_segmenter_queue",
         "embedding_cache_bytes",
         "segmenter_threads",
+        "segmenter_precision",
+        "segmenter_compile",
         "heartbeat_s",
     ),
     "Reasoning engine": (

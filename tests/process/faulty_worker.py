@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wise_serve.segmenter import worker
+from wise_serve.segmenter import protocol, worker
 from wise_serve.segmenter.cache import Embedding
 from wise_serve.segmenter.service import Query
 
@@ -22,8 +22,8 @@ SLOW_S = 1.0
 class FaultyModel(worker.DeviceModel):
     """The real model; its device has room for little, and is lost on request."""
 
-    def __init__(self, name: str, device: torch.device) -> None:
-        super().__init__(name, device)
+    def __init__(self, wanted: protocol.Configure, device: torch.device) -> None:
+        super().__init__(wanted, device)
         self._lost = False
         self._too_large: set[int] = set()  # embeddings, by identity
 

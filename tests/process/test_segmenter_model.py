@@ -14,15 +14,10 @@ from sam2.utils.transforms import SAM2Transforms
 
 from wise_mini.scenes import Scene, draw_scene
 from wise_serve.errors import NotReady
-from wise_serve.segmenter import Prompt, sam2
-from wise_serve.segmenter.sam2 import (
-    DecodedMask,
-    DecodeItem,
-    Features,
-    Sam2,
-    load_model,
-    preprocess,
-)
+from wise_serve.segmenter import Prompt, checkpoints
+from wise_serve.segmenter.checkpoints import load_model
+from wise_serve.segmenter.sam2 import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.stages import Features, preprocess
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`?torch.jit:DeprecationWarning", "ignore:`?torch.jit:FutureWarning"
@@ -180,7 +175,7 @@ def test_the_miniature_finds_the_shapes(sam: Sam2) -> None:
 def test_a_checkpoint_that_cannot_be_downloaded_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sam2, "HF_MODEL_ID_TO_FILENAMES", {"nobody/sam": TINY})
+    monkeypatch.setattr(checkpoints, "HF_MODEL_ID_TO_FILENAMES", {"nobody/sam": TINY})
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(NotReady, match="could not be downloaded"):

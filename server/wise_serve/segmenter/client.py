@@ -142,6 +142,8 @@ class SegmenterClient:
                 segmenter=self._settings.segmenter,
                 device=self._settings.device,
                 threads=self._settings.segmenter_threads,
+                precision=self._settings.segmenter_precision,
+                compile=self._settings.segmenter_compile,
                 encode_batch_size=self._settings.encode_batch_size,
                 decode_batch_size=self._settings.decode_batch_size,
                 batch_wait_ms=self._settings.batch_wait_ms,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wise_serve.segmenter.batcher import Operation
 from wise_serve.segmenter.cache import CacheResult
+from wise_serve.settings import Precision
 
 MAX_FRAME_BYTES = 64 * 2**20
 _LENGTH = struct.Struct("<I")
@@ -35,6 +36,8 @@ class Configure(Message, frozen=True):
     segmenter: str
     device: str
     threads: int
+    precision: Precision
+    compile: bool
     encode_batch_size: int
     decode_batch_size: int
     batch_wait_ms: float

@@ -4,58 +4,38 @@ The same mathematics as `SAM2ImagePredictor` of the sam2 package (arXiv 2408.007
 which loops image by image; `tests/process/test_segmenter_model.py` holds the two to IoU >= 0.999.
 """
 
+import logging
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
-from hydra import initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES, build_sam2
 from torch import Tensor
-from torch.nn import functional
 
-import wise_mini
 from wise_serve.errors import NotReady
 from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.buckets import Stage
+from wise_serve.segmenter.compiled import Compiled, Compiler
+from wise_serve.segmenter.levers import DTYPES, Levers, cast_encoder, keep_constants
 from wise_serve.segmenter.runs import mask_runs
-from wise_serve.settings import MINIATURE
+from wise_serve.segmenter.stages import (
+    Features,
+    image_features,
+    mask_logits,
+    preprocess,
+    upload,
+)
 
-_MINIATURE_CONFIG = "sam2_miniature.yaml"
-_MINIATURE_WEIGHTS = Path(wise_mini.__file__).parent / "weights" / "segmenter.safetensors"
-# Of ImageNet, as in sam2.utils.transforms.
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
+log = logging.getLogger("wise_serve.segmenter")
+
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
 _POINT_LABEL = 1  # foreground
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """A batch of N embedded images, as the mask decoder reads them (r: the model's image side).
-
-    image: N x C x r/16 x r/16. high_res: N x C/8 x r/4 x r/4 and N x C/4 x r/8 x r/8.
-    """
-
-    image: Tensor
-    high_res: tuple[Tensor, Tensor]
-
-    def take(self, index: Tensor) -> "Features":
-        """The images at `index` (int64, any length, repeats allowed)."""
-        first, second = self.high_res
-        return Features(self.image[index], (first[index], second[index]))
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the tensors, bytes."""
-        return sum(tensor.nbytes for tensor in (self.image, *self.high_res))
+_RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,130 +67,41 @@ class DecodeItem:
     size: tuple[int, int]
 
 
-def build_miniature() -> Any:
-    """The miniature architecture with random weights, in training mode, on the CPU."""
-    return _build("wise_mini", _MINIATURE_CONFIG).train()
-
-
-def build_public(name: str = "facebook/sam2-hiera-large") -> Any:
-    """A public architecture, from its published config, with random weights, on the CPU."""
-    return _build("sam2", HF_MODEL_ID_TO_FILENAMES[name][0])
-
-
-def load_model(name: str, device: torch.device, weights: Path | None = None) -> Any:
-    """Build SAM 2 and load its weights.
-
-    name: 'miniature', or a hub name of a public SAM 2 checkpoint. weights: a .safetensors file, or
-    a .pt file of the public form; default: the packaged ones, or a download from the hub.
-    Raises NotReady when the name is unknown or the weights cannot be had.
-    """
-    if name == MINIATURE:
-        model = _build("wise_mini", _MINIATURE_CONFIG)
-        weights = weights or _MINIATURE_WEIGHTS
-    elif name in HF_MODEL_ID_TO_FILENAMES:
-        config, filename = HF_MODEL_ID_TO_FILENAMES[name]
-        model = _build("sam2", config)
-        weights = weights or _download(name, filename)
-    else:
-        known = ", ".join([MINIATURE, *HF_MODEL_ID_TO_FILENAMES])
-        raise NotReady(f"'{name}' is not a SAM 2 checkpoint this server knows. Known: {known}.")
-    model.load_state_dict(_read_weights(weights))
-    return model.to(device).eval()
-
-
-def _build(config_package: str, config: str) -> Any:
-    # hydra's search path is one per process, and sam2 sets it to its own package at import.
-    GlobalHydra.instance().clear()
-    initialize_config_module(config_package, version_base="1.2")
-    return build_sam2(config, device="cpu", apply_postprocessing=False)
-
-
-def _download(name: str, filename: str) -> Path:
-    try:
-        return Path(hf_hub_download(repo_id=name, filename=filename))
-    except (OSError, HfHubHTTPError) as error:
-        raise NotReady(
-            f"'{name}' could not be downloaded. Check the connection to the model hub, or fetch it "
-            "once with `hf download` and start again."
-        ) from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise NotReady("The segmenter's weights are missing; reinstall the package.")
-    if path.suffix == ".safetensors":
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    return state
-
-
-def normalise(pixels: Tensor) -> Tensor:
-    """... x 3 x H x W float32 in 0..1 -> the model's input scale."""
-    mean = torch.tensor(_MEAN, device=pixels.device).view(3, 1, 1)
-    deviation = torch.tensor(_DEVIATION, device=pixels.device).view(3, 1, 1)
-    return (pixels - mean) / deviation
-
-
-def preprocess(pixels: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
-    """H x W x 3 uint8 -> 3 x side x side float32: what `SAM2Transforms` does, in its order.
-
-    The image is stretched to a square by an antialiased bilinear resize, in float.
-    """
-    image = torch.from_numpy(pixels).to(device).float().div_(255).permute(2, 0, 1)
-    if image.shape[1:] != (side, side):
-        image = functional.interpolate(
-            image[None], (side, side), mode="bilinear", align_corners=False, antialias=True
-        )[0]
-    return normalise(image)
-
-
-def image_features(model: Any, batch: Tensor) -> Features:
-    """Encode N x 3 x r x r preprocessed images."""
-    first, second, image = model.forward_image(batch)["backbone_fpn"]
-    if model.directly_add_no_mem_embed:  # trained on videos: this says "no frames before this one"
-        image = image + model.no_mem_embed.view(1, -1, 1, 1)
-    return Features(image, (first, second))
-
-
-def mask_logits(
-    model: Any, features: Features, coordinates: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Decode N prompts on N images, one each: N x 3 x r/4 x r/4 logits and N x 3 predicted IoUs.
-
-    coordinates: N x P x 2 float32 (x, y) in the model's r x r frame: the box's two corners, then
-    points. labels: N x P int32.
-    """
-    sparse, dense = model.sam_prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-    logits, scores, _, _ = model.sam_mask_decoder(
-        image_embeddings=features.image,
-        image_pe=model.sam_prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=True,
-        repeat_image=False,
-        high_res_features=list(features.high_res),
-    )
-    return logits, scores
-
-
 class Sam2:
-    """The model on its device. Not thread-safe: one thread drives it."""
+    """The model on its device. Not thread-safe: one thread makes and drives it.
 
-    def __init__(self, model: Any, device: torch.device) -> None:
+    Takes the model over: it can neither be trained nor given to another `Sam2` afterwards. With a
+    compiler, making it takes minutes; raises NotReady where compiling fails.
+    """
+
+    def __init__(self, model: Any, device: torch.device, levers: Levers | None = None) -> None:
+        levers = levers or Levers()
         self._model = model
         self._device = device
+        self._encoder_dtype = DTYPES[levers.encoder]
+        self._decoder_dtype = DTYPES[levers.decoder]
         self.side: int = model.image_size
+        if levers.constants:
+            keep_constants(model)
+        if levers.encoder != "float32":
+            cast_encoder(model, self._encoder_dtype)
+        self._encode_stage: Stage = self._embed
+        self._decode_stage: Stage = self._best_masks
+        if levers.compiler is not None:
+            self._compile(levers.compiler)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
-        """Embed H x W x 3 uint8 RGB images of any sizes in one batch; one Features (N=1) each."""
+        """Embed H x W x 3 uint8 RGB images of any sizes in one batch; one Features (N=1) each.
+
+        Does not wait for the device: see `wait`.
+        """
         batch = torch.stack([preprocess(image, self.side, self._device) for image in images])
-        features = image_features(self._model, batch)
+        image, first, second = self._encode_stage(batch)
         # Clones: a view would keep the whole batch in memory as long as one of it is cached.
         return [
             Features(
-                features.image[i : i + 1].clone(),
-                (features.high_res[0][i : i + 1].clone(), features.high_res[1][i : i + 1].clone()),
+                image[i : i + 1].clone(), (first[i : i + 1].clone(), second[i : i + 1].clone())
             )
             for i in range(len(images))
         ]
@@ -222,38 +113,98 @@ class Sam2:
         Items with equally many points share one call of the mask decoder, whatever their images. A
         padding point would be one more token to attend to, and so change the mask: none is used.
         """
+        if not items:
+            return []
         groups: dict[int, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
             groups[len(item.prompt.points)].append(position)
-        masks: dict[int, DecodedMask] = {}
-        for positions in groups.values():
-            masks.update(zip(positions, self._decode([items[p] for p in positions]), strict=True))
+        decoded = [self._decode([items[p] for p in positions]) for positions in groups.values()]
+        order = [position for positions in groups.values() for position in positions]
+        runs = mask_runs(
+            torch.cat([logits for logits, _ in decoded]), [items[p].size for p in order]
+        )
+        scores = torch.cat([scores for _, scores in decoded]).tolist()
+        masks = {
+            position: DecodedMask(items[position].size, one, score)
+            for position, one, score in zip(order, runs, scores, strict=True)
+        }
         return [masks[position] for position in range(len(items))]
 
-    def _decode(self, items: list[DecodeItem]) -> list[DecodedMask]:
-        coordinates, labels = self._prompt_tensors(items)
-        features = Features(
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _decode(self, items: list[DecodeItem]) -> tuple[Tensor, ...]:
+        return self._decode_stage(
             torch.cat([item.features.image for item in items]),
-            (
-                torch.cat([item.features.high_res[0] for item in items]),
-                torch.cat([item.features.high_res[1] for item in items]),
-            ),
+            torch.cat([item.features.high_res[0] for item in items]),
+            torch.cat([item.features.high_res[1] for item in items]),
+            *self._prompt_tensors(items),
         )
-        logits, scores = mask_logits(self._model, features, coordinates, labels)
+
+    def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
+        with self._autocast(self._encoder_dtype):
+            features = image_features(self._model, batch)
+        # All in the encoder's type: the cache holds twice as many in half.
+        return tuple(t.to(self._encoder_dtype) for t in (features.image, *features.high_res))
+
+    def _best_masks(
+        self, image: Tensor, first: Tensor, second: Tensor, coordinates: Tensor, labels: Tensor
+    ) -> tuple[Tensor, ...]:
+        """N x r/4 x r/4 float32 logits of the mask of the highest predicted IoU, and those N."""
+        image, first, second = (t.to(self._decoder_dtype) for t in (image, first, second))
+        with self._autocast(self._decoder_dtype):
+            logits, scores = mask_logits(
+                self._model, Features(image, (first, second)), coordinates, labels
+            )
         best_scores, best = scores.float().max(dim=1)
-        chosen = logits.float()[torch.arange(len(items), device=self._device), best]
-        return [
-            DecodedMask(item.size, mask_runs(mask, item.size), float(score))
-            for mask, item, score in zip(chosen, items, best_scores.tolist(), strict=True)
-        ]
+        rows = torch.arange(len(best), device=best.device)
+        return logits[rows, best].float(), best_scores
+
+    def _autocast(self, dtype: torch.dtype) -> torch.autocast:
+        half = dtype is not torch.float32
+        return torch.autocast(self._device.type, dtype if half else None, enabled=half)
 
     def _prompt_tensors(self, items: list[DecodeItem]) -> tuple[Tensor, Tensor]:
         corners_and_points = [
             (item.prompt.box[:2], item.prompt.box[2:], *item.prompt.points) for item in items
         ]
-        coordinates = torch.tensor(corners_and_points, dtype=torch.float32, device=self._device)
+        coordinates = torch.tensor(corners_and_points, dtype=torch.float32)
         sizes = torch.tensor([(w, h) for h, w in (item.size for item in items)])
-        coordinates = coordinates / sizes.to(self._device)[:, None, :] * self.side
-        points = coordinates.shape[1] - len(_BOX_LABELS)
-        labels = torch.tensor([*_BOX_LABELS, *[_POINT_LABEL] * points], dtype=torch.int32)
-        return coordinates, labels.to(self._device).expand(len(items), -1)
+        coordinates = upload(coordinates / sizes[:, None, :] * self.side, self._device)
+        labels = torch.full(
+            coordinates.shape[:2], _POINT_LABEL, dtype=torch.int32, device=self._device
+        )
+        for corner, label in enumerate(_BOX_LABELS):
+            labels[:, corner] = label
+        return coordinates, labels
+
+    def _compile(self, compiler: Compiler) -> None:
+        encode = Compiled(self._embed, compiler, compiler.encode_batch_size)
+        decode = Compiled(self._best_masks, compiler, compiler.decode_batch_size)
+        self._encode_stage, self._decode_stage = encode, decode
+        blank = np.zeros((self.side, self.side, 3), np.uint8)
+        box, point = (0.0, 0.0, self.side / 2, self.side / 2), (self.side / 4,) * 2
+        try:
+            for size in encode.sizes:
+                _settle(f"encode {size}", partial(self.encode, [blank] * size))
+            features = self.encode([blank])[0]
+            for points in compiler.points:
+                item = DecodeItem(features, Prompt(box, (point,) * points), (self.side,) * 2)
+                for size in decode.sizes:
+                    _settle(f"decode {size}, {points} points", partial(self.decode, [item] * size))
+        except Exception as error:
+            raise NotReady(
+                "The segmenter could not be compiled: see the log. It takes a C++ compiler, and "
+                "on a GPU Triton; without --segmenter-compile it takes neither."
+            ) from error
+        encode.freeze()
+        decode.freeze()
+
+
+def _settle(what: str, call: Callable[[], object]) -> None:
+    begun = time.monotonic()
+    for _ in range(_RUNS_TO_CAPTURE):
+        call()
+    log.info("compiled: %s (%.0f s)", what, time.monotonic() - begun)

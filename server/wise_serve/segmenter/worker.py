@@ -27,8 +27,12 @@ from wise_serve.segmenter import Prompt, protocol
 from wise_serve.segmenter.batcher import Batcher
 from wise_serve.segmenter.cache import Embedding, EmbeddingCache
 from wise_serve.segmenter.channel import WorkerChannel
-from wise_serve.segmenter.sam2 import DecodeItem, Features, Sam2, load_model
+from wise_serve.segmenter.checkpoints import load_model
+from wise_serve.segmenter.compiled import compiler_for
+from wise_serve.segmenter.levers import Levers
+from wise_serve.segmenter.sam2 import DecodeItem, Sam2
 from wise_serve.segmenter.service import Query, Service
+from wise_serve.segmenter.stages import Features
 
 log = logging.getLogger("wise_serve.segmenter")
 
@@ -40,12 +44,22 @@ _CONFIGURE_DEADLINE_S = 30.0
 class DeviceModel:
     """SAM 2 on a torch device, as `service.Model`."""
 
-    def __init__(self, name: str, device: torch.device) -> None:
-        self._sam = Sam2(load_model(name, device), device)
+    def __init__(self, wanted: protocol.Configure, device: torch.device) -> None:
+        compiler = None
+        if wanted.compile:
+            compiler = compiler_for(device, wanted.encode_batch_size, wanted.decode_batch_size)
+        levers = Levers(wanted.precision, compiler=compiler)
+        self._sam = Sam2(load_model(wanted.segmenter, device), device, levers)
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
-        """Embed H x W x 3 uint8 RGB images in one batch."""
-        return self._sam.encode(images)
+        """Embed H x W x 3 uint8 RGB images in one batch.
+
+        Returns when the device is done, so that the next batch fills while it works, times are
+        true, and its errors are raised for the batch that caused them.
+        """
+        embeddings = self._sam.encode(images)
+        self._sam.wait()
+        return embeddings
 
     def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
         """Run lengths of the mask and predicted IoU of each query, in one batch."""
@@ -94,8 +108,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(entry)
 
 
-def main(make_model: Callable[[str, torch.device], DeviceModel] = DeviceModel) -> None:
-    """Serve the gateway at the other end of the descriptor, with `make_model(name, device)`."""
+MakeModel = Callable[[protocol.Configure, torch.device], DeviceModel]
+
+
+def main(make_model: MakeModel = DeviceModel) -> None:
+    """Serve the gateway at the other end of the descriptor, with the model that is made."""
     parser = argparse.ArgumentParser(description="The segmenter worker; started by wise-serve.")
     parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
     arguments = parser.parse_args()
@@ -147,14 +164,14 @@ def _set_up_logs(level: str) -> None:
 
 
 def _load(
-    configuration: protocol.Configure, make_model: Callable[[str, torch.device], DeviceModel]
+    configuration: protocol.Configure, make_model: MakeModel
 ) -> tuple[DeviceModel, torch.device]:
     torch.set_num_threads(configuration.threads)
     name = configuration.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    model = make_model(configuration.segmenter, device)
+    model = make_model(configuration, device)
     model.warm_up()
     return model, device
 

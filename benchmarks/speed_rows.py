@@ -1,0 +1,178 @@
+"""The rows of docs/performance.md's table that are asked of a running server, in turn."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from load import Case, Run, closed_loop, make_cases, open_loop
+from parts import Part
+from processes import family, resident_bytes
+from wise_client import AsyncClient, Segmentation
+
+IN_FLIGHT = 16
+SLOTS = 64  # requests inside at once, the server's default: more in flight than these wait
+MANY = 16  # queries about one image
+REST_SEED, LOAD_SEED = 200, 0
+
+Row = tuple[str, str, str]  # what, target, measured
+
+
+def strategy(name: Any) -> Callable[[AsyncClient, Case], Any]:
+    async def ask(client: AsyncClient, case: Case) -> Segmentation:
+        return await client.segment(case.image, case.query, strategy=name)
+
+    return ask
+
+
+def thinking(run: Run) -> float:
+    return float(np.mean([answer.usage.thinking_tokens for answer in run.answers]))
+
+
+class Measurement:
+    """The rows of the table, in turn, against one running server; caches are cold for each."""
+
+    def __init__(self, url: str, pid: int, cases: int) -> None:
+        self.url, self.pid, self.cases = url, pid, cases
+        self.rows: list[Row] = []
+        self.figures: dict[str, float] = {}
+        self.gateway_cpu_ms = 0.0
+        self._seed = 100
+
+    def fresh(self, count: int) -> list[Case]:
+        self._seed += 1
+        return make_cases(count, self._seed)
+
+    def row(self, key: str, what: str, target: str, value: float, text: str) -> None:
+        self.figures[key] = round(value, 4)
+        self.rows.append((what, target, text))
+        print(f"{what}: {text}", flush=True)
+
+    def throughput(self, cases: Sequence[Case], rates: dict[int, float]) -> Run:
+        gateway = family(self.pid)["gateway"]
+        cpu_s = gateway.cpu_s
+        run = closed_loop(self.url, cases, IN_FLIGHT)
+        self.gateway_cpu_ms = (gateway.cpu_s - cpu_s) / len(cases) * 1000
+        self.figures["rate_at_16"] = round(run.rate, 2)
+        for batch, target in ((1, ">= 5x"), (16, ">= 2x")):
+            ratio = run.rate / rates[batch]
+            what = f"throughput at 16 in flight / reference at batch {batch}"
+            text = f"{ratio:.2f}x ({run.rate:.1f} / {rates[batch]:.1f} a second)"
+            self.row(f"against_batch_{batch}", what, target, ratio, text)
+        return run
+
+    def against_parts(self, rate: float, parts: dict[str, Part]) -> None:
+        """`parts`: 'reasoner', 'segmenter' (16 in flight) and 'images', each measured alone."""
+        reasoner, segmenter = parts["reasoner"].rate, parts["segmenter"].rate
+        slower = min(reasoner, segmenter)
+        both = 1 / (1 / reasoner + 1 / segmenter)
+        what = "throughput at 16 in flight / the slower of (vLLM alone, segmenter alone)"
+        text = f"{rate / slower:.2f}x ({rate:.1f} / min({reasoner:.1f}, {segmenter:.1f}) a second)"
+        self.row("against_slower", what, ">= 0.90 on cores of their own", rate / slower, text)
+        what = "the same / the sum of both costs, since they share the cores"
+        self.row("against_sum", what, ">= 0.90", rate / both, f"{rate / both:.2f}x")
+        ratio, alone = self.gateway_cpu_ms / parts["images"].cpu_ms, parts["images"].cpu_ms
+        what = "gateway CPU a request / decoding and resizing the image alone"
+        front = parts["reasoner"].front_cpu_ms
+        self.figures["engine_front_cpu_ms"] = round(front, 2)
+        text = f"{ratio:.1f}x ({self.gateway_cpu_ms:.1f} / {alone:.1f} ms; vLLM's own front end, "
+        text += f"alone: {front:.1f})"
+        self.row("gateway_cpu", what, "<= 2x", ratio, text)
+
+    def at_rest(self, parts: dict[str, Part]) -> None:
+        """`parts`: 'reasoner' and 'segmenter', one in flight, on the scenes of REST_SEED."""
+        run = closed_loop(self.url, make_cases(self.cases // 2, REST_SEED), 1)
+        of_ms = parts["segmenter"].of_ms
+        reason_ms = parts["reasoner"].median_ms
+        sum_ms = max(reason_ms, of_ms["encode"]) + of_ms["decode"]
+        total_ms = float(np.median([a.timing.total_ms for a in run.answers]))
+        text = f"{total_ms / sum_ms:.2f}x ({total_ms:.0f} / max({reason_ms:.0f}, "
+        text += f"{of_ms['encode']:.0f}) + {of_ms['decode']:.0f} ms)"
+        what = "latency at rest / (max(reason, encode) + decode), each measured alone; medians"
+        self.row("at_rest", what, "<= 1.10x", total_ms / sum_ms, text)
+        timings = [a.timing for a in run.answers]
+        hidden = sum(min(t.encode_ms, t.reason_ms) for t in timings)
+        share = hidden / sum(t.encode_ms for t in timings)
+        what = "encode hidden behind reasoning, at rest"
+        self.row("hidden", what, ">= 90 %", share, f"{share:.0%}")
+
+    def decoder(self, ratio: float, worst: float) -> None:
+        what = "masks of 16 images one by one / in one batch, worker alone: time; least IoU"
+        self.figures["decoder_iou"] = round(worst, 5)
+        self.row("decoder", what, "report; >= 0.999", ratio, f"{ratio:.2f}x; {worst:.4f}")
+
+    def start(self, ready_s: float, engine_s: float) -> None:
+        what = "process start to ready; vLLM alone, from its start to its first token"
+        self.figures["engine_start_s"] = round(engine_s, 2)
+        self.row("ready_s", what, "report", ready_s, f"{ready_s:.1f} s; {engine_s:.1f} s")
+
+    def known_image(self) -> None:
+        cases = self.fresh(self.cases // 2)
+        first = closed_loop(self.url, cases, 1)
+        second = closed_loop(self.url, [Case(c.image, "the largest shape") for c in cases], 1)
+        ratio = second.quantile_ms(0.5) / first.quantile_ms(0.5)
+        cached = float(np.mean([a.usage.cached_tokens for a in second.answers]))
+        before, after = first.quantile_ms(0.5), second.quantile_ms(0.5)
+        text = f"{ratio:.2f}x ({after:.0f} / {before:.0f} ms); encode "
+        text += f"{second.mean_ms('encode'):.1f} ms, {cached:.0f} tokens cached"
+        what = "second query on a known image / the first: median latency"
+        self.row("known_image", what, "<= 0.5x", ratio, text)
+
+    def many_queries(self) -> None:
+        """With as many queries inside on either side: 16, and 64."""
+        for callers in (1, 4):
+            apart = self.fresh(4 * MANY)
+            queries = [case.query for case in apart[:MANY]]
+
+            async def together(
+                client: AsyncClient, case: Case, queries: list[str] = queries
+            ) -> Any:
+                return await client.segment_queries(case.image, queries)
+
+            groups = 4 * callers
+            alone = closed_loop(self.url, apart, callers * MANY)
+            run = closed_loop(self.url, self.fresh(groups), callers, together)
+            rate = groups * MANY / run.took_s
+            inside = callers * MANY
+            what = f"16 `queries` an image / one, {inside} queries in flight: throughput"
+            text = f"{rate / alone.rate:.2f}x ({rate:.1f} / {alone.rate:.1f} a second)"
+            self.row(f"many_queries_{inside}", what, ">= 3x", rate / alone.rate, text)
+
+    def strategies(self) -> None:
+        rest, full = {}, {}
+        for quality, name in ((90, "wise-s"), (91, "seg-zero")):
+            few = make_cases(self.cases // 2, 50, quality)
+            many = make_cases(self.cases, 51, quality)
+            rest[name] = closed_loop(self.url, few, 1, strategy(name))
+            full[name] = closed_loop(self.url, many, IN_FLIGHT, strategy(name))
+        tokens = thinking(full["wise-s"]) / thinking(full["seg-zero"])
+        latency = rest["wise-s"].quantile_ms(0.5) / rest["seg-zero"].quantile_ms(0.5)
+        rate = full["wise-s"].rate / full["seg-zero"].rate
+        what = "`wise-s` / `seg-zero`: thinking tokens; latency at rest; throughput at 16"
+        self.figures |= {"strategy_latency": round(latency, 4), "strategy_rate": round(rate, 4)}
+        text = f"1/{1 / tokens:.1f}; {latency:.2f}x; {rate:.2f}x"
+        self.row("strategy_tokens", what, "<= 1/5; report; report", tokens, text)
+
+    def growth(self) -> None:
+        """The server's caches are small (see `speed.py`), and full before this begins."""
+        closed_loop(self.url, self.fresh(2 * SLOTS), SLOTS)
+        few = closed_loop(self.url, self.fresh(6 * SLOTS), SLOTS)
+        before = resident_bytes(self.pid)
+        many = closed_loop(self.url, self.fresh(12 * SLOTS), SLOTS * 10)
+        grown = (resident_bytes(self.pid) - before) / 2**20
+        ratio = many.rate / few.rate
+        what = f"{SLOTS * 10} in flight / {SLOTS}: throughput; memory grown"
+        self.figures["grown_mib"] = round(grown, 1)
+        text = f"{ratio:.2f}x; {grown:+.0f} of {before / 2**20:.0f} MiB"
+        self.row("growth", what, "within 5 %; flat", ratio, text)
+
+    def curve(self, peak: float) -> list[str]:
+        lines = ["| offered, a second | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|"]
+        for share in (0.25, 0.5, 0.75, 0.9):
+            run = open_loop(self.url, self.fresh(self.cases), peak * share, self._seed)
+            p50, p95, p99 = (run.quantile_ms(q) for q in (0.5, 0.95, 0.99))
+            lines.append(
+                f"| {peak * share:.1f} ({share:.0%} of peak) | {p50:.0f} | {p95:.0f} | {p99:.0f} |"
+            )
+            print(lines[-1], flush=True)
+        return lines

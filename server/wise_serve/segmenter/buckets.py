@@ -1,0 +1,42 @@
+"""Batches of any size on a function that takes a few sizes only: padded up, and cut again."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Stage = Callable[..., tuple[Tensor, ...]]
+"""Tensors in, tensors out, each with the batch as its first axis and rows that do not mix."""
+
+
+def bucket_sizes(batch_size: int) -> tuple[int, ...]:
+    """The powers of two below `batch_size`, and itself: 1, 2, 4, ... up to the largest batch."""
+    return (*(2**k for k in range(batch_size.bit_length()) if 2**k < batch_size), batch_size)
+
+
+class Bucketed:
+    """Calls `stage` with batches of `sizes` (ascending) alone, whatever the caller's batch.
+
+    A batch is filled up to the next size with copies of its last row, whose outputs are cut off; a
+    batch beyond the largest size is run in pieces.
+    """
+
+    def __init__(self, stage: Stage, sizes: Sequence[int]) -> None:
+        self._stage, self._sizes = stage, sizes
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Inputs and outputs of N rows each, N >= 1."""
+        count, largest = len(inputs[0]), self._sizes[-1]
+        pieces = [
+            self._filled([tensor[start : start + largest] for tensor in inputs])
+            for start in range(0, count, largest)
+        ]
+        return pieces[0] if len(pieces) == 1 else tuple(map(torch.cat, zip(*pieces, strict=True)))
+
+    def _filled(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        count = len(inputs[0])
+        missing = next(size for size in self._sizes if size >= count) - count
+        if not missing:
+            return self._stage(*inputs)
+        filled = (torch.cat([tensor, *[tensor[-1:]] * missing]) for tensor in inputs)
+        return tuple(output[:count] for output in self._stage(*filled))
