@@ -16,11 +16,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from alone import decoder_across_images
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from alone import decoder_across_images
 from load import Case, ask_once, closed_loop, make_cases
 from parts import Part, engine_start_s, measure
 from reference import Asked, Reference, iou

@@ -141,7 +141,8 @@ def _memory(machine: Machine) -> Check:
         return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
     if machine.on_gpu:
         return _gpu_memory(machine.settings, machine.gpus[0], reasoner, segmenter)
-    need = reasoner + segmenter + machine.settings.kv_cache_bytes + HOST_WORKING_BYTES
+    caches = machine.settings.kv_cache_bytes + machine.settings.engine_image_cache_bytes
+    need = reasoner + segmenter + caches + HOST_WORKING_BYTES
     free = available_memory_bytes()
     found = f"{_size(need)} needed, {_size(free)} available"
     if free >= need:

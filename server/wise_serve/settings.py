@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         ge=0,
         le=16,
         description="Tokens guessed at each step from what the prompt holds already; 0: none. "
-        "May pay where answers copy the prompt, on a GPU at few requests in flight; never on a CPU.",
+        "May pay on a GPU at few requests in flight, if answers copy the prompt; slower on a CPU.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -64,7 +64,8 @@ def test_an_answer_without_a_target_stays_possible(strategy: Strategy, nothing: 
 
 
 @pytest.mark.parametrize(
-    "rationale", ["", "a < b", "<", "<<", "</", "</think", "<answer", "<think>", "日\n本", "x" * 9999]
+    "rationale",
+    ["", "a < b", "<", "<<", "</", "</think", "<answer", "<think>", "日\n本", "x" * 9999],
 )
 def test_a_rationale_is_any_text(rationale: str) -> None:
     text = said(BOX, rationale)

@@ -84,6 +84,12 @@ def test_without_a_gpu(machine: Any) -> None:
     assert "--kv-cache-bytes" in checked()["memory"].advice
 
 
+def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
+    machine([], reasoner_bytes=GIB, memory=8 * GIB)
+    assert checked(engine_image_cache_bytes=GIB)["memory"].outcome == "ok"
+    assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
+
+
 def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([LARGE])
     monkeypatch.setattr(preflight, "package_version", lambda *names: "0.32.0")

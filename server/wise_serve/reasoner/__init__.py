@@ -33,7 +33,10 @@ class ReasonRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReasonDelta:
-    """What one engine step added: one token, or several where some were guessed. Counts are totals so far; `finish_reason` is set on the last."""
+    """What one engine step added: one token, or several where some were guessed.
+
+    Counts are totals so far; `finish_reason` is set on the last.
+    """
 
     text: str
     token_ids: tuple[int, ...]

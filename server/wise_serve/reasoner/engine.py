@@ -35,7 +35,7 @@ PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints
 # whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
-# Of vLLM's backends the one whose time a token does not grow with the pattern (docs/performance.md).
+# The one of vLLM's backends that this pattern does not slow down (docs/decisions/0013).
 GRAMMAR_BACKEND = "guidance"
 NGRAM_LEAST, NGRAM_MOST = 2, 4  # tokens that must agree before what followed them is guessed
 STOP_DEADLINE_S = 5.0

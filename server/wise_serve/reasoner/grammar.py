@@ -33,17 +33,16 @@ def answer_pattern(strategy: Strategy) -> str:
     example: Any = json.loads(strategy.example.replace("'", '"'))
     form = f"(?:{NOTHING}|{_form(example)})"
     rationale = text_without(THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
-    return (
-        f"{THINK_OPEN}{rationale}{THINK_CLOSE}{GAP}"
-        f"{ANSWER_OPEN}{GAP}{form}{GAP}{ANSWER_CLOSE}"
-    )
+    return f"{THINK_OPEN}{rationale}{THINK_CLOSE}{GAP}{ANSWER_OPEN}{GAP}{form}{GAP}{ANSWER_CLOSE}"
 
 
 def _form(example: Any) -> str:
     """Any value of the example's form: its keys in their order, so many numbers where it has
     numbers, one or more objects where it lists objects."""
     if isinstance(example, dict):
-        members = (f"{QUOTE}{key}{QUOTE}{GAP}:{GAP}{_form(value)}" for key, value in example.items())
+        members = (
+            f"{QUOTE}{key}{QUOTE}{GAP}:{GAP}{_form(value)}" for key, value in example.items()
+        )
         return rf"\{{{GAP}{_separated(members)}{GAP}\}}"
     if isinstance(example, list) and isinstance(example[0], dict):
         one = _form(example[0])
