@@ -81,11 +81,11 @@ CONFUSING = (
 
 
 def test_held_to_its_form_it_cannot_lose_it(client: Client, optioned: Client) -> None:
-    asked = [(case[0], query) for case in cases()[:4] for query in CONFUSING]
+    asked = [(case[0], query) for case in cases()[:2] for query in CONFUSING]
 
     def unparsed(of: Client) -> int:
         answers = [of.segment(*one, strategy="vision-reasoner") for one in asked]
         return sum(answer.status == "unparsed" for answer in answers)
 
-    assert unparsed(client) >= 2
+    assert unparsed(client) >= 1
     assert unparsed(optioned) == 0
