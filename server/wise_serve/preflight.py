@@ -21,6 +21,7 @@ from wise_serve import __version__
 from wise_serve.access import AccessError, make_access
 from wise_serve.gpus import Gpu, GpuError, list_gpus
 from wise_serve.metrics import package_version
+from wise_serve.reasoner.options import chosen_options, what_is_missing
 from wise_serve.settings import MINIATURE, Settings
 from wise_serve.weights import WeightsError, find_weights
 
@@ -251,19 +252,9 @@ def _tracing(machine: Machine) -> Check:
 
 
 def _engine_options(machine: Machine) -> Check:
-    """The packages behind the engine's options; vLLM brings them on the usual platforms alone."""
-    settings = machine.settings
-    needs = {
-        "--structured-answers": ("llguidance", settings.structured_answers),
-        "--ngram-tokens": ("numba", settings.ngram_tokens > 0),
-    }
-    chosen = {flag: package for flag, (package, wanted) in needs.items() if wanted}
-    found = ", ".join(chosen) or "none chosen"
-    missing = [flag for flag, package in chosen.items() if package_version(package) == "none"]
-    if not missing:
-        return Check("engine options", "ok", found)
-    advice = "; ".join(f"{flag} needs it: pip install {chosen[flag]}" for flag in missing)
-    return Check("engine options", "failure", found, f"A package is missing. {advice}.")
+    found = ", ".join(chosen_options(machine.settings)) or "none chosen"
+    missing = what_is_missing(machine.settings)
+    return Check("engine options", "failure" if missing else "ok", found, missing)
 
 
 def _weights(part: str, name: str) -> tuple[Check, int | None]:

@@ -14,6 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from wise_serve import cli, gpus, preflight, weights
 from wise_serve.gpus import Gpu, GpuError, list_gpus
 from wise_serve.preflight import GIB, Check
+from wise_serve.reasoner import options
 from wise_serve.settings import Settings
 from wise_serve.weights import Weights, WeightsError, find_weights
 
@@ -104,7 +105,7 @@ def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.Monke
     machine([LARGE])
     chosen = checked(structured_answers=True, ngram_tokens=2)["engine options"]
     assert (chosen.outcome, chosen.found) == ("ok", "--structured-answers, --ngram-tokens")
-    monkeypatch.setattr(preflight, "package_version", lambda *names: "none")
+    monkeypatch.setattr(options, "package_version", lambda *names: "none")
     assert checked()["engine options"].outcome == "ok"
     held, guessed = checked(structured_answers=True), checked(ngram_tokens=2)
     assert held["engine options"].outcome == guessed["engine options"].outcome == "failure"

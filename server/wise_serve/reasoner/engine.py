@@ -27,6 +27,7 @@ from wise_serve import logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.grammar import answer_pattern
+from wise_serve.reasoner.options import what_is_missing
 from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
 from wise_serve.settings import MINIATURE, Settings
 
@@ -64,6 +65,8 @@ class VllmReasoner:
         self._prompt_around: tuple[str, str] = ("", "")
 
     async def start(self) -> None:
+        if missing := what_is_missing(self._settings):
+            raise NotReady(missing)  # vLLM would fail later, and say less
         os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
         if on_cpu(self._settings):
@@ -119,23 +122,16 @@ class VllmReasoner:
         return before, after
 
     async def _warm_up(self) -> None:
-        """One short answer, or one of each form where answers are held to it. Raises NotReady if
-        the package that holds them to it is missing."""
+        """One short answer, and one of each form where answers are held to it."""
         image = Image.new("RGB", (self.image_size, self.image_size))
         patterns: list[str | None] = [None]
         if self._settings.structured_answers:
             patterns += map(answer_pattern, STRATEGIES.values())
         for pattern in patterns:
             request = ReasonRequest("warm-up", image, "warm-up", "", WARM_UP_TOKENS, pattern)
-            try:
-                async with aclosing(self._generate(request)) as deltas:
-                    async for _ in deltas:
-                        pass
-            except ImportError as error:
-                raise NotReady(
-                    f"--structured-answers needs the package '{error.name}': pip install it, or "
-                    "serve without that flag."
-                ) from None
+            async with aclosing(self._generate(request)) as deltas:
+                async for _ in deltas:
+                    pass
 
     async def stop(self) -> None:
         engine, self._engine = self._engine, None

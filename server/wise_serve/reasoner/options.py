@@ -1,0 +1,22 @@
+"""The packages behind the engine's options; vLLM brings them along on the usual platforms alone."""
+
+from wise_serve.metrics import package_version
+from wise_serve.settings import Settings
+
+
+def chosen_options(settings: Settings) -> dict[str, str]:
+    """The flags that are set and need a package, and that package."""
+    needs = {
+        "--structured-answers": ("llguidance", settings.structured_answers),
+        "--ngram-tokens": ("numba", settings.ngram_tokens > 0),
+    }
+    return {flag: package for flag, (package, wanted) in needs.items() if wanted}
+
+
+def what_is_missing(settings: Settings) -> str:
+    """What to do about packages that are not installed; empty if none is missing."""
+    return " ".join(
+        f"{flag} needs the package '{package}': pip install {package}."
+        for flag, package in chosen_options(settings).items()
+        if package_version(package) == "none"
+    )
