@@ -10,15 +10,13 @@ One JSON line comes last.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from load import Case, Run, closed_loop, make_cases
+from load import Case, Run, ask_with, closed_loop, make_cases
 from processes import family
 from running import RunningServer, running_server
-from wise_client import AsyncClient, Segmentation
 
 IN_FLIGHT = 16
 OTHER_QUERY = "the largest shape"
@@ -38,7 +36,6 @@ class Lever:
     """What the server is started with beyond its defaults, and the strategy it is asked with."""
 
     flags: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
     strategy: str = "wise-s"
 
 
@@ -54,15 +51,11 @@ LEVERS = {
 }
 
 
-async def ask(client: AsyncClient, case: Case, strategy: Any) -> Segmentation:
-    return await client.segment(case.image, case.query, strategy=strategy)
-
-
 def measure(
     server: RunningServer, strategy: str, cases: Sequence[Case], rest: Sequence[Case]
 ) -> tuple[dict[str, float], list[Any]]:
     """The figures of one server, and its answers to the fresh images."""
-    asked = partial(ask, strategy=strategy)
+    asked = ask_with(strategy)
 
     def run(some: Sequence[Case], in_flight: int) -> Run:
         return closed_loop(server.url, some, in_flight, asked)
@@ -99,8 +92,7 @@ def compare(lever: Lever, rounds: int, count: int) -> dict[str, Any]:
     answers: dict[str, list[Any]] = {}
     for number in range(2 * rounds):
         side = ("off", "on")[number % 2]
-        flags, environment = (lever.flags, lever.environment) if side == "on" else ((), {})
-        with running_server(*flags, **environment) as server:
+        with running_server(*(lever.flags if side == "on" else ())) as server:
             one, answers[side] = measure(server, lever.strategy, cases, rest)
         figures[side].append(one)
     pairs = list(zip(answers["off"], answers["on"], strict=True))

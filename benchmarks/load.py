@@ -75,6 +75,15 @@ async def ask_once(client: AsyncClient, case: Case) -> Segmentation:
     return await client.segment(case.image, case.query)
 
 
+def ask_with(strategy: Any) -> Ask:
+    """The case's query, by the strategy of that name."""
+
+    async def ask(client: AsyncClient, case: Case) -> Segmentation:
+        return await client.segment(case.image, case.query, strategy=strategy)
+
+    return ask
+
+
 def closed_loop(url: str, cases: Sequence[Case], in_flight: int, ask: Ask = ask_once) -> Run:
     """So many callers, each of whom asks again as soon as it has its answer."""
 

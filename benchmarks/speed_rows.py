@@ -1,14 +1,14 @@
 """The rows of docs/performance.md's table that are asked of a running server, in turn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from load import Case, Run, closed_loop, make_cases, open_loop
+from load import Case, Run, ask_with, closed_loop, make_cases, open_loop
 from parts import Part
 from processes import family, resident_bytes
-from wise_client import AsyncClient, Segmentation
+from wise_client import AsyncClient
 
 IN_FLIGHT = 16
 SLOTS = 64  # requests inside at once, the server's default: more in flight than these wait
@@ -16,13 +16,6 @@ MANY = 16  # queries about one image
 REST_SEED, LOAD_SEED = 200, 0
 
 Row = tuple[str, str, str]  # what, target, measured
-
-
-def strategy(name: Any) -> Callable[[AsyncClient, Case], Any]:
-    async def ask(client: AsyncClient, case: Case) -> Segmentation:
-        return await client.segment(case.image, case.query, strategy=name)
-
-    return ask
 
 
 def thinking(run: Run) -> float:
@@ -143,8 +136,8 @@ class Measurement:
         for quality, name in ((90, "wise-s"), (91, "seg-zero")):
             few = make_cases(self.cases // 2, 50, quality)
             many = make_cases(self.cases, 51, quality)
-            rest[name] = closed_loop(self.url, few, 1, strategy(name))
-            full[name] = closed_loop(self.url, many, IN_FLIGHT, strategy(name))
+            rest[name] = closed_loop(self.url, few, 1, ask_with(name))
+            full[name] = closed_loop(self.url, many, IN_FLIGHT, ask_with(name))
         tokens = thinking(full["wise-s"]) / thinking(full["seg-zero"])
         latency = rest["wise-s"].quantile_ms(0.5) / rest["seg-zero"].quantile_ms(0.5)
         rate = full["wise-s"].rate / full["seg-zero"].rate
