@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -133,6 +134,9 @@ class Gate:
         headers = Headers(scope=scope)
         request.caller = self._gateway.access.check(headers.get("authorization"))
         self._check_headers(headers)
+        with self._counting_refusals():
+            self._gateway.lifecycle.check_ready()
+            self._gateway.admission.check_room(request.caller)
         body, answer = Body(receive, settings.max_body_bytes), Answer(send)
         try:
             # The stages keep the deadline themselves and answer; this one is for a caller who does
@@ -166,11 +170,15 @@ class Gate:
 
     async def _enter(self, stack: contextlib.AsyncExitStack, request: RequestContext) -> float:
         """Take a slot, within the request's deadline."""
-        try:
-            self._gateway.lifecycle.check_ready()
+        with self._counting_refusals():
             async with until(request.deadline):
                 slot = self._gateway.admission.slot(request.caller)
                 return await stack.enter_async_context(slot)
+
+    @contextlib.contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
         except Retryable as error:
             self._gateway.metrics.rejected.labels(error.code).inc()
             raise

@@ -12,7 +12,7 @@ import overload
 def test_at_five_times_its_capacity() -> None:
     with overload.server_with(slots=4, queue=4, fakes=True) as server:
         result = asyncio.run(
-            overload.measure(server, slots=4, factor=5.0, capacity_s=3.0, seconds=6.0)
+            overload.measure(server, images=32, slots=4, factor=5.0, capacity_s=3.0, seconds=6.0)
         )
     assert result["others"] == [], result  # all that was accepted was finished
     assert result["answered"] > 10

@@ -45,6 +45,29 @@ async def test_counters_go_down_on_errors_and_cancellation() -> None:
         pass
 
 
+async def test_room_is_told_without_waiting() -> None:
+    admission, leave = Admission(slots=1, queue=1), asyncio.Event()
+
+    async def work(caller: str) -> None:
+        async with admission.slot(caller):
+            await leave.wait()
+
+    admission.check_room("greedy")
+    tasks = [asyncio.create_task(work("greedy"))]
+    await asyncio.sleep(0)
+    admission.check_room("greedy")  # in the queue
+    tasks.append(asyncio.create_task(work("greedy")))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        admission.check_room("greedy")
+    assert (admission.inflight, admission.waiting) == (1, 1)
+    admission.drain()
+    with pytest.raises(Draining):
+        admission.check_room("greedy")
+    leave.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_retry_after_follows_the_service_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("wise_serve.admission.time.monotonic", lambda: now)
