@@ -121,20 +121,25 @@ class Pipeline:
         decode_ms = self._observe("decode", _ms_since(started))
         self._metrics.image_pixels.observe(image.width * image.height)
         job.context.stage = "reason"
-        opened = self._segmenter.open(image.pixels, image.digest, job.context.work_id)
-        async with opened as session, asyncio.TaskGroup() as group:
-            # A lost encode or worker fails the request now, not when the text is there.
-            encode = group.create_task(self._encode(session))
-            lost = group.create_task(session.lost())
-            resized = time.perf_counter()
-            side = self._reasoner.image_size
-            square = await self._threads.run(images.to_square, image.picture, side)
-            self._observe("resize", _ms_since(resized))
-            scene = _Scene(job, image, square, session, encode, started, decode_ms, emit)
-            results = await self._answer_all(scene)
-            encode.cancel()  # still running only if no mask needed it
-            lost.cancel()
+        async with asyncio.TaskGroup() as beside:  # resized while the segmenter takes the pixels
+            square = beside.create_task(self._resize(image))
+            opened = self._segmenter.open(image.pixels, image.digest, job.context.work_id)
+            async with opened as session, asyncio.TaskGroup() as group:
+                # A lost encode or worker fails the request now, not when the text is there.
+                encode = group.create_task(self._encode(session))
+                lost = group.create_task(session.lost())
+                scene = _Scene(job, image, await square, session, encode, started, decode_ms, emit)
+                results = await self._answer_all(scene)
+                encode.cancel()  # still running only if no mask needed it
+                lost.cancel()
         return results
+
+    async def _resize(self, image: images.LoadedImage) -> Image:
+        started = time.perf_counter()
+        side = self._reasoner.image_size
+        square = await self._threads.run(images.to_square, image.picture, side)
+        self._observe("resize", _ms_since(started))
+        return square
 
     async def _encode(self, session: ImageSession) -> Timing:
         timing = await session.encoded()
