@@ -39,11 +39,11 @@ LABEL org.opencontainers.image.title="wise-serve (CPU)" \
       org.opencontainers.image.description="Language segmentation at high throughput, on CPU" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
-# libgomp: torch's threads. tini: signals reach the server, and orphans are reaped. The versions are
-# those of the base image's Debian release.
+# libgomp: torch's threads. libtcmalloc: the models' memory (docs/decisions/0015). tini: signals
+# reach the server, and orphans are reaped. The versions are those of the base image's Debian release.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libgomp1 tini \
+ && apt-get install --yes --no-install-recommends libgomp1 libtcmalloc-minimal4 tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=cpu-install /opt/wise /opt/wise
 RUN mkdir -p /cache && chown 10001:10001 /cache

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from wise_mini import REASONER_FOLDER
-from wise_serve import __version__
+from wise_serve import __version__, allocator
 from wise_serve.access import AccessError, make_access
 from wise_serve.gpus import Gpu, GpuError, list_gpus
 from wise_serve.metrics import package_version
@@ -84,6 +84,7 @@ def preflight(settings: Settings) -> list[Check]:
         _temporary_folder,
         _tracing,
         _engine_options,
+        _allocator,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
 
@@ -255,6 +256,15 @@ def _engine_options(machine: Machine) -> Check:
     found = ", ".join(chosen_options(machine.settings)) or "none chosen"
     missing = what_is_missing(machine.settings)
     return Check("engine options", "failure" if missing else "ok", found, missing)
+
+
+def _allocator(machine: Machine) -> Check:
+    if machine.on_gpu or not allocator.wanted(machine.settings):
+        return Check("allocator", "ok", "the system's")
+    if library := allocator.installed():
+        return Check("allocator", "ok", library)
+    advice = f"On a CPU tcmalloc is faster and its memory stays level: install {allocator.PACKAGE}."
+    return Check("allocator", "warning", "the system's", advice)
 
 
 def _weights(part: str, name: str) -> tuple[Check, int | None]:

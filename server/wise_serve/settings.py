@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(32_000_000, ge=1, description="Largest image, width x height.")
     max_query_characters: int = Field(1000, ge=1, description="Longest query.")
     max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
+    tcmalloc: bool = Field(
+        True,
+        description="Models on a CPU: run them on the memory allocator tcmalloc where it is "
+        "installed (Debian: libtcmalloc-minimal4). About 1.15 times the throughput, and memory "
+        "that stays level. An allocator that LD_PRELOAD names already is kept.",
+    )
     max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
     max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
     image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
@@ -189,7 +195,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ops_host",
         "cors_origins",
     ),
-    "Models": ("reasoner", "reasoner_image_size_pixels", "segmenter", "strategy", "device"),
+    "Models": (
+        "reasoner",
+        "reasoner_image_size_pixels",
+        "segmenter",
+        "strategy",
+        "device",
+        "tcmalloc",
+    ),
     "Limits of a request": (
         "max_body_bytes",
         "max_image_pixels",

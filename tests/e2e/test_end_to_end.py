@@ -2,12 +2,14 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from processes import family
 from running import RunningServer
 from wise_client import (
     Client,
@@ -19,6 +21,7 @@ from wise_client import (
 )
 from wise_mini.queries import Query, make_query
 from wise_mini.scenes import Scene, draw_scene
+from wise_serve import allocator
 
 SEED = 8_000_000  # never used in training
 
@@ -188,3 +191,10 @@ def test_nothing_of_a_request_is_logged(server: RunningServer, client: Client) -
     assert "canary-4711" not in log
     ours = [json.loads(line) for line in log.splitlines() if line.startswith('{"')]
     assert ours
+
+
+@pytest.mark.skipif(allocator.installed() is None, reason="tcmalloc is not installed")
+def test_the_models_allocate_by_tcmalloc(server: RunningServer) -> None:
+    members = family(server.pid)
+    for role in ("engine", "segmenter"):
+        assert "libtcmalloc" in Path(f"/proc/{members[role].pid}/maps").read_text(), role

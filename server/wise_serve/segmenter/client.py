@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wise_serve import allocator
 from wise_serve.errors import NotReady, WiseError
 from wise_serve.segmenter import ImageSession, protocol
 from wise_serve.segmenter.batcher import Operation
@@ -154,6 +155,7 @@ class SegmenterClient:
             ),
             self._observe,
             self._program,
+            allocator.preloading(self._settings, os.environ),
         )
         return self._worker
 

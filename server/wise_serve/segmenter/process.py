@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wise_serve.errors import NotReady, SegmenterLost
 from wise_serve.segmenter import protocol
@@ -44,10 +45,12 @@ class WorkerProcess:
         configuration: protocol.Configure,
         observe: Callable[[protocol.FromWorker], None],
         program: Sequence[str],
+        preloading: Mapping[str, str],
     ) -> "WorkerProcess":
         """Start a child and configure it; `observe` sees every message that it sends.
 
-        `program`: Python's arguments that run a worker; `--fd N` is put after them.
+        `program`: Python's arguments that run a worker; `--fd N` is put after them. `preloading`:
+        what its environment has besides ours.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -57,6 +60,7 @@ class WorkerProcess:
                     *(*program, "--fd", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
+                    env={**os.environ, **preloading},
                 )
             except BaseException:
                 ours.close()
