@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from load import Case, Run, ask_with, closed_loop, make_cases
+from load import OTHER_QUERY, Case, Run, ask_with, closed_loop, make_cases
 from processes import family
 from running import RunningServer, running_server
 
 IN_FLIGHT = 16
-OTHER_QUERY = "the largest shape"
 COLUMNS = {
     "rate": "a second at 16",
     "rest_ms": "p50 at rest, ms",

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
+from wise_mini.scenes import Shape
 
 JPEG_QUALITY = 90
+OTHER_QUERY = "the largest shape"  # one that every scene has an answer to
 MAX_CONNECTIONS = 1024
 
 
@@ -57,14 +58,14 @@ def make_cases(count: int, seed: int, quality: int = JPEG_QUALITY) -> list[Case]
 
 def make_scenes(
     count: int, seed: int, quality: int = JPEG_QUALITY
-) -> list[tuple[Case, list[NDArray[np.bool_]]]]:
-    """The same, each with the masks (H x W) of what its query means."""
+) -> list[tuple[Case, list[Shape]]]:
+    """The same, each with the shapes that its query means."""
     scenes = []
     for scene, query in fresh_scenes(count, 500_000 + seed):
         out = io.BytesIO()
         scene.image.save(out, "JPEG", quality=quality)
-        masks = [scene.shapes[index].mask for index in query.targets]
-        scenes.append((Case(out.getvalue(), query.text), masks))
+        meant = [scene.shapes[index] for index in query.targets]
+        scenes.append((Case(out.getvalue(), query.text), meant))
     return scenes
 
 

@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -122,7 +121,7 @@ async def segmenter_alone(count: int, seed: int, in_flight: int, warm: int) -> P
     client = SegmenterClient(Settings())
     scenes = [*make_scenes(count, seed), *make_scenes(warm, seed + 1)]
     loaded = [images.load(case.image, 1 << 30, 1 << 30) for case, _ in scenes]
-    prompts = [[_prompt(mask) for mask in masks] for _, masks in scenes]
+    prompts = [[Prompt(s.box, (s.centre, s.centre)) for s in shapes] for _, shapes in scenes]
 
     async def segment(number: int) -> dict[str, float]:
         image = loaded[number]
@@ -182,14 +181,6 @@ def engine_start_s() -> float:
 async def _warm_then(call: Call, count: int, warm: int, in_flight: int, title: str) -> Part:
     await closed_loop(call, range(count, count + warm), min(in_flight, 4), "warm-up")
     return await closed_loop(call, range(count), in_flight, title)
-
-
-def _prompt(mask: Any) -> Prompt:
-    """A box around a mask, and two points inside."""
-    rows, columns = np.nonzero(mask)
-    box = (columns.min(), rows.min(), columns.max(), rows.max())
-    points = tuple((float(columns[at]), float(rows[at])) for at in (len(rows) // 3, len(rows) // 2))
-    return Prompt(tuple(map(float, box)), points)  # type: ignore[arg-type]
 
 
 def _cpu_s() -> float:

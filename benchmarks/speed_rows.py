@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from load import Case, Run, ask_with, closed_loop, make_cases, open_loop
+from load import OTHER_QUERY, Case, Run, ask_with, closed_loop, make_cases, open_loop
 from overload_traffic import capacity, requests
 from parts import Part
 from processes import family, resident_bytes
@@ -108,7 +108,7 @@ class Measurement:
     def known_image(self) -> None:
         cases = self.fresh(self.cases // 2)
         first = closed_loop(self.url, cases, 1)
-        second = closed_loop(self.url, [Case(c.image, "the largest shape") for c in cases], 1)
+        second = closed_loop(self.url, [Case(c.image, OTHER_QUERY) for c in cases], 1)
         ratio = second.quantile_ms(0.5) / first.quantile_ms(0.5)
         cached = float(np.mean([a.usage.cached_tokens for a in second.answers]))
         before, after = first.quantile_ms(0.5), second.quantile_ms(0.5)
