@@ -1,7 +1,6 @@
 """`wise-serve check`: would `wise-serve serve` with the same settings work on this machine?
 
-Loads no model and imports neither torch nor vLLM. What a model needs is computed from the size of
-its weights, not measured: see docs/operations.md, "Sizing by GPU memory".
+Loads no model and imports neither torch nor vLLM.
 """
 
 import json
@@ -12,56 +11,23 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict
 
 from wise_mini import REASONER_FOLDER
 from wise_serve import __version__, allocator
 from wise_serve.access import AccessError, make_access
-from wise_serve.gpus import Gpu, GpuError, list_gpus
+from wise_serve.checks import GIB, Check, Machine, size_text
+from wise_serve.gpus import GpuError, list_gpus
 from wise_serve.metrics import package_version
 from wise_serve.reasoner.options import chosen_options, what_is_missing
 from wise_serve.settings import MINIATURE, Settings
+from wise_serve.sizing import memory
 from wise_serve.weights import WeightsError, find_weights
 
-Outcome = Literal["ok", "warning", "failure"]
-
-GIB = 2**30
-SEGMENTER_WORKING_BYTES = 3 * GIB  # activations of a full encode batch, and a CUDA context
-REASONER_WORKING_BYTES = 2 * GIB  # activations of one engine step, and a CUDA context
-LEAST_KV_CACHE_BYTES = 2 * GIB
-HOST_WORKING_BYTES = 3 * GIB  # the gateway, and two processes with torch
 LEAST_SHARED_MEMORY_BYTES = GIB
 DESCRIPTORS_A_REQUEST = 8
 DESCRIPTORS_BASE = 512
 LEAST_GPU_VLLM = (0, 33)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the report. `advice`: what to change, unless the outcome is ok."""
-
-    name: str
-    outcome: Outcome
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What several checks look at."""
-
-    settings: Settings
-    gpus: list[Gpu]
-    gpu_error: str
-    reasoner_bytes: int | None
-    segmenter_bytes: int | None
-
-    @property
-    def on_gpu(self) -> bool:
-        """Where the models will run: a GPU, unless there is none or CPU was chosen."""
-        return bool(self.gpus) and self.settings.device != "cpu"
 
 
 def preflight(settings: Settings) -> list[Check]:
@@ -76,7 +42,7 @@ def preflight(settings: Settings) -> list[Check]:
     checks: list[Callable[[Machine], Check]] = [
         _versions,
         _driver,
-        _memory,
+        memory,
         _port,
         _access,
         _shared_memory,
@@ -137,53 +103,6 @@ def _driver(machine: Machine) -> Check:
     return Check("GPU", "warning", machine.gpu_error, advice)
 
 
-def _memory(machine: Machine) -> Check:
-    reasoner, segmenter = machine.reasoner_bytes, machine.segmenter_bytes
-    if reasoner is None or segmenter is None:
-        return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
-    if machine.on_gpu:
-        return _gpu_memory(machine.settings, machine.gpus[0], reasoner, segmenter)
-    caches = machine.settings.kv_cache_bytes + machine.settings.engine_image_cache_bytes
-    need = reasoner + segmenter + caches + HOST_WORKING_BYTES
-    free = available_memory_bytes()
-    found = f"{_size(need)} needed, {_size(free)} available"
-    if free >= need:
-        return Check("memory", "ok", found)
-    advice = "Free memory, or lower --kv-cache-bytes or choose a smaller checkpoint."
-    return Check("memory", "failure", found, advice)
-
-
-def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> Check:
-    """vLLM takes its share of the whole; SAM 2 gets what is left of it."""
-    share = settings.gpu_memory_utilization
-    engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
-    segmenter_need = segmenter + SEGMENTER_WORKING_BYTES
-    engine_has = int(gpu.total_bytes * share)
-    rest = gpu.total_bytes - engine_has
-    found = (
-        f"{gpu.name}: {_size(gpu.total_bytes)}; engine {_size(engine_need)} of "
-        f"{_size(engine_has)}, SAM 2 {_size(segmenter_need)} of {_size(rest)}"
-    )
-    if engine_need + segmenter_need > gpu.total_bytes:
-        advice = "The models do not fit: take a quantized (FP8) checkpoint or a larger GPU."
-    elif engine_need > engine_has or segmenter_need > rest:
-        middle = (engine_need + (gpu.total_bytes - segmenter_need)) / 2 / gpu.total_bytes
-        advice = f"Set --gpu-memory-utilization {middle:.2f}."
-    elif gpu.free_bytes < engine_has + segmenter_need:
-        used = _size(gpu.total_bytes - gpu.free_bytes)
-        advice = f"Other processes hold {used} of the GPU: end them (nvidia-smi lists them)."
-    else:
-        return Check("memory", "ok", found)
-    return Check("memory", "failure", found, advice)
-
-
-def available_memory_bytes() -> int:
-    """Memory of this machine that can be had without swapping (proc(5), MemAvailable)."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
-
-
 def _port(machine: Machine) -> Check:
     settings = machine.settings
     main = _free(settings.host, settings.port)
@@ -217,7 +136,7 @@ def _access(machine: Machine) -> Check:
 
 def _shared_memory(machine: Machine) -> Check:
     total = shutil.disk_usage("/dev/shm").total
-    found = f"{_size(total)} in /dev/shm"
+    found = f"{size_text(total)} in /dev/shm"
     if total >= LEAST_SHARED_MEMORY_BYTES:
         return Check("shared memory", "ok", found)
     advice = "The engine's processes share memory there: docker run --shm-size=2g."
@@ -273,9 +192,5 @@ def _weights(part: str, name: str) -> tuple[Check, int | None]:
         found = find_weights(name, REASONER_FOLDER.parent / part)
     except WeightsError as error:
         return Check(f"{part} weights", "failure", f"{name}: {error}", error.advice), None
-    shown = f"{name}: {_size(found.size_bytes)}, {found.where}"
+    shown = f"{name}: {size_text(found.size_bytes)}, {found.where}"
     return Check(f"{part} weights", "ok", shown), found.size_bytes
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"

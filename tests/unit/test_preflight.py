@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from wise_serve import cli, gpus, preflight, weights
+from wise_serve import allocator, cli, gpus, preflight, sizing, weights
+from wise_serve.checks import GIB, Check
 from wise_serve.gpus import Gpu, GpuError, list_gpus
-from wise_serve.preflight import GIB, Check
 from wise_serve.reasoner import options
 from wise_serve.settings import Settings
 from wise_serve.weights import Weights, WeightsError, find_weights
@@ -38,7 +38,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(preflight, "list_gpus", gpu_list)
         monkeypatch.setattr(preflight, "find_weights", sized)
-        monkeypatch.setattr(preflight, "available_memory_bytes", lambda: memory)
+        monkeypatch.setattr(sizing, "available_memory_bytes", lambda: memory)
         monkeypatch.setattr(preflight, "package_version", lambda *names: "0.33.0")
 
     return make
@@ -74,6 +74,18 @@ def test_a_public_address_without_keys(machine: Any) -> None:
     machine([LARGE])
     assert "--allow-anyone" in checked(host="0.0.0.0")["API keys"].advice
     assert checked(host="0.0.0.0", allow_anyone=True)["API keys"].outcome == "ok"
+
+
+def test_an_allocator_is_advised_on_a_cpu(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([])
+    monkeypatch.setattr(allocator, "installed", lambda: None)
+    found = checked(device="cpu")["allocator"]
+    assert (found.outcome, "libtcmalloc" in found.advice) == ("warning", True)
+    assert checked(device="cpu", tcmalloc=False)["allocator"].outcome == "ok"
+    monkeypatch.setattr(allocator, "installed", lambda: "libtcmalloc.so.4")
+    assert checked(device="cpu")["allocator"].found == "libtcmalloc.so.4"
+    machine([LARGE])
+    assert checked()["allocator"].found == "the system's"
 
 
 def test_without_a_gpu(machine: Any) -> None:

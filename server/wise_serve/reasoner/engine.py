@@ -26,6 +26,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from wise_serve import allocator, logs
 from wise_serve.errors import NotReady, ReasonerLost
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.bytelevel import token_bytes
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
 from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
@@ -151,7 +152,7 @@ class VllmReasoner:
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
         tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(token_ids))
-        return [_token_bytes(token, self._added) for token in tokens]
+        return [token_bytes(token, self._added) for token in tokens]
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         return self._generate(request)
@@ -248,21 +249,3 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
     return AsyncEngineArgs(**arguments)
-
-
-def _token_bytes(token: str, added: frozenset[str]) -> bytes:
-    """The bytes of one token of a byte-level BPE; an added token is spelled as it reads."""
-    if token in added:
-        return token.encode()
-    return bytes(_BYTE_OF[letter] for letter in token if letter in _BYTE_OF)
-
-
-def _byte_letters() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: each byte's printable stand-in, as the vocabularies spell it."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = {chr(byte): byte for byte in printable}
-    others = [byte for byte in range(256) if byte not in printable]
-    return letters | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-_BYTE_OF = _byte_letters()
