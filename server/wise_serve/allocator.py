@@ -5,6 +5,7 @@ falls apart and grows for hours; tcmalloc keeps them by size (docs/decisions/001
 """
 
 import ctypes.util
+import functools
 import shutil
 from collections.abc import Mapping
 from typing import Final
@@ -25,6 +26,7 @@ def wanted(settings: Settings) -> bool:
     return settings.tcmalloc and on_cpu
 
 
+@functools.cache  # asks other programs, and a worker that is lost under load is started again
 def installed() -> str | None:
     """The library's name for the loader, such as `libtcmalloc_minimal.so.4`; None without one."""
     found = map(ctypes.util.find_library, _LIBRARIES)

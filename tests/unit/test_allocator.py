@@ -2,7 +2,7 @@
 
 import ctypes.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,15 +11,17 @@ from wise_serve.settings import Settings
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Sets what is installed: libraries by name, and whether there is a GPU's driver."""
 
     def has(*libraries: str, gpu: bool = False) -> None:
         found = {name: f"lib{name}.so.4" for name in libraries}
         monkeypatch.setattr(ctypes.util, "find_library", found.get)
         monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}" if gpu else None)
+        allocator.installed.cache_clear()
 
-    return has
+    yield has
+    allocator.installed.cache_clear()
 
 
 def test_the_smaller_library_comes_first(machine: Callable[..., None]) -> None:
