@@ -179,7 +179,7 @@ def engine_start_s() -> float:
 
 
 async def _warm_then(call: Call, count: int, warm: int, in_flight: int, title: str) -> Part:
-    await closed_loop(call, range(count, count + warm), min(in_flight, 4), "warm-up")
+    await closed_loop(call, range(count, count + warm), in_flight, "warm-up")
     return await closed_loop(call, range(count), in_flight, title)
 
 
@@ -199,10 +199,12 @@ def main() -> None:
     if args.part == "images":
         part = images_alone(cases)
     elif args.part == "reasoner":
-        warm = make_cases(8, args.seed + 1)
+        warm = make_cases(8 * args.in_flight, args.seed + 1)
         part = asyncio.run(reasoner_alone(cases, args.in_flight, warm))
     else:
-        part = asyncio.run(segmenter_alone(args.cases, args.seed, args.in_flight, 8))
+        part = asyncio.run(
+            segmenter_alone(args.cases, args.seed, args.in_flight, 8 * args.in_flight)
+        )
     print(json.dumps(asdict(part)))
 
 

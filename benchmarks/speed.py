@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from alone import decoder_across_images
-from load import Case, ask_once, closed_loop, make_cases
+from load import Case, make_cases
 from parts import Part, engine_start_s, measure
 from reference import Asked, Reference, iou
 from running import running_server
@@ -89,7 +89,7 @@ def write(rows: Sequence[Row], curve: Sequence[str], compiled: Sequence[Row]) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", type=int, default=64, help="requests of a row (default: 64)")
+    parser.add_argument("--cases", type=int, default=128, help="requests of a row (default: 128)")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     args = parser.parse_args()
     cases = make_cases(args.cases, LOAD_SEED)
@@ -103,7 +103,7 @@ def main() -> int:
     with running_server() as server:
         ready_s = time.perf_counter() - begun
         measured = Measurement(server.url, server.pid, args.cases)
-        closed_loop(server.url, measured.fresh(16), 4, ask_once)  # warm
+        measured.warm_up()
         run = measured.throughput(cases, rates)
         worst = worst_iou(run.answers, masks)
         measured.against_parts(run.rate, load)
@@ -120,7 +120,7 @@ def main() -> int:
     measured.row("worst_iou", "least mask IoU with the reference", ">= 0.99", worst, f"{worst:.4f}")
     with running_server("--engine-compile") as server:
         compiled = Measurement(server.url, server.pid, args.cases)
-        closed_loop(server.url, compiled.fresh(16), 4, ask_once)
+        compiled.warm_up()
         compiled.throughput(cases, rates)
         compiled.known_image()
         compiled.many_queries()

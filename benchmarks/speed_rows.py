@@ -42,6 +42,10 @@ class Measurement:
         self._seed += 1
         return make_cases(count, self._seed)
 
+    def warm_up(self) -> None:
+        """oneDNN makes a kernel for each new number of rows: the first hundred are slower."""
+        closed_loop(self.url, self.fresh(8 * IN_FLIGHT), IN_FLIGHT)
+
     def row(self, key: str, what: str, target: str, value: float, text: str) -> None:
         self.figures[key] = round(value, 4)
         self.rows.append((what, target, text))
