@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         "and needs a C++ compiler. On a GPU vLLM always compiles.",
     )
 
+    cpu_kernels: bool = Field(
+        True,
+        description="An engine on a CPU: normalize and rotate by vLLM's C kernels, which its "
+        "layers leave unused there. About 1.2 times the throughput. In float32 alone, and not "
+        "with --engine-compile.",
+    )
     engine_image_cache_bytes: int = Field(
         2**30,
         ge=0,
@@ -237,6 +243,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "max_batched_tokens",
         "engine_threads",
         "engine_compile",
+        "cpu_kernels",
         "engine_image_cache_bytes",
         "structured_answers",
         "ngram_tokens",

@@ -1,7 +1,7 @@
 """The reasoner on vLLM: `AsyncLLM` in this process, its engine core in a process of its own.
 
-The only module that imports vLLM. Prompts are the checkpoint's own chat template with one user
-turn, image first; decoding is greedy and stops at `</answer>`, which stays in the text.
+Only this module and `cpu_kernels` import vLLM. Prompts are the checkpoint's own chat template with
+one user turn, image first; decoding is greedy and stops at `</answer>`, which stays in the text.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints
 # Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
 # whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
 UNIPROC = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+CPU_KERNELS = "wise_serve.reasoner.cpu_kernels.Layers"
 CPU_BLOCK_TOKENS = 32  # the smallest block the CPU attention takes: short image prefixes are cached
 # The one of vLLM's backends that this pattern does not slow down (docs/decisions/0013).
 GRAMMAR_BACKEND = "guidance"
@@ -246,6 +247,8 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "enforce_eager": not settings.engine_compile,
             "distributed_executor_backend": UNIPROC,
         }
+        if settings.cpu_kernels and not settings.engine_compile:  # which makes kernels of its own
+            arguments["worker_extension_cls"] = CPU_KERNELS
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
     return AsyncEngineArgs(**arguments)
