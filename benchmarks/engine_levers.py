@@ -47,6 +47,7 @@ LEVERS = {
     "batched-tokens-16384": Lever(("--max-batched-tokens", "16384")),
     "image-cache-none": Lever(("--engine-image-cache-bytes", "0")),
     "compile": Lever(("--engine-compile",)),
+    "cpu-kernels-none": Lever(("--no-cpu-kernels",)),
 }
 
 

@@ -81,6 +81,21 @@ def test_a_rotation_is_the_layer_s_own(flat: bool) -> None:
     torch.testing.assert_close(layer(where, query, key), expected)
 
 
+def test_each_step_has_its_own_positions() -> None:
+    """Other ones, and as many as no step had before, in the tensor that the last step's were in."""
+    layer, where = rotary(), positions()
+    for _ in range(3):
+        query, key = heads()
+        expected = layer.forward_native(where, query.clone(), key.clone())
+        torch.testing.assert_close(layer(where, query, key), expected)
+        where.copy_(positions())
+    many = 3000  # more tokens than there are positions
+    query, key = torch.randn(2, many, HEADS * HEAD_SIZE)
+    where = torch.randint(0, 500, (3, many))
+    expected = layer.forward_native(where, query.clone(), key.clone())
+    torch.testing.assert_close(layer(where, query, key), expected)
+
+
 def test_the_kernels_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a layer that always falls back would pass."""
 

@@ -53,6 +53,8 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
             sections = torch.tensor(self.mrope_section)  # columns that follow time, height, width
             self._axis = torch.arange(3).repeat_interleave(sections).repeat(2)
             self._column = torch.arange(self.rotary_dim)
+            self._seen = self._row = torch.empty(0, dtype=torch.long)
+            self._table = self.cos_sin_cache[:0]  # of the positions in `_seen`
 
     def forward_cpu(
         self,
@@ -68,9 +70,11 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
         if not (self._plain and rows and offsets is None):
             return self.forward_native(positions, query, key, offsets)
         if positions.ndim == 2:
-            own = positions[self._axis].t()  # tokens x rotary dimensions
-            cache = cache[own, self._column].contiguous()  # which the kernel takes for granted
-            positions = torch.arange(len(cache))
+            if not torch.equal(positions, self._seen):  # once a step, not once a layer
+                self._seen, own = positions.clone(), positions[self._axis].t()
+                self._table = cache[own, self._column].contiguous()  # as the kernel takes it
+                self._row = torch.arange(len(self._table))
+            cache, positions = self._table, self._row
         torch.ops._C.rotary_embedding(positions, query, key, self.head_size, cache, True)
         return query, key
 
