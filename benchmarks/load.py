@@ -43,10 +43,6 @@ class Run:
     def quantile_ms(self, share: float) -> float:
         return float(np.quantile(self.latency_s, share) * 1000)
 
-    def mean_ms(self, stage: str) -> float:
-        """Mean of a stage's time, as the answers tell it."""
-        return float(np.mean([getattr(a.timing, f"{stage}_ms") for a in self.answers]))
-
 
 def make_cases(count: int, seed: int, quality: int = JPEG_QUALITY) -> list[Case]:
     """Scenes of the whole domain, one query each; no image twice over all seeds.

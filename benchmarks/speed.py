@@ -25,7 +25,7 @@ from load import Case, make_cases
 from parts import Part, engine_start_s, measure
 from reference import Asked, Reference, iou
 from running import running_server
-from speed_rows import IN_FLIGHT, LOAD_SEED, REST_SEED, SLOTS, Measurement, Row
+from speed_rows import IN_FLIGHT, LOAD_SEED, SLOTS, Measurement, Row
 from wise_client import Segmentation
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -65,12 +65,11 @@ def worst_iou(answers: Sequence[Segmentation], masks: Sequence[NDArray[np.bool_]
     return min(iou(answer.mask, mask) for answer, mask in zip(answers, masks, strict=True))
 
 
-def measure_parts(cases: int) -> tuple[dict[str, Part], dict[str, Part]]:
-    """Each part alone: one in flight on the scenes of REST_SEED, 16 on those of LOAD_SEED."""
-    names = ("reasoner", "segmenter")
-    rest = {name: measure(name, cases // 2, REST_SEED) for name in names}
-    load = {name: measure(name, cases, LOAD_SEED, IN_FLIGHT) for name in names}
-    return rest, load | {"images": measure("images", cases, LOAD_SEED)}
+def measure_parts(cases: int) -> dict[str, Part]:
+    """Each part alone, on the scenes of LOAD_SEED, the two models with 16 in flight."""
+    models = ("reasoner", "segmenter")
+    load = {name: measure(name, cases, LOAD_SEED, IN_FLIGHT) for name in models}
+    return load | {"images": measure("images", cases, LOAD_SEED)}
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -98,7 +97,7 @@ def main() -> int:
     masks: list[NDArray[np.bool_]] = []
     for batch in (1, 16):
         rates[batch], masks = run_reference(reference, cases, batch)
-    rest, load = measure_parts(args.cases)
+    parts = measure_parts(args.cases)
     begun = time.perf_counter()
     with running_server() as server:
         ready_s = time.perf_counter() - begun
@@ -106,8 +105,8 @@ def main() -> int:
         measured.warm_up()
         run = measured.throughput(cases, rates)
         worst = worst_iou(run.answers, masks)
-        measured.against_parts(run.rate, load)
-        measured.at_rest(rest)
+        measured.against_parts(run.rate, parts)
+        measured.at_rest()
         measured.known_image()
         measured.many_queries()
         measured.strategies()

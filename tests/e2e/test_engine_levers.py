@@ -22,8 +22,8 @@ IN_FLIGHT = 8
 
 @pytest.fixture(scope="module")
 def optioned() -> Iterator[Client]:
-    flags = ("--structured-answers", "--ngram-tokens", "3", "--engine-image-cache-bytes", "0")
-    flags += ("--no-cpu-kernels",)
+    caches = ("--engine-image-cache-bytes", "0")
+    flags = ("--structured-answers", "--ngram-tokens", "3", "--no-cpu-kernels", *caches)
     with running_server(*flags) as running, Client(running.url) as client:
         yield client
 
