@@ -162,8 +162,8 @@ def measure(name: str, count: int, seed: int, in_flight: int = 1) -> Part:
 
 
 def engine_start_s() -> float:
-    """From a process's start to vLLM's first token, with the server's arguments and nothing of
-    ours imported."""
+    """From a process's start to vLLM's first token, with the server's arguments. Of ours, vLLM
+    imports the layers for a CPU and its plugin, and nothing else is."""
     given = engine_arguments(Settings(), str(REASONER_FOLDER))
     usual = AsyncEngineArgs(model=given.model)
     differs = {k: v for k, v in vars(given).items() if v != getattr(usual, k)}
