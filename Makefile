@@ -85,9 +85,8 @@ soak: setup ## half an hour of mixed traffic, with the segmenter killed every tw
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
 
-docs: setup ## write what is generated: the settings' table in docs/operations.md, the README's tree
+docs: setup ## write what is generated: the settings' table in docs/operations.md
 	$(BIN)/python docs/settings_table.py
-	$(BIN)/python docs/tree.py
 
 dashboards: setup ## write Grafana's JSON from deploy/grafana/panels.py
 	$(BIN)/python deploy/grafana/build.py
@@ -96,12 +95,12 @@ dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server an
 	PYTHONPATH=deploy/grafana $(BIN)/python benchmarks/dashboard_picture.py
 
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
-	$(BIN)/python -m wise_mini.train_reasoner --compile
-	$(BIN)/python -m wise_mini.export_reasoner
+	$(BIN)/python -m training.miniature.train_reasoner --compile
+	$(BIN)/python -m training.miniature.export_reasoner
 
 train-segmenter: setup ## train the miniature SAM 2 again from its seed
-	$(BIN)/python -m wise_mini.train_segmenter --steps 3213
-	$(BIN)/python -m wise_mini.train_segmenter --export runs/segmenter
+	$(BIN)/python -m training.miniature.train_segmenter --steps 3213
+	$(BIN)/python -m training.miniature.train_segmenter --export runs/segmenter
 
 constraints: setup ## write constraints.txt anew from what .venv holds
 	@{ echo "# Every version of the CPU stack and the development tools. Made by 'make constraints'."; \

@@ -23,9 +23,9 @@ from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForCondition
 from vllm import LLM, SamplingParams
 
 from gpu_segmenter import Clock, segmenter, table
-from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner.engine import PUBLIC_IMAGE_SIZE
-from wise_serve.segmenter.checkpoints import build_public, load_model
+from wise_serve.segmenter.sam2.checkpoints import build_public, load_model
 from wise_serve.settings import MINIATURE
 
 THINKING_TOKENS = (23, 112)

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
+from training.miniature.scenes import draw_scene
 
 from reference import best_mask, iou, predictor_of
-from wise_mini.scenes import draw_scene
 from wise_serve.segmenter import Prompt
-from wise_serve.segmenter.compiled import Compiler
-from wise_serve.segmenter.levers import Levers
-from wise_serve.segmenter.sam2 import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.compiled import Compiler
+from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.precision import Levers
 
 BUCKETS = (1, 2, 4, 8, 16)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from training.miniature.scenes import Shape
 
 from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
-from wise_mini.scenes import Shape
 
 JPEG_QUALITY = 90
 OTHER_QUERY = "the largest shape"  # one that every scene has an answer to

@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 
 from fakes import FOUND, FakeReasoner, FakeSegmenter, tokens_of
-from wise_serve.app import build_app
-from wise_serve.gateway import build_gateway
-from wise_serve.metrics import Metrics
-from wise_serve.segmenter.client import Silent
+from wise_serve.http.app import build_app
+from wise_serve.http.gateway import build_gateway
+from wise_serve.observe.metrics import Metrics
+from wise_serve.segmenter.supervisor.client import Silent
 from wise_serve.settings import Settings
 
 LIMIT = 0.01

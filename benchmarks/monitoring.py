@@ -17,10 +17,10 @@ from typing import Any, Final, get_args
 
 import numpy as np
 import yaml
+from training.miniature.queries import FAMILIES, make_query
+from training.miniature.scenes import draw_scene
 
 from wise_client import Client, InvalidFieldError
-from wise_mini.queries import FAMILIES, make_query
-from wise_mini.scenes import draw_scene
 from wise_serve.settings import StrategyName
 
 RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from training.miniature.scenes import Scene, draw_scene
 
 from reference import iou
-from wise_mini.scenes import Scene, draw_scene
 from wise_serve.segmenter import Prompt
-from wise_serve.segmenter.checkpoints import load_model
-from wise_serve.segmenter.levers import Levers
-from wise_serve.segmenter.sam2 import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.sam2.checkpoints import load_model
+from wise_serve.segmenter.sam2.model import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.sam2.precision import Levers
 from wise_serve.settings import MINIATURE, Precision
 
 SCENES = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROLES = {  # by what is found in the command line
-    "wise_serve.segmenter.worker": "segmenter",
+    "wise_serve.segmenter.worker.main": "segmenter",
     "VLLM::EngineCore": "engine",
     "VLLM::Worker": "engine_worker",
     "resource_tracker": "resource_tracker",

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
+from training.miniature.queries import FAMILIES, Query, make_query
+from training.miniature.scenes import Scene, draw_scene
 
 from running import running_server
 from wise_client import Client
-from wise_mini.queries import FAMILIES, Query, make_query
-from wise_mini.scenes import Scene, draw_scene
 
 FRESH_SEED = 7_000_000  # training draws from 100_000 a run and 900_001
 IN_FLIGHT = 8

@@ -20,8 +20,8 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, StoppingCriteria
 
 import wise_serve
-from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
-from wise_serve.segmenter.checkpoints import load_model
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.settings import MINIATURE
 
 STRATEGIES = Path(wise_serve.__file__).parent / "reasoner" / "strategies.json"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from wise_serve.flags import flag_of, variable_of
+from wise_serve.cli.flags import flag_of, variable_of
 from wise_serve.settings import GROUPS, Settings
 
 PAGE: Final = Path(__file__).with_name("operations.md")

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from wise_serve.errors import ReasonerLost, SegmenterLost
+from wise_serve.contract.errors import ReasonerLost, SegmenterLost
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
-from wise_serve.segmenter.client import SegmenterObserver, Silent
+from wise_serve.segmenter.supervisor.client import SegmenterObserver, Silent
 
 FOUND = (
     "<think> red circle, upper left </think>\n<answer>"

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
-from wise_serve.connections import make_protocol
-from wise_serve.gateway import Gateway
+from wise_serve.http.gateway import Gateway
+from wise_serve.server.connections import make_protocol
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import sys
 
-from wise_serve.cli import main
+from wise_serve.cli.main import main
 
 if __name__ == "__main__":  # vLLM's child processes import this file, too
     sys.exit(main())

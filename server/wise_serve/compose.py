@@ -2,13 +2,13 @@
 
 import importlib
 
-from wise_mini import REASONER_FOLDER, REASONER_IMAGE_SIZE
-from wise_serve.gateway import Gateway, build_gateway
-from wise_serve.metrics import Metrics
+from wise_serve.http.gateway import Gateway, build_gateway
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.observe.metrics import Metrics
+from wise_serve.observe.traces import NO_TRACER, Tracer
 from wise_serve.reasoner.engine import VllmReasoner
-from wise_serve.segmenter.client import SegmenterClient
+from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import Settings
-from wise_serve.tracing import NO_TRACER, Tracer
 
 
 def compose(settings: Settings) -> Gateway:
@@ -24,7 +24,7 @@ def _tracer(settings: Settings) -> Tracer:
         return NO_TRACER
     # An optional extra, and no cost while tracing is off: hence imported here.
     try:
-        otel = importlib.import_module("wise_serve.otel")
+        otel = importlib.import_module("wise_serve.observe.otel")
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"wise-serve: --otlp-endpoint needs the package '{error.name}': "

@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fakes import FakeReasoner, FakeSegmenter
-from wise_serve.app import build_app
-from wise_serve.gateway import build_gateway
-from wise_serve.metrics import Metrics
+from wise_serve.http.app import build_app
+from wise_serve.http.gateway import build_gateway
+from wise_serve.observe.metrics import Metrics
 from wise_serve.settings import Settings
 
 Serve = Callable[..., "GatewayThread"]  # the fixture `serve`

@@ -16,7 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 from fakes import FakeReasoner
 from pictures import picture
-from wise_serve.page import read_example
+from wise_serve.http.page import read_example
 
 
 @pytest.fixture

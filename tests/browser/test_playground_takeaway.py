@@ -17,7 +17,7 @@ from playground_page import Playground
 from pycocotools import mask as coco
 
 from wise_client import Client
-from wise_serve.page import read_example
+from wise_serve.http.page import read_example
 
 ODD = 'it\'s $HOME; "the red circle" @file'
 

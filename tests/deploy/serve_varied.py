@@ -4,9 +4,9 @@ import itertools
 import sys
 
 from fakes import FOUND, FakeReasoner, FakeSegmenter
-from wise_serve.gateway import build_gateway
-from wise_serve.metrics import Metrics
-from wise_serve.serving import serve
+from wise_serve.http.gateway import build_gateway
+from wise_serve.observe.metrics import Metrics
+from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
 _NUMBER = itertools.count()

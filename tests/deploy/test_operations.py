@@ -5,7 +5,7 @@ import re
 import pytest
 
 import settings_table
-from wise_serve.flags import flag_of
+from wise_serve.cli.flags import flag_of
 from wise_serve.settings import Settings
 
 PAGE = settings_table.PAGE.read_text()

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from training.miniature.queries import Query, make_query
+from training.miniature.scenes import Scene, draw_scene
 
 from processes import family
 from running import RunningServer
@@ -19,8 +21,6 @@ from wise_client import (
     MaskReady,
     ThinkingDelta,
 )
-from wise_mini.queries import Query, make_query
-from wise_mini.scenes import Scene, draw_scene
 from wise_serve import allocator
 
 SEED = 8_000_000  # never used in training

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL.Image import Image
+from training.miniature.queries import make_query
+from training.miniature.scenes import draw_scene
 
 from running import running_server
 from wise_client import Client, Done, Segmentation, ThinkingDelta
-from wise_mini.queries import make_query
-from wise_mini.scenes import draw_scene
 
 SEED = 8_700_000  # never used in training
 STRATEGIES: tuple[Any, ...] = ("wise-s", "wise", "seg-zero", "vision-reasoner")

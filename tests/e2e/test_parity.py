@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from training.miniature.queries import make_query
+from training.miniature.scenes import draw_scene
 
 from reference import Answered, Asked, Reference
 from wise_client import Client, Segmentation
-from wise_mini.queries import make_query
-from wise_mini.scenes import draw_scene
 
 SCENES = 200
 SEED = 8_500_000  # never used in training

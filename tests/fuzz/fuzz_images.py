@@ -5,9 +5,9 @@ import warnings
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "wise_serve.images"]):
-    from wise_serve import images
-    from wise_serve.errors import TooLarge, UnsupportedImage
+with atheris.instrument_imports(include=["PIL", "wise_serve.imaging.images"]):
+    from wise_serve.contract.errors import TooLarge, UnsupportedImage
+    from wise_serve.imaging import images
 
 MOST_PIXELS = 1 << 18
 

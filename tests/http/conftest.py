@@ -12,11 +12,11 @@ import pytest
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start
-from wise_serve.app import build_app
-from wise_serve.gateway import build_gateway
-from wise_serve.metrics import Metrics
+from wise_serve.http.app import build_app
+from wise_serve.http.gateway import build_gateway
+from wise_serve.observe.metrics import Metrics
+from wise_serve.observe.traces import NO_TRACER, Tracer
 from wise_serve.settings import Settings
-from wise_serve.tracing import NO_TRACER, Tracer
 
 
 @pytest.fixture

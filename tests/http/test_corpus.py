@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-import wise_mini
 from corpus import FORM as FORM_TYPE
 from corpus import Case, bad_images, bodies, form, good_images, in_json
 from fakes import FakeReasoner
 from gateways import Server, Start
 from pictures import picture
+from wise_serve import miniature
 
 WAYS: dict[str, Any] = {FORM_TYPE: form, "application/json": in_json}
-TOKENIZER = Path(wise_mini.__file__).parent / "weights" / "reasoner" / "tokenizer.json"
+TOKENIZER = Path(miniature.__file__).parent / "weights" / "reasoner" / "tokenizer.json"
 
 
 def check(response: httpx.Response, case: Case) -> None:

@@ -146,8 +146,8 @@ async def test_work_is_longer_than_a_head_may_take(start: Start) -> None:
 async def test_an_answer_that_nobody_takes_ends_its_connection(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wise_serve.connections._UNREAD_MS", 500)
-    monkeypatch.setattr("wise_serve.middleware._LAST_WORDS_S", 0.1)
+    monkeypatch.setattr("wise_serve.server.connections._UNREAD_MS", 500)
+    monkeypatch.setattr("wise_serve.http.middleware._LAST_WORDS_S", 0.1)
     text = "<think>" + "word " * 400_000
     reasoner = FakeReasoner(script=lambda _: text, finish="length")
     server = await start(reasoner=reasoner, request_deadline_s=0.5, max_thinking_tokens=400_000)

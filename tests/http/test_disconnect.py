@@ -159,7 +159,7 @@ async def test_a_body_beyond_the_limit_is_answered_on_a_socket(start: Start) -> 
 async def test_a_reader_that_does_not_read_is_cut_off(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wise_serve.middleware._LAST_WORDS_S", 0.1)
+    monkeypatch.setattr("wise_serve.http.middleware._LAST_WORDS_S", 0.1)
     text = "<think>" + "word " * 400_000
     reasoner = FakeReasoner(script=lambda _: text, finish="length")
     server = await start(reasoner=reasoner, request_deadline_s=0.5, max_thinking_tokens=400_000)

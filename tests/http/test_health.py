@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start, eventually
-from wise_serve.context import Stage
-from wise_serve.problems import leaves, status_of
+from wise_serve.http.problems import leaves, status_of
+from wise_serve.observe.context import Stage
 
 EXPECTED = {
     "wise_requests", "wise_request_seconds", "wise_stage_seconds", "wise_thinking_tokens",

@@ -10,7 +10,7 @@ from test_stream import TWO, events
 
 from fakes import FakeReasoner
 from gateways import Server, Start
-from wise_serve.problems import STATUS
+from wise_serve.http.problems import STATUS
 
 ANYWHERE = {"400", "408", "500", "503", "504"}  # whatever is asked for
 

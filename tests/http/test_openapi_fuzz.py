@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
-from wise_serve.app import build_app
-from wise_serve.gateway import build_gateway
-from wise_serve.metrics import Metrics
+from wise_serve.http.app import build_app
+from wise_serve.http.gateway import build_gateway
+from wise_serve.observe.metrics import Metrics
 from wise_serve.settings import Settings
 
 EXAMPLES = int(os.environ.get("SCHEMA_FUZZ_EXAMPLES", "0"))

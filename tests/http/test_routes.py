@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from fakes import FakeReasoner
 from gateways import Server, Start, eventually
-from wise_serve.app import build_ops_app
+from wise_serve.http.app import build_ops_app
 
 KEYED = {("POST", "/segment"), ("GET", "/info")}
 OPS = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics")}

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Start
-from wise_serve.otel import OtelTracer
+from wise_serve.observe.otel import OtelTracer
 
 STAGES = {
     "admission", "decode", "resize", "time_to_first_token", "reason", "encode_queue", "encode",
@@ -94,7 +94,7 @@ async def test_probes_make_no_spans(
 
 def test_without_an_endpoint_the_library_is_not_loaded() -> None:
     code = (
-        "import sys, wise_serve.app, wise_serve.serving; "
+        "import sys, wise_serve.http.app, wise_serve.server.serving; "
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

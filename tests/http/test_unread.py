@@ -19,7 +19,7 @@ MIB = 2**20
 
 @pytest.fixture(autouse=True)
 def linger_s(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr("wise_serve.lingering._LINGER_S", 0.3)
+    monkeypatch.setattr("wise_serve.http.unread_body._LINGER_S", 0.3)
     return 0.3
 
 
@@ -152,7 +152,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(start: Start, linger_s: 
 async def test_no_more_is_thrown_away_than_a_body_may_have(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wise_serve.lingering._LINGER_S", 30)
+    monkeypatch.setattr("wise_serve.http.unread_body._LINGER_S", 30)
     async with full(start, max_body_bytes=MIB) as (_, port), caller(port) as one:
         await one.send(
             head(10**12).replace(b"Content-Length: 1000000000000", b"Transfer-Encoding: chunked")

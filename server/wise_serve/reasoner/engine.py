@@ -23,13 +23,14 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from wise_serve import allocator, logs
-from wise_serve.errors import NotReady, ReasonerLost
+from wise_serve import processes
+from wise_serve.contract.errors import NotReady, ReasonerLost
+from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
-from wise_serve.reasoner.bytelevel import token_bytes
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
 from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
+from wise_serve.reasoner.tokens import token_bytes
 from wise_serve.settings import MINIATURE, Settings
 
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
@@ -72,7 +73,7 @@ class VllmReasoner:
         os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
         if on_cpu(self._settings):
-            os.environ.update(allocator.preloading(self._settings, os.environ))
+            os.environ.update(processes.allocator_environment(self._settings, os.environ))
             os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):

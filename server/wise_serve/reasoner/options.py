@@ -1,6 +1,6 @@
 """The packages behind the engine's options; vLLM brings them along on the usual platforms alone."""
 
-from wise_serve.metrics import package_version
+from wise_serve.observe.metrics import package_version
 from wise_serve.settings import Settings
 
 

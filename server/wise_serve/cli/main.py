@@ -1,0 +1,86 @@
+"""`wise-serve`: the server's command line."""
+
+import argparse
+from collections.abc import Sequence
+
+from wise_serve import __version__, processes
+from wise_serve.cli.flags import add_flags, settings_from
+
+if processes.in_child():  # multiprocessing imports the main module first; `vllm_plugin` resumes
+    processes.pause_collector()
+
+_DESCRIPTION = "Language segmentation: given an image and a sentence, which pixels are meant?"
+_SERVE = """Serve POST /segment, the probes, the metrics and the playground page.
+
+Without flags it serves the miniature pair that comes with the package. Every flag is also an
+environment variable, named in brackets; a flag wins over the variable.
+
+SIGTERM or Ctrl-C: new requests are refused, those inside are finished, exit status 0. A second one
+ends it at once. If the models cannot be started, the exit status is 1."""
+_EXAMPLES = """examples:
+  wise-serve serve
+  wise-serve serve --port 9000 --max-inflight-requests 16
+  wise-serve serve --reasoner Ricky06662/VisionReasoner-7B --strategy vision-reasoner \\
+      --segmenter facebook/sam2-hiera-large --host 0.0.0.0"""
+
+
+_CHECK = """Look before serving: versions, driver, memory against the models, the port, shared
+memory, file limits, weights. Takes the flags and the environment of `serve`.
+
+Loads no model. Says for everything that is amiss what to change; exit status 1 if `serve` would
+fail, 0 otherwise."""
+_CHECK_EXAMPLES = """examples:
+  wise-serve check
+  wise-serve check --reasoner Ricky06662/VisionReasoner-7B --segmenter facebook/sam2-hiera-large
+  wise-serve check --json --device cuda"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog="wise-serve", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"wise-serve {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve until a signal comes",
+        usage="wise-serve serve [FLAGS]",
+        description=_SERVE,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_flags(serve)
+    check = commands.add_parser(
+        "check",
+        help="say what would keep `serve` from working here",
+        usage="wise-serve check [--json] [FLAGS]",
+        description=_CHECK,
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object instead")
+    add_flags(check)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = make_parser()
+    given = vars(parser.parse_args(arguments))
+    settings = settings_from(parser, given)
+    # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help, a
+    # wrong flag and vLLM's child processes must not.
+    if given["command"] == "check":
+        from wise_serve.preflight.report import preflight, report
+
+        return report(preflight(settings), as_json=given["json"])
+    processes.pause_collector()
+    from wise_serve.compose import compose
+    from wise_serve.http.access import AccessError
+    from wise_serve.server.serving import serve
+
+    processes.resume_collector()
+    try:
+        gateway = compose(settings)
+    except AccessError as error:
+        parser.error(str(error))
+    return serve(gateway)

@@ -1,0 +1,1 @@
+"""What several rooms share: errors, prompts and masks, closed sets of names, bodies."""

@@ -1,0 +1,107 @@
+"""The HTTP application: routes inside, the gate around them, the boundary around all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from wise_serve import __version__
+from wise_serve.http.apidocs import docs_router
+from wise_serve.http.gateway import Gateway, build_gateway
+from wise_serve.http.health import info_router, ops_router
+from wise_serve.http.middleware import Boundary, Gate
+from wise_serve.http.openapi import completed
+from wise_serve.http.page import page_router, read_example, read_page
+from wise_serve.http.problems import router_response
+from wise_serve.http.routes import segment_router
+from wise_serve.http.unread_body import Lingering
+from wise_serve.observe.metrics import Metrics
+from wise_serve.reasoner import Reasoner
+from wise_serve.segmenter import Segmenter
+from wise_serve.settings import Settings, split_origins
+
+_DESCRIPTION = """Given an image and a sentence, which pixels are meant?
+
+Every failure is an RFC 9457 problem document with a stable `code`."""
+
+# Keys travel in a header of their own, never as cookies, so no credentials are let through.
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["Authorization", "X-Request-Id", "Traceparent", "Tracestate"],
+    "expose_headers": ["X-Request-Id", "Retry-After"],
+}
+
+
+class Application(FastAPI):
+    """FastAPI, whose OpenAPI document says all of what is answered."""
+
+    def __init__(self, *, needs_key: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._needs_key = needs_key
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = completed(super().openapi(), needs_key=self._needs_key)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, reasoner: Reasoner, segmenter: Segmenter) -> FastAPI:
+    """An application that owns both models: its lifespan starts and stops them."""
+    return build_app(build_gateway(settings, reasoner, segmenter, Metrics()))
+
+
+def build_app(gateway: Gateway) -> FastAPI:
+    """An application on parts that are already put together."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gateway.lifecycle.start()
+        try:
+            yield
+        finally:
+            await gateway.lifecycle.stop()
+            gateway.threads.close()
+            await asyncio.to_thread(gateway.tracer.close)
+
+    app = Application(
+        needs_key=gateway.access.needs_key,
+        title="wise-serve",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # ours, which fetches nothing from elsewhere
+        redoc_url=None,
+        exception_handlers={HTTPException: _unserved},
+    )
+    app.include_router(segment_router(gateway))
+    app.include_router(info_router(gateway))
+    if gateway.settings.ops_port is None:
+        app.include_router(ops_router(gateway))
+    app.include_router(page_router(read_page(), read_example()))
+    app.include_router(docs_router(app.openapi))
+    # The last one added is the outermost.
+    app.add_middleware(Gate, gateway=gateway)
+    app.add_middleware(Boundary, gateway=gateway)
+    if origins := split_origins(gateway.settings.cors_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
+    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
+    return app
+
+
+def build_ops_app(gateway: Gateway) -> FastAPI:
+    """What `--ops-port` serves: probes and metrics, without a lifespan of its own."""
+    app = FastAPI(openapi_url=None, exception_handlers={HTTPException: _unserved})
+    app.include_router(ops_router(gateway))
+    app.add_middleware(Boundary, gateway=gateway)
+    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
+    return app
+
+
+async def _unserved(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return router_response(error)

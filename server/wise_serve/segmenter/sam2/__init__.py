@@ -1,0 +1,1 @@
+"""SAM 2 on a torch device, in batches across requests."""

@@ -1,0 +1,211 @@
+"""SAM 2 in batches: images of different requests encoded together, prompts decoded together.
+
+The same mathematics as `SAM2ImagePredictor` of the sam2 package (arXiv 2408.00714, section 4),
+which loops image by image; `tests/process/segmenter/test_segmenter_model.py` holds the two to
+IoU >= 0.999.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wise_serve.contract.errors import NotReady
+from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.sam2.buckets import Stage
+from wise_serve.segmenter.sam2.compiled import Compiled, Compiler
+from wise_serve.segmenter.sam2.precision import DTYPES, Levers, cast_encoder, keep_constants
+from wise_serve.segmenter.sam2.rle import mask_runs
+from wise_serve.segmenter.sam2.stages import (
+    Features,
+    image_features,
+    mask_logits,
+    preprocess,
+    upload,
+)
+
+log = logging.getLogger("wise_serve.segmenter")
+
+_BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
+_POINT_LABEL = 1  # foreground
+_RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMask:
+    """size: height and width, pixels. runs: of the mask at that size, see `runs.mask_runs`. score:
+    predicted IoU, 0..1."""
+
+    size: tuple[int, int]
+    runs: NDArray[np.int64]
+    score: float
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """H x W bool. Serving has no use for it."""
+        height, width = self.size
+        columns = np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs)
+        return columns.reshape(width, height).T
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeItem:
+    """One prompt (pixels of the image) and the embedding it belongs to.
+
+    features: a batch of one. size: height and width of the image, pixels.
+    """
+
+    features: Features
+    prompt: Prompt
+    size: tuple[int, int]
+
+
+class Sam2:
+    """The model on its device. Not thread-safe: one thread makes and drives it.
+
+    Takes the model over: it can neither be trained nor given to another `Sam2` afterwards. With a
+    compiler, making it takes minutes; raises NotReady where compiling fails.
+    """
+
+    def __init__(self, model: Any, device: torch.device, levers: Levers | None = None) -> None:
+        levers = levers or Levers()
+        self._model = model
+        self._device = device
+        self._encoder_dtype = DTYPES[levers.encoder]
+        self._decoder_dtype = DTYPES[levers.decoder]
+        self.side: int = model.image_size
+        if levers.constants:
+            keep_constants(model)
+        if levers.encoder != "float32":
+            cast_encoder(model, self._encoder_dtype)
+        self._encode_stage: Stage = self._embed
+        self._decode_stage: Stage = self._best_masks
+        if levers.compiler is not None:
+            self._compile(levers.compiler)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
+        """Embed H x W x 3 uint8 RGB images of any sizes in one batch; one Features (N=1) each.
+
+        Does not wait for the device: see `wait`.
+        """
+        batch = torch.stack([preprocess(image, self.side, self._device) for image in images])
+        image, first, second = self._encode_stage(batch)
+        # Clones: a view would keep the whole batch in memory as long as one of it is cached.
+        return [
+            Features(
+                image[i : i + 1].clone(), (first[i : i + 1].clone(), second[i : i + 1].clone())
+            )
+            for i in range(len(images))
+        ]
+
+    @torch.inference_mode()
+    def decode(self, items: Sequence[DecodeItem]) -> list[DecodedMask]:
+        """One mask for each item, in order.
+
+        Items with equally many points share one call of the mask decoder, whatever their images. A
+        padding point would be one more token to attend to, and so change the mask: none is used.
+        """
+        if not items:
+            return []
+        groups: dict[int, list[int]] = defaultdict(list)
+        for position, item in enumerate(items):
+            groups[len(item.prompt.points)].append(position)
+        decoded = [self._decode([items[p] for p in positions]) for positions in groups.values()]
+        order = [position for positions in groups.values() for position in positions]
+        runs = mask_runs(
+            torch.cat([logits for logits, _ in decoded]), [items[p].size for p in order]
+        )
+        scores = torch.cat([scores for _, scores in decoded]).tolist()
+        masks = {
+            position: DecodedMask(items[position].size, one, score)
+            for position, one, score in zip(order, runs, scores, strict=True)
+        }
+        return [masks[position] for position in range(len(items))]
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _decode(self, items: list[DecodeItem]) -> tuple[Tensor, ...]:
+        return self._decode_stage(
+            torch.cat([item.features.image for item in items]),
+            torch.cat([item.features.high_res[0] for item in items]),
+            torch.cat([item.features.high_res[1] for item in items]),
+            *self._prompt_tensors(items),
+        )
+
+    def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
+        with self._autocast(self._encoder_dtype):
+            features = image_features(self._model, batch)
+        # All in the encoder's type: the cache holds twice as many in half.
+        return tuple(t.to(self._encoder_dtype) for t in (features.image, *features.high_res))
+
+    def _best_masks(
+        self, image: Tensor, first: Tensor, second: Tensor, coordinates: Tensor, labels: Tensor
+    ) -> tuple[Tensor, ...]:
+        """N x r/4 x r/4 float32 logits of the mask of the highest predicted IoU, and those N."""
+        image, first, second = (t.to(self._decoder_dtype) for t in (image, first, second))
+        with self._autocast(self._decoder_dtype):
+            logits, scores = mask_logits(
+                self._model, Features(image, (first, second)), coordinates, labels
+            )
+        best_scores, best = scores.float().max(dim=1)
+        rows = torch.arange(len(best), device=best.device)
+        return logits[rows, best].float(), best_scores
+
+    def _autocast(self, dtype: torch.dtype) -> torch.autocast:
+        half = dtype is not torch.float32
+        return torch.autocast(self._device.type, dtype if half else None, enabled=half)
+
+    def _prompt_tensors(self, items: list[DecodeItem]) -> tuple[Tensor, Tensor]:
+        corners_and_points = [
+            (item.prompt.box[:2], item.prompt.box[2:], *item.prompt.points) for item in items
+        ]
+        coordinates = torch.tensor(corners_and_points, dtype=torch.float32)
+        sizes = torch.tensor([(w, h) for h, w in (item.size for item in items)])
+        coordinates = upload(coordinates / sizes[:, None, :] * self.side, self._device)
+        labels = torch.full(
+            coordinates.shape[:2], _POINT_LABEL, dtype=torch.int32, device=self._device
+        )
+        for corner, label in enumerate(_BOX_LABELS):
+            labels[:, corner] = label
+        return coordinates, labels
+
+    def _compile(self, compiler: Compiler) -> None:
+        encode = Compiled(self._embed, compiler, compiler.encode_batch_size)
+        decode = Compiled(self._best_masks, compiler, compiler.decode_batch_size)
+        self._encode_stage, self._decode_stage = encode, decode
+        blank = np.zeros((self.side, self.side, 3), np.uint8)
+        box, point = (0.0, 0.0, self.side / 2, self.side / 2), (self.side / 4,) * 2
+        try:
+            for size in encode.sizes:
+                _settle(f"encode {size}", partial(self.encode, [blank] * size))
+            features = self.encode([blank])[0]
+            for points in compiler.points:
+                item = DecodeItem(features, Prompt(box, (point,) * points), (self.side,) * 2)
+                for size in decode.sizes:
+                    _settle(f"decode {size}, {points} points", partial(self.decode, [item] * size))
+        except Exception as error:
+            raise NotReady(
+                "The segmenter could not be compiled: see the log. It takes a C++ compiler, and "
+                "on a GPU Triton; without --segmenter-compile it takes neither."
+            ) from error
+        encode.freeze()
+        decode.freeze()
+
+
+def _settle(what: str, call: Callable[[], object]) -> None:
+    begun = time.monotonic()
+    for _ in range(_RUNS_TO_CAPTURE):
+        call()
+    log.info("compiled: %s (%.0f s)", what, time.monotonic() - begun)

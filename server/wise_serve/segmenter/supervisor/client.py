@@ -1,0 +1,234 @@
+"""The gateway's side of the segmenter: starts the worker, watches it, speaks to it.
+
+Lives on one event loop. The worker is a child process; when it dies, everything in flight fails at
+once with SegmenterLost, and another one is started.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wise_serve import processes
+from wise_serve.contract.errors import NotReady, WiseError
+from wise_serve.segmenter import ImageSession
+from wise_serve.segmenter.supervisor.process import WorkerProcess
+from wise_serve.segmenter.supervisor.session import Session
+from wise_serve.segmenter.wire import messages as protocol
+from wise_serve.segmenter.worker.batcher import Operation
+from wise_serve.segmenter.worker.cache import CacheResult
+from wise_serve.settings import Settings
+
+log = logging.getLogger("wise_serve.segmenter")
+
+WORKER = ("-m", "wise_serve.segmenter.worker.main")
+MAX_DEATHS = 3
+DEATHS_WINDOW_S = 60.0
+BEATS_PER_LIMIT = 4  # heartbeats that a worker sends in `heartbeat_s`
+SILENT_LIMITS = 5  # a worker silent for this many `heartbeat_s` is ended
+INLINE_COPY_BYTES = 2**20  # larger images are copied in a thread
+
+
+class SegmenterObserver(Protocol):
+    """What the metrics want to know. Called on the event loop; must not block or raise."""
+
+    def batch(self, operation: Operation, size: int) -> None:
+        """A batch was run."""
+
+    def queue_depth(self, items: int) -> None:
+        """Items that wait at the worker, as of its last word."""
+
+    def restart(self) -> None:
+        """A worker died and another one is being started."""
+
+    def cache(self, result: CacheResult) -> None:
+        """An image's embedding was there ('hit'), being made ('shared'), or not ('miss')."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def batch(self, operation: Operation, size: int) -> None: ...
+    def queue_depth(self, items: int) -> None: ...
+    def restart(self) -> None: ...
+    def cache(self, result: CacheResult) -> None: ...
+
+
+class SegmenterClient:
+    """`Segmenter` on a supervised worker process.
+
+    `failed` is true for good once the worker has died three times within a minute: the server
+    should then end. `restarts` counts workers started after the first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        observer: SegmenterObserver | None = None,
+        program: Sequence[str] = WORKER,
+    ) -> None:
+        """`program`: Python's arguments that run a worker."""
+        self.name = settings.segmenter
+        self.failed = False
+        self.restarts = 0
+        self._settings = settings
+        self._program = program
+        self._observer = observer or Silent()
+        self._numbers = itertools.count(1)
+        self._worker: WorkerProcess | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a request sent now could be answered."""
+        worker = self._worker
+        return worker is not None and worker.ready and worker.silent_s < self._settings.heartbeat_s
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, while there is one."""
+        return None if self._worker is None else self._worker.pid
+
+    async def start(self) -> None:
+        """Start the worker and wait for its warm-up answer. Raises NotReady if that fails."""
+        worker = await self._spawn()
+        try:
+            await self._until_ready(worker)
+        except BaseException:
+            await self._end(worker)
+            raise
+        self._supervisor = asyncio.create_task(self._supervise(worker))
+
+    async def stop(self) -> None:
+        """End the worker; what is in flight fails with SegmenterLost."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+            self._supervisor = None
+        if self._worker is not None:
+            await self._end(self._worker)
+
+    def open(
+        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+    ) -> AbstractAsyncContextManager[ImageSession]:
+        """See `Segmenter.open`. Entering raises NotReady while there is no live worker."""
+        return self._open(pixels, digest, request_id)
+
+    @asynccontextmanager
+    async def _open(
+        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+    ) -> AsyncIterator[ImageSession]:
+        worker = self._worker
+        if worker is None or not self.alive:
+            raise NotReady("The segmenter is not ready.")
+        descriptor = await _share(pixels)
+        session = Session(worker, self._numbers, request_id, self._settings.request_deadline_s)
+        try:
+            session.open(pixels.shape[0], pixels.shape[1], digest, descriptor)
+            yield session
+        finally:
+            session.close()
+
+    async def _spawn(self) -> WorkerProcess:
+        self._worker = await WorkerProcess.spawn(
+            protocol.Configure(
+                segmenter=self._settings.segmenter,
+                device=self._settings.device,
+                threads=self._settings.segmenter_threads,
+                precision=self._settings.segmenter_precision,
+                compile=self._settings.segmenter_compile,
+                encode_batch_size=self._settings.encode_batch_size,
+                decode_batch_size=self._settings.decode_batch_size,
+                batch_wait_ms=self._settings.batch_wait_ms,
+                max_queue=self._settings.max_segmenter_queue,
+                cache_bytes=self._settings.embedding_cache_bytes,
+                heartbeat_every_s=self._settings.heartbeat_s / BEATS_PER_LIMIT,
+                log_level=self._settings.log_level,
+            ),
+            self._observe,
+            self._program,
+            processes.allocator_environment(self._settings, os.environ),
+        )
+        return self._worker
+
+    def _observe(self, message: protocol.FromWorker) -> None:
+        match message:
+            case protocol.BatchDone():
+                self._observer.batch(message.operation, message.size)
+                self._observer.queue_depth(message.queue_depth)
+            case protocol.Heartbeat():
+                self._observer.queue_depth(message.queue_depth)
+            case protocol.Encoded():
+                self._observer.cache(message.cache)
+
+    async def _until_ready(self, worker: WorkerProcess) -> None:
+        try:
+            async with asyncio.timeout(self._settings.startup_deadline_s):
+                await worker.until_ready()
+        except TimeoutError:
+            raise NotReady("The segmenter did not load within the start-up deadline.") from None
+
+    async def _supervise(self, worker: WorkerProcess) -> None:
+        """Wait for the worker's death, start another; give up after three deaths in a minute."""
+        clock = asyncio.get_running_loop().time
+        deaths: deque[float] = deque()
+        while True:
+            await self._watch(worker)
+            await self._end(worker)
+            deaths.append(clock())
+            while deaths[0] < clock() - DEATHS_WINDOW_S:
+                deaths.popleft()
+            if len(deaths) >= MAX_DEATHS:
+                self.failed = True
+                log.error("the segmenter worker died %d times in a minute: giving up", len(deaths))
+                return
+            self.restarts += 1
+            self._observer.restart()
+            log.warning("the segmenter worker died; starting another one")
+            worker = await self._spawn()
+            with contextlib.suppress(WiseError):  # `_watch` then returns at once
+                await self._until_ready(worker)
+
+    async def _watch(self, worker: WorkerProcess) -> None:
+        """Return when the worker is dead, never became ready, or was silent for too long."""
+        tick_s = self._settings.heartbeat_s / BEATS_PER_LIMIT
+        silent_ticks, heard_at = 0, worker.heard_at
+        while worker.ready and not await worker.died_within(tick_s):
+            # Ticks, not seconds: a stalled event loop must not look like a stalled worker.
+            silent_ticks = silent_ticks + 1 if worker.heard_at == heard_at else 0
+            heard_at = worker.heard_at
+            if silent_ticks > BEATS_PER_LIMIT * SILENT_LIMITS:
+                log.error("the segmenter worker hangs; it is ended")
+                worker.kill()
+                return
+
+    async def _end(self, worker: WorkerProcess) -> None:
+        if self._worker is worker:
+            self._worker = None
+        await worker.end()
+
+
+async def _share(pixels: NDArray[np.uint8]) -> int:
+    """The pixels in a new memory file; its descriptor is closed here if the caller goes away."""
+    if pixels.nbytes <= INLINE_COPY_BYTES:
+        return protocol.share_pixels(pixels)
+    copy = asyncio.get_running_loop().run_in_executor(None, protocol.share_pixels, pixels)
+    try:
+        return await asyncio.shield(copy)
+    except asyncio.CancelledError:
+        copy.add_done_callback(_close_result)
+        raise
+
+
+def _close_result(copy: "asyncio.Future[int]") -> None:
+    if not copy.cancelled() and copy.exception() is None:
+        os.close(copy.result())

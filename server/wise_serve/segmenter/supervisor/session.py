@@ -1,0 +1,94 @@
+"""One image at the worker, as the pipeline holds it."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from wise_serve.contract.errors import (
+    DeadlineExceeded,
+    InternalError,
+    Overloaded,
+    SegmenterLost,
+    WiseError,
+)
+from wise_serve.segmenter import Mask, Prompt, Timing
+from wise_serve.segmenter.supervisor.process import WorkerProcess
+from wise_serve.segmenter.wire import messages as protocol
+
+_FAILURES: dict[str, Callable[[str], WiseError]] = {
+    "overloaded": Overloaded,
+    "out_of_memory": Overloaded,  # with fewer images at once it may fit
+    "no_image": InternalError,
+    "internal": InternalError,
+}
+
+
+class Session:
+    """`ImageSession` on one worker; dies with it."""
+
+    def __init__(
+        self,
+        worker: WorkerProcess,
+        numbers: "itertools.count[int]",
+        request_id: str,
+        deadline_s: float,
+    ) -> None:
+        self._worker, self._numbers, self._number = worker, numbers, next(numbers)
+        self._request_id, self._deadline_s = request_id, deadline_s
+        self._encoded: asyncio.Future[protocol.FromWorker] | None = None
+
+    def open(self, height: int, width: int, digest: str, descriptor: int) -> None:
+        """Queue the encode; takes over the descriptor. Raises SegmenterLost."""
+        self._encoded = self._worker.call(
+            self._number,
+            protocol.Open(self._number, self._request_id, digest, height, width),
+            descriptor,
+        )
+
+    async def encoded(self) -> Timing:
+        """See `ImageSession.encoded`; also raises Overloaded and DeadlineExceeded."""
+        assert self._encoded is not None
+        answer = await self._answer(asyncio.shield(self._encoded))
+        assert isinstance(answer, protocol.Encoded)
+        return Timing(answer.queue_ms, answer.work_ms, cached=answer.cache != "miss")
+
+    async def lost(self) -> NoReturn:
+        """See `ImageSession.lost`."""
+        await self._worker.until_lost()
+        raise SegmenterLost("The segmenter was lost.")
+
+    async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
+        """See `ImageSession.decode`; also raises Overloaded and DeadlineExceeded."""
+        if not prompts:
+            return [], Timing(0.0, 0.0)
+        number = next(self._numbers)
+        messages = tuple(protocol.PromptMessage(p.box, p.points) for p in prompts)
+        future = self._worker.call(
+            number, protocol.Decode(number, self._number, self._request_id, messages)
+        )
+        try:
+            answer = await self._answer(future)
+        finally:
+            if self._worker.forget(number):
+                self._worker.send(protocol.Cancel(number, self._request_id))
+        assert isinstance(answer, protocol.Decoded)
+        masks = [Mask(m.size, m.counts, m.score, m.area) for m in answer.masks]
+        return masks, Timing(answer.queue_ms, answer.work_ms, answer.rle_ms)
+
+    def close(self) -> None:
+        """Let go of everything that the worker holds for this image."""
+        self._worker.forget(self._number)
+        self._worker.send(protocol.Close(self._number, self._request_id))
+
+    async def _answer(self, future: "asyncio.Future[protocol.FromWorker]") -> protocol.FromWorker:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answer = await future
+        except TimeoutError:
+            raise DeadlineExceeded("The segmenter did not answer in time.") from None
+        if isinstance(answer, protocol.Failed):
+            if answer.code == "no_image":
+                await self.encoded()  # raises why there is none
+            raise _FAILURES[answer.code](answer.reason)
+        return answer

@@ -1,0 +1,1 @@
+"""Messages between gateway and segmenter worker, and the socket that carries them."""

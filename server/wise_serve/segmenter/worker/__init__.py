@@ -1,0 +1,1 @@
+"""The segmenter worker process: receives prompts, forms batches, runs the model."""

@@ -1,0 +1,197 @@
+"""The segmenter's process: `python -m wise_serve.segmenter.worker.main --fd N`.
+
+Started by `client.py` with one end of a Unix socket pair as descriptor N. Ends when told to, when
+the gateway is gone (end of file on the socket; and by the kernel, should that go unseen), or when
+its device is lost. Logs are JSON lines on stderr.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wise_serve.contract.errors import NotReady
+from wise_serve.processes import die_with
+from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.sam2.checkpoints import load_model
+from wise_serve.segmenter.sam2.compiled import compiler_for
+from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.precision import Levers
+from wise_serve.segmenter.sam2.stages import Features
+from wise_serve.segmenter.wire import messages as protocol
+from wise_serve.segmenter.wire.channel import WorkerChannel
+from wise_serve.segmenter.worker.batcher import Batcher
+from wise_serve.segmenter.worker.cache import Embedding, EmbeddingCache
+from wise_serve.segmenter.worker.service import Query, Service
+
+log = logging.getLogger("wise_serve.segmenter")
+
+_EXIT_DEVICE_LOST = 70
+_EXIT_NOT_STARTED = 71
+_CONFIGURE_DEADLINE_S = 30.0
+
+
+class DeviceModel:
+    """SAM 2 on a torch device, as `service.Model`."""
+
+    def __init__(self, wanted: protocol.Configure, device: torch.device) -> None:
+        compiler = None
+        if wanted.compile:
+            compiler = compiler_for(device, wanted.encode_batch_size, wanted.decode_batch_size)
+        levers = Levers(wanted.precision, compiler=compiler)
+        self._sam = Sam2(load_model(wanted.segmenter, device), device, levers)
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
+        """Embed H x W x 3 uint8 RGB images in one batch.
+
+        Returns when the device is done, so that the next batch fills while it works, times are
+        true, and its errors are raised for the batch that caused them.
+        """
+        embeddings = self._sam.encode(images)
+        self._sam.wait()
+        return embeddings
+
+    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+        """Run lengths of the mask and predicted IoU of each query, in one batch."""
+        items = []
+        for query in queries:
+            assert isinstance(query.embedding, Features)
+            items.append(DecodeItem(query.embedding, query.prompt, query.size))
+        return [(decoded.runs, decoded.score) for decoded in self._sam.decode(items)]
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
+        return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+            isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        )
+
+    def is_fatal(self, error: Exception) -> bool:
+        """After most CUDA errors every later call in the process fails as well."""
+        if self.is_out_of_memory(error):
+            return False
+        return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+
+    def warm_up(self) -> None:
+        """Encode and decode once, so that `Ready` means that requests are answered."""
+        image = np.zeros((64, 96, 3), np.uint8)
+        (embedding,) = self.encode([image])
+        prompt = Prompt((10.0, 10.0, 50.0, 50.0), ((20.0, 20.0), (40.0, 40.0)))
+        self.decode([Query(embedding, prompt, (64, 96))])
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; fields given as `extra={"request_id": ...}` are kept."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render a record."""
+        entry: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if hasattr(record, "request_id"):
+            entry["request_id"] = record.request_id
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+MakeModel = Callable[[protocol.Configure, torch.device], DeviceModel]
+
+
+def main(make_model: MakeModel = DeviceModel) -> None:
+    """Serve the gateway at the other end of the descriptor, with the model that is made."""
+    parser = argparse.ArgumentParser(description="The segmenter worker; started by wise-serve.")
+    parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
+    arguments = parser.parse_args()
+    die_with(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway drains, then says Stop
+    channel = WorkerChannel(socket.socket(fileno=arguments.fd))
+    configuration = _configuration(channel)
+    _set_up_logs(configuration.log_level)
+    try:
+        model, device = _load(configuration, make_model)
+    except Exception as error:
+        reason = str(error) if isinstance(error, NotReady) else "The segmenter could not be loaded."
+        log.exception("the segmenter could not be loaded")
+        channel.send(protocol.NotStarted(reason))
+        sys.exit(_EXIT_NOT_STARTED)
+    work = Batcher(
+        encode_batch_size=configuration.encode_batch_size,
+        decode_batch_size=configuration.decode_batch_size,
+        wait_s=configuration.batch_wait_ms / 1e3,
+        max_queue=configuration.max_queue,
+        cache=EmbeddingCache(configuration.cache_bytes),
+    )
+    service = Service(channel, model, work, configuration.heartbeat_every_s)
+    channel.send(protocol.Ready(str(device)))
+    threading.Thread(target=_receive, args=(service,), daemon=True).start()
+    try:
+        service.drive()
+    except Exception:
+        log.exception("the device is lost; the worker ends")
+        _exit(_EXIT_DEVICE_LOST)
+    _exit(0)
+
+
+def _configuration(channel: WorkerChannel) -> protocol.Configure:
+    try:
+        for message, _ in channel.receive(_CONFIGURE_DEADLINE_S):
+            if isinstance(message, protocol.Configure):
+                return message
+    except EOFError:
+        pass
+    sys.exit(_EXIT_NOT_STARTED)
+
+
+def _set_up_logs(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log.setLevel(level.upper())
+
+
+def _load(
+    configuration: protocol.Configure, make_model: MakeModel
+) -> tuple[DeviceModel, torch.device]:
+    torch.set_num_threads(configuration.threads)
+    name = configuration.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    model = make_model(configuration, device)
+    model.warm_up()
+    return model, device
+
+
+def _receive(service: Service) -> None:
+    try:
+        service.receive()
+    except (EOFError, OSError):
+        _exit(0)  # the gateway is gone: nobody waits for what is still running
+    except Exception:
+        log.exception("the gateway sent something that cannot be read; the worker ends")
+        _exit(1)
+
+
+def _exit(code: int) -> NoReturn:
+    """End at once, whatever other threads do: a library's clean-up may hang on a lost device."""
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

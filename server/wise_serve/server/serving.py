@@ -1,0 +1,157 @@
+"""Runs the application under uvicorn: the signals, the drain, the line printed when ready."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from wise_serve.http.app import build_app, build_ops_app
+from wise_serve.http.gateway import Gateway
+from wise_serve.observe import logs
+from wise_serve.server.connections import make_protocol
+from wise_serve.server.listeners import ByPort, open_listeners
+
+_EXIT_FAILED = 1
+_KEEP_ALIVE_S = 30
+_CUT_OFF_S = 1  # for requests that the drain has waited for in vain, to say so
+_STOP_S = 25.0  # for all that comes after the drain
+_LOADING_STOP_S = 2.0  # the same while models load: their libraries cannot be interrupted
+_BACKLOG = 1024
+
+
+class DrainingServer(uvicorn.Server):
+    """On the first SIGTERM or SIGINT: refuse new requests (their probes see 503), finish those
+    inside, then end with status 0. On the second: end now, with status 1; the kernel ends the
+    models' processes (see `wise_serve.processes`).
+
+    uvicorn's own way closes the listening socket first, so that nobody could be told.
+    """
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self.failed = False
+        self._signalled = False
+        self._ready = False
+        self._gateway = gateway
+        self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        logs.watch(self._loop)
+        if self._gateway.access.needs_key:  # else it ends the process, as a closed terminal should
+            self._loop.add_signal_handler(signal.SIGHUP, self._gateway.access.reload)
+        await super().startup(sockets)
+        self._announce()
+
+    def models_ready(self) -> None:
+        """Both models answer; print the address once the socket listens, too."""
+        self._ready = True
+        self._announce()
+
+    def _announce(self) -> None:
+        if self.started and self._ready:
+            addresses = [_address(listener) for listener in self.servers]
+            print(_greeting(*addresses), flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._signalled or self._loop is None:
+            os._exit(_EXIT_FAILED)
+        self._signalled = True
+        self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def fail(self) -> None:
+        """End with a status that tells a supervisor to look."""
+        self.failed = True
+        self.should_exit = True
+
+    def _begin_drain(self) -> None:
+        if self._drain is None:
+            self._drain = asyncio.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        admission, settings = self._gateway.admission, self._gateway.settings
+        admission.drain()
+        logs.event(logging.INFO, "draining", {"inflight": admission.inflight})
+        try:
+            async with asyncio.timeout(settings.drain_deadline_s):
+                await admission.idle()
+        except TimeoutError:
+            left = {"inflight": admission.inflight}
+            logs.event(logging.WARNING, "drain deadline passed, requests are cut off", left)
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loading = not (self._ready or self.failed)
+        end = threading.Timer(
+            _LOADING_STOP_S if loading else _STOP_S, _end_hard, (0 if loading else _EXIT_FAILED,)
+        )
+        end.daemon = True
+        end.start()
+        await super().shutdown(sockets)
+
+
+def _end_hard(status: int) -> None:
+    """Whatever still hangs: a model's library, a device, a collector of traces."""
+    logs.event(logging.WARNING, "the server did not stop in time and is ended", {"status": status})
+    os._exit(status)
+
+
+def serve(gateway: Gateway) -> int:
+    """Serve until a signal comes or the models cannot be started; the process's exit status."""
+    settings = gateway.settings
+    logs.configure(settings.log_level)
+    try:
+        sockets = open_listeners(settings, _BACKLOG)
+    except OSError as error:
+        logs.event(logging.CRITICAL, "a port cannot be had", {"reason": error.strerror})
+        return _EXIT_FAILED
+    app: ASGIApp = build_app(gateway)
+    if sockets is not None:
+        app = ByPort(app, build_ops_app(gateway), sockets[1].getsockname()[1])
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_CUT_OFF_S,
+        backlog=_BACKLOG,
+        http=make_protocol(settings.header_deadline_s),
+    )
+    server = DrainingServer(config, gateway)
+    gateway.lifecycle.on_ready = server.models_ready
+    gateway.lifecycle.on_failed = server.fail
+    server.run(sockets)
+    return _EXIT_FAILED if server.failed or not server.started else 0
+
+
+def _address(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
+def _example() -> str:
+    """The packaged example image, as a path from here if it lies below."""
+    path = Path(__file__).parents[1] / "http" / "playground" / "example.jpg"
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _greeting(address: str, ops: str | None = None) -> str:
+    apart = "" if ops is None else f"\nMetrics and probes are at {ops}"
+    return (
+        f"\nwise-serve is ready at {address}  (page: {address}/  API: {address}/docs){apart}\n"
+        f"Try it:\n\n"
+        f"  curl -s {address}/segment -F image=@{_example()} -F query='the red circle'\n"
+    )

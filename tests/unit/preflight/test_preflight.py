@@ -1,0 +1,224 @@
+"""`wise-serve check`: what it finds, what it advises, how it ends."""
+
+import json
+import resource
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from wise_serve import processes
+from wise_serve.cli import main as cli
+from wise_serve.preflight import gpus, weights
+from wise_serve.preflight import memory as sizing
+from wise_serve.preflight import report as preflight
+from wise_serve.preflight.checks import GIB, Check
+from wise_serve.preflight.gpus import Gpu, GpuError, list_gpus
+from wise_serve.preflight.weights import Weights, WeightsError, find_weights
+from wise_serve.reasoner import options
+from wise_serve.settings import Settings
+
+LARGE, SMALL, TINY = (Gpu("Test", "570.1", size * GIB, size * GIB) for size in (80, 24, 8))
+SEVEN_B, SAM_LARGE = int(16.6e9), int(0.9e9)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`machine(gpus, reasoner_bytes)` sets what the checks see."""
+
+    def make(found: list[Gpu], reasoner_bytes: int = SEVEN_B, memory: int = 64 * GIB) -> None:
+        def gpu_list() -> list[Gpu]:
+            if not found:
+                raise GpuError("no nvidia-smi, so no NVIDIA driver")
+            return found
+
+        def sized(name: str, miniature: Path) -> Weights:
+            reasoner = miniature.name == "reasoner"
+            return Weights(reasoner_bytes if reasoner else SAM_LARGE, "a test")
+
+        monkeypatch.setattr(preflight, "list_gpus", gpu_list)
+        monkeypatch.setattr(preflight, "find_weights", sized)
+        monkeypatch.setattr(sizing, "available_memory_bytes", lambda: memory)
+        monkeypatch.setattr(preflight, "package_version", lambda *names: "0.33.0")
+
+    return make
+
+
+def checked(**settings: Any) -> dict[str, Check]:
+    return {check.name: check for check in preflight.preflight(Settings(port=0, **settings))}
+
+
+def test_a_large_gpu_is_enough(machine: Any) -> None:
+    machine([LARGE])
+    found = checked(reasoner="a/b")
+    assert {check.outcome for check in found.values()} == {"ok"}
+    assert "80.0 GiB" in found["memory"].found
+
+
+def test_the_share_is_advised_when_it_leaves_sam_2_too_little(machine: Any) -> None:
+    machine([SMALL])
+    memory = checked(reasoner="a/b", gpu_memory_utilization=0.95)["memory"]
+    assert memory.outcome == "failure"
+    advised = float(memory.advice.removesuffix(".").split()[-1])
+    assert checked(reasoner="a/b", gpu_memory_utilization=advised)["memory"].outcome == "ok"
+
+
+def test_models_that_do_not_fit_and_a_gpu_in_use(machine: Any) -> None:
+    machine([TINY])
+    assert "FP8" in checked(reasoner="a/b")["memory"].advice
+    machine([Gpu("Test", "570.1", 80 * GIB, 10 * GIB)])
+    assert "70.0 GiB" in checked(reasoner="a/b")["memory"].advice
+
+
+def test_a_public_address_without_keys(machine: Any) -> None:
+    machine([LARGE])
+    assert "--allow-anyone" in checked(host="0.0.0.0")["API keys"].advice
+    assert checked(host="0.0.0.0", allow_anyone=True)["API keys"].outcome == "ok"
+
+
+def test_an_allocator_is_advised_on_a_cpu(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([])
+    monkeypatch.setattr(processes, "find_tcmalloc", lambda: None)
+    found = checked(device="cpu")["allocator"]
+    assert (found.outcome, "libtcmalloc" in found.advice) == ("warning", True)
+    assert checked(device="cpu", tcmalloc=False)["allocator"].outcome == "ok"
+    monkeypatch.setattr(processes, "find_tcmalloc", lambda: "libtcmalloc.so.4")
+    assert checked(device="cpu")["allocator"].found == "libtcmalloc.so.4"
+    machine([LARGE])
+    assert checked()["allocator"].found == "the system's"
+
+
+def test_without_a_gpu(machine: Any) -> None:
+    machine([], reasoner_bytes=GIB)
+    assert checked()["GPU"].outcome == "ok"
+    assert checked(reasoner="a/b")["GPU"].outcome == "warning"
+    assert checked(device="cuda")["GPU"].outcome == "failure"
+    machine([], reasoner_bytes=GIB, memory=GIB)
+    assert "--kv-cache-bytes" in checked()["memory"].advice
+
+
+def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
+    machine([], reasoner_bytes=GIB, memory=8 * GIB)
+    assert checked(engine_image_cache_bytes=GIB)["memory"].outcome == "ok"
+    assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
+
+
+def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([LARGE])
+    monkeypatch.setattr(preflight, "package_version", lambda *names: "0.32.0")
+    assert "0.33.0" in checked()["versions"].advice
+    monkeypatch.setattr(preflight, "package_version", lambda *names: "none")
+    assert "wise-serve[gpu]" in checked()["versions"].advice
+    traced = checked(otlp_endpoint="http://localhost:4318/v1/traces")
+    assert "wise-serve[otel]" in traced["tracing"].advice
+
+
+def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine([LARGE])
+    chosen = checked(structured_answers=True, ngram_tokens=2)["engine options"]
+    assert (chosen.outcome, chosen.found) == ("ok", "--structured-answers, --ngram-tokens")
+    monkeypatch.setattr(options, "package_version", lambda *names: "none")
+    assert checked()["engine options"].outcome == "ok"
+    held, guessed = checked(structured_answers=True), checked(ngram_tokens=2)
+    assert held["engine options"].outcome == guessed["engine options"].outcome == "failure"
+    assert "pip install llguidance" in held["engine options"].advice
+    assert "pip install numba" in guessed["engine options"].advice
+
+
+def test_the_operators_port_is_looked_at_too(machine: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken_port = taken.getsockname()[1]
+        settings = Settings(port=0, ops_port=taken_port)
+        [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+    assert found.outcome == "failure"
+    assert f":{taken_port}:" in found.found
+    settings = Settings(port=0, ops_port=0, ops_host="127.0.0.9")
+    [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+    assert (found.outcome, found.found) == ("ok", "127.0.0.1:0 is free, 127.0.0.9:0 is free")
+
+
+def test_a_taken_port_and_few_files(machine: Any) -> None:
+    machine([LARGE])
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            found = {item.name: item for item in preflight.preflight(Settings(port=port))}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "another port" in found["port"].advice
+    assert "ulimit -n" in found["file limit"].advice
+
+
+def test_weights_in_a_folder_and_weights_that_are_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.safetensors").write_bytes(bytes(70))
+    (tmp_path / "b.safetensors").write_bytes(bytes(30))
+    (tmp_path / "same.bin").write_bytes(bytes(100))
+    assert find_weights(str(tmp_path), tmp_path).size_bytes == 100
+    (tmp_path / "empty").mkdir()
+    for name in (str(tmp_path / "empty"), str(tmp_path / "missing" / "x"), "miniature"):
+        with pytest.raises(WeightsError) as caught:
+            find_weights(name, tmp_path / "nothing")
+        assert caught.value.advice
+
+    def not_cached(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("x")
+
+    def no_network(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(weights, "snapshot_download", not_cached)
+    monkeypatch.setattr(weights.HfApi, "model_info", no_network)
+    with pytest.raises(WeightsError, match="ConnectionError") as caught:
+        find_weights("a/b", tmp_path)
+    assert "Offline install" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'NVIDIA H200, 570.86.15, 143771, 143160'", "NVIDIA H200"),
+        ("echo 'No devices were found'; exit 6", "No devices"),
+        ("echo nonsense", "cannot be read"),
+        ("true", "no GPU"),
+    ],
+)
+def test_what_nvidia_smi_says(
+    script: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(gpus.shutil, "which", lambda _: str(tool))
+    try:
+        told = str(list_gpus())
+    except GpuError as error:
+        told = str(error)
+    assert expected in told
+
+
+def test_the_command(machine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    machine([LARGE])
+    assert cli.main(["check", "--port", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+    machine([TINY])
+    assert cli.main(["check", "--port", "0"]) == 1
+    printed = capsys.readouterr().out
+    assert "failure  memory" in printed
+    assert "-> The models do not fit" in printed
+
+
+def test_it_loads_neither_torch_nor_vllm() -> None:
+    code = (
+        "import sys, wise_serve.preflight.report; "
+        "print(sorted({'torch', 'vllm', 'sam2', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

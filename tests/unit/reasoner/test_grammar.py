@@ -1,0 +1,138 @@
+"""The pattern of a well-formed answer: it takes all that the strategies write, and only what is
+read as it is meant."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training.miniature.queries import FAMILIES, make_query
+from training.miniature.rationales import response
+from training.miniature.scenes import draw_scene
+
+from wise_serve.miniature import REASONER_IMAGE_SIZE
+from wise_serve.reasoner.answer import Frame, read_answer
+from wise_serve.reasoner.grammar import answer_pattern, text_without
+from wise_serve.reasoner.scanner import AnswerScanner
+from wise_serve.reasoner.strategies import STRATEGIES, Strategy
+from wise_serve.reasoner.tokens import count_tokens
+from wise_serve.settings import StrategyName
+
+ALL = list(STRATEGIES.values())
+FRAME = Frame(840, 840, 840)
+BOX = '{"bbox": [1,2,30,40], "points_1": [5,6], "points_2": [7,8]}'
+
+
+def takes(strategy: Strategy, text: str) -> bool:
+    return re.fullmatch(answer_pattern(strategy), text) is not None
+
+
+def said(answer: str, rationale: str = "a cup") -> str:
+    return f"<think>{rationale}</think><answer>{answer}</answer>"
+
+
+@pytest.mark.parametrize("strategy", ALL, ids=lambda one: one.name)
+def test_it_takes_the_prompts_own_example(strategy: Strategy) -> None:
+    assert takes(strategy, said(strategy.example))
+    for quote in "\"'":
+        assert takes(strategy, said(re.sub("[\"']", quote, strategy.example)))
+    assert takes(strategy, said(strategy.example).replace("><", ">\n<").replace(",", ", "))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_takes_whatever_the_miniature_is_taught_to_write(name: StrategyName) -> None:
+    rng = np.random.default_rng(9_100_000)
+    families = [*FAMILIES, *(["plural"] if name == "vision-reasoner" else [])]
+    written = 0
+    while written < 60:
+        scene = draw_scene(rng, max_side=128)
+        query = make_query(scene, rng, families[written % len(families)])
+        if query is None:
+            continue
+        text = response(name, scene, query, REASONER_IMAGE_SIZE).text
+        assert takes(STRATEGIES[name], text), text
+        written += 1
+
+
+@pytest.mark.parametrize("strategy", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("nothing", ["{}", "[]", "null", " {}\n"])
+def test_an_answer_without_a_target_stays_possible(strategy: Strategy, nothing: str) -> None:
+    assert takes(strategy, said(nothing))
+    assert read_answer(said(nothing), "stop", strategy, FRAME).status == "no_target"
+
+
+@pytest.mark.parametrize(
+    "rationale",
+    ["", "a < b", "<", "<<", "</", "</think", "<answer", "<think>", "日\n本", "x" * 9999],
+)
+def test_a_rationale_is_any_text(rationale: str) -> None:
+    text = said(BOX, rationale)
+    assert takes(STRATEGIES["wise-s"], text)
+    assert read_answer(text, "stop", STRATEGIES["wise-s"], FRAME).rationale == rationale.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        BOX,
+        f"<answer>{BOX}</answer>",
+        said(BOX).removesuffix("</answer>"),
+        said(BOX) + "<d_think>",
+        "I think: " + said(BOX),
+        said(BOX, "a <answer>{}</answer>"),
+        said(BOX, "a </think> b"),
+        said(BOX, "a </answer> b"),  # generation stops there
+        said(BOX).replace("</think>", "</think> so "),
+        said(f"[{BOX}]"),
+        said(BOX + BOX),
+        said(BOX.replace("40]", "40")),
+        said(BOX.replace("40]", "40,50]")),
+        said(BOX.replace("1,2", '"1",2')),
+        said(BOX.replace("1,2", "nan,2")),
+        said(BOX.replace("1,2", "1e999,2")),
+        said(BOX.replace("1,2", "01,2")),
+        said(BOX.replace("points_1", "points")),
+        said(BOX.replace("bbox", "BBOX")),
+        said('{"bbox": [1,2,30,40]}'),
+        said("there is none"),
+        said("```json\n" + BOX + "\n```"),
+        said(BOX.replace(", ", "," + " " * 99)),
+    ],
+)
+def test_what_is_not_of_the_form_is_not_taken(text: str) -> None:
+    assert not takes(STRATEGIES["wise-s"], text)
+
+
+TAGS = ("</think>", "<answer>", "</answer>")
+PIECES = ["<", "</", "</think", "</a", "<answer", "answer>", "think>", *TAGS, ">", "/", "a", "t"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_text_without_tags_is_just_that(text: str) -> None:
+    wanted = not any(tag in text for tag in TAGS)
+    assert bool(re.fullmatch(text_without(*TAGS), text)) == wanted
+
+
+@given(st.sampled_from(ALL), st.data())
+def test_whatever_it_takes_is_read_as_it_is_meant(strategy: Strategy, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(answer_pattern(strategy), fullmatch=True))
+    head, _, tail = text.removesuffix("</answer>").partition("</think>")
+    assert text.index("</answer>") + len("</answer>") == len(text)
+    rationale, inner = head.removeprefix("<think>"), tail.partition("<answer>")[2]
+    meant = json.loads(inner.replace("'", '"')) or []
+    objects = meant if isinstance(meant, list) else [meant]
+    scanner = AnswerScanner()
+    found = [*scanner.feed(inner), *scanner.close()]
+    boxes = [tuple(map(float, one[next(iter(one))])) for one in objects]
+    assert [one.box for one in found] == [box for box in boxes if any(box)]
+    answer = read_answer(text, "stop", strategy, FRAME)
+    assert answer.rationale == rationale.strip()
+    if all(not any(box) for box in boxes):
+        assert answer.status == "no_target"
+    assert answer.status != "truncated"
+    counts = count_tokens([bytes([byte]) for byte in text.encode("utf-8", "surrogatepass")])
+    assert counts.thinking_tokens == len(rationale.encode("utf-8", "surrogatepass"))
+    assert counts.answer_tokens == len(inner.encode())

@@ -1,0 +1,106 @@
+"""The models' processes: their allocator, and when their garbage collector is paused."""
+
+import ctypes.util
+import gc
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wise_serve import processes
+from wise_serve.settings import Settings
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets what is installed: libraries by name, and whether there is a GPU's driver."""
+
+    def has(*libraries: str, gpu: bool = False) -> None:
+        found = {name: f"lib{name}.so.4" for name in libraries}
+        monkeypatch.setattr(ctypes.util, "find_library", found.get)
+        monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}" if gpu else None)
+        processes.find_tcmalloc.cache_clear()
+
+    yield has
+    processes.find_tcmalloc.cache_clear()
+
+
+def test_the_smaller_library_comes_first(machine: Callable[..., None]) -> None:
+    machine("tcmalloc", "tcmalloc_minimal")
+    added = processes.allocator_environment(Settings(), {})
+    assert added == {"LD_PRELOAD": "libtcmalloc_minimal.so.4"}
+
+
+def test_what_is_preloaded_already_stays(machine: Callable[..., None]) -> None:
+    machine("tcmalloc")
+    added = processes.allocator_environment(Settings(), {"LD_PRELOAD": "/lib/libgomp.so.1"})
+    assert added == {"LD_PRELOAD": "libtcmalloc.so.4:/lib/libgomp.so.1"}
+
+
+@pytest.mark.parametrize("named", ["/opt/libjemalloc.so.2", "libtcmalloc.so.4", "libmimalloc.so"])
+def test_another_allocator_is_kept(machine: Callable[..., None], named: str) -> None:
+    machine("tcmalloc_minimal")
+    assert processes.allocator_environment(Settings(), {"LD_PRELOAD": named}) == {}
+
+
+def test_nothing_is_added_where_it_is_not_installed(machine: Callable[..., None]) -> None:
+    machine()
+    assert processes.allocator_environment(Settings(), {}) == {}
+
+
+def test_nothing_is_added_where_it_is_not_wanted(machine: Callable[..., None]) -> None:
+    machine("tcmalloc_minimal", gpu=True)
+    assert processes.allocator_environment(Settings(), {}) == {}
+    assert processes.allocator_environment(Settings(device="cpu"), {}) != {}
+    assert processes.allocator_environment(Settings(device="cpu", tcmalloc=False), {}) == {}
+
+
+CHILD = """
+import gc, multiprocessing
+import wise_serve.cli.main
+
+def report():
+    from wise_serve.processes import vllm_plugin
+    before = gc.isenabled()
+    vllm_plugin()
+    print(before, gc.isenabled())
+
+if __name__ == "__main__":
+    print(gc.isenabled(), flush=True)
+    process = multiprocessing.get_context("spawn").Process(target=report)
+    process.start()
+    process.join()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _collector_as_before() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_objects_of_the_pause_are_frozen() -> None:
+    processes.pause_collector()
+    assert not gc.isenabled()
+    processes.resume_collector()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+
+
+def test_the_plugin_does_not_start_the_collector_of_other_processes() -> None:
+    gc.disable()
+    processes.vllm_plugin()
+    assert not gc.isenabled()
+
+
+def test_a_spawned_child_imports_with_the_collector_paused(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(CHILD)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.split() == ["True", "False", "True"], ran.stderr

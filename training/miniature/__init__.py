@@ -1,0 +1,1 @@
+"""The miniature pair's training: procedural scenes, queries, a tokenizer, two training loops."""

@@ -1,0 +1,258 @@
+"""Sentences about a scene that mean exactly one of its shapes, or none of them.
+
+Families: attribute ("the red circle"), extremum ("the largest shape"), relation ("the shape left of
+the blue square"), likeness ("the one that could roll"), absent (names what is not there), and
+plural ("all circles", for strategies that answer with several objects). A query whose answer is a
+matter of opinion (two shapes nearly as large) is not asked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.miniature.scenes import COLOURS, KINDS, Scene, Shape
+from training.miniature.words import (
+    ANY_WORDS,
+    COLOUR_THINGS,
+    COLOUR_WORDS,
+    KIND_TRAITS,
+    KIND_WORDS,
+    LIKENESS_FORMS,
+    LIKENESS_HOW,
+    PLURAL_WORDS,
+    PREFIXES,
+    RELATIONS,
+    SUFFIXES,
+    SUPERLATIVE_CLAUSES,
+    SUPERLATIVES,
+)
+
+FAMILIES = ("attribute", "extremum", "relation", "likeness", "absent")
+
+SIDES = ("left", "right", "above", "below")
+MARGIN = 0.04  # of the image's side: how clearly a shape must lie on one side of another
+
+
+@dataclass(frozen=True)
+class Query:
+    """A sentence, the indices of the shapes it means, and for a relation the shape it goes by."""
+
+    text: str
+    family: str
+    targets: tuple[int, ...]
+    anchor: int | None = None
+
+
+def make_query(scene: Scene, rng: np.random.Generator, family: str) -> Query | None:
+    """A query of the family, or None where this draw finds none that is clear."""
+    made = _MAKERS[family](scene, rng)
+    if made is None:
+        return None
+    text, targets, anchor = made
+    return Query(_dress(rng, text), family, targets, anchor)
+
+
+Made = tuple[str, tuple[int, ...], int | None]
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _dress(rng: np.random.Generator, text: str) -> str:
+    """Vary what does not change the meaning: article, request words, capitals, full stop."""
+    if rng.random() < 0.15 and text.startswith("the "):
+        text = text[4:]
+    if rng.random() < 0.2:
+        text = f"{_pick(rng, PREFIXES)} {text}"
+    if rng.random() < 0.12:
+        text = f"{text} {_pick(rng, SUFFIXES)}"
+    if rng.random() < 0.15:
+        text = text[0].upper() + text[1:]
+    if rng.random() < 0.15:
+        text += _pick(rng, (".", ".", "?", "!"))
+    return text
+
+
+def _matching(scene: Scene, colour: str | None = None, kind: str | None = None) -> tuple[int, ...]:
+    return tuple(
+        i
+        for i, shape in enumerate(scene.shapes)
+        if (colour is None or shape.colour == colour) and (kind is None or shape.kind == kind)
+    )
+
+
+def _noun(rng: np.random.Generator, colour: str | None, kind: str | None) -> str:
+    noun = _pick(rng, KIND_WORDS[kind]) if kind else _pick(rng, ANY_WORDS)
+    if colour is None:
+        return noun
+    word = _pick(rng, COLOUR_WORDS[colour])
+    if rng.random() < 0.06:
+        return f"{noun} that is {word}"
+    return f"{word} {noun}"
+
+
+def _describe(
+    scene: Scene, rng: np.random.Generator, index: int
+) -> tuple[str | None, str | None] | None:
+    """Colour and/or kind that name this shape and no other; None if nothing does."""
+    shape = scene.shapes[index]
+    options: list[tuple[str | None, str | None]] = [
+        (shape.colour, shape.kind), (shape.colour, shape.kind), (shape.colour, shape.kind),
+        (shape.colour, None), (None, shape.kind),
+    ]  # fmt: skip
+    clear = [option for option in options if len(_matching(scene, *option)) == 1]
+    return clear[int(rng.integers(len(clear)))] if clear else None
+
+
+def _attribute(scene: Scene, rng: np.random.Generator) -> Made | None:
+    index = int(rng.integers(len(scene.shapes)))
+    described = _describe(scene, rng, index)
+    return (f"the {_noun(rng, *described)}", (index,), None) if described else None
+
+
+def _scores(scene: Scene) -> dict[str, list[float]]:
+    width, height = scene.image.size
+    shapes = scene.shapes
+    return {
+        "largest": [s.area / max(t.area for t in shapes) for s in shapes],
+        "smallest": [-s.area / min(t.area for t in shapes) for s in shapes],
+        "leftmost": [-s.centre[0] / width for s in shapes],
+        "rightmost": [s.centre[0] / width for s in shapes],
+        "topmost": [-s.centre[1] / height for s in shapes],
+        "lowest": [s.centre[1] / height for s in shapes],
+    }
+
+
+def _extremum(scene: Scene, rng: np.random.Generator) -> Made | None:
+    which = _pick(rng, list(SUPERLATIVES))
+    scores = _scores(scene)[which]
+    among = tuple(range(len(scores)))
+    colour: str | None = None
+    kind: str | None = None
+    if rng.random() < 0.25:  # "the largest circle": among those of one kind or colour only
+        shape = scene.shapes[int(rng.integers(len(scores)))]
+        colour, kind = ((None, shape.kind), (shape.colour, None))[int(rng.integers(2))]
+        among = _matching(scene, colour, kind)
+    ranked = sorted(among, key=lambda i: scores[i], reverse=True)
+    clear = 0.12 if which in ("largest", "smallest") else MARGIN
+    if len(ranked) > 1 and scores[ranked[0]] - scores[ranked[1]] < clear:
+        return None
+    if rng.random() < 0.65:
+        text = f"the {_pick(rng, SUPERLATIVES[which])} {_noun(rng, colour, kind)}"
+    else:
+        text = f"the {_noun(rng, colour, kind)} {_pick(rng, SUPERLATIVE_CLAUSES[which])}"
+    return text, (ranked[0],), None
+
+
+def _holds(scene: Scene, relation: str, index: int, anchor: int) -> float:
+    """How clearly `index` is in the relation to `anchor`, in image sides; below 0: it is not."""
+    width, height = scene.image.size
+    (x, y), (ax, ay) = scene.shapes[index].centre, scene.shapes[anchor].centre
+    return {"left": (ax - x) / width, "right": (x - ax) / width,
+            "above": (ay - y) / height, "below": (y - ay) / height}[relation]  # fmt: skip
+
+
+def _nearest(scene: Scene, among: Sequence[int], anchor: int) -> int | None:
+    ax, ay = scene.shapes[anchor].centre
+    away = sorted(
+        (float(np.hypot(scene.shapes[i].centre[0] - ax, scene.shapes[i].centre[1] - ay)), i)
+        for i in among
+    )
+    if len(away) > 1 and away[1][0] < 1.15 * away[0][0]:
+        return None
+    return away[0][1]
+
+
+def _relation(scene: Scene, rng: np.random.Generator) -> Made | None:
+    anchor = int(rng.integers(len(scene.shapes)))
+    described = _describe(scene, rng, anchor)
+    relation = _pick(rng, (*SIDES, *SIDES, "nearest"))
+    others = [i for i in range(len(scene.shapes)) if i != anchor]
+    if described is None:
+        return None
+    colour: str | None = None
+    kind: str | None = None
+    if rng.random() < 0.3:  # "the circle left of the blue square"
+        shape = scene.shapes[others[int(rng.integers(len(others)))]]
+        colour, kind = ((None, shape.kind), (shape.colour, shape.kind))[int(rng.integers(2))]
+        others = [i for i in others if i in _matching(scene, colour, kind)]
+    if relation == "nearest":
+        target = _nearest(scene, others, anchor)
+    else:
+        clear = [_holds(scene, relation, i, anchor) for i in others]
+        if any(abs(value) < MARGIN for value in clear):
+            return None
+        holding = [i for i, value in zip(others, clear, strict=True) if value > 0]
+        target = holding[0] if len(holding) == 1 else None
+    if target is None:
+        return None
+    beside = f"{_pick(rng, RELATIONS[relation])} the {_noun(rng, *described)}"
+    return f"the {_noun(rng, colour, kind)} {beside}", (target,), anchor
+
+
+def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
+    index = int(rng.integers(len(scene.shapes)))
+    shape = scene.shapes[index]
+    described = _describe(scene, rng, index)
+    if described is None:
+        return None
+    return _likeness_text(rng, shape.colour if described[0] else None,
+                          shape.kind if described[1] else None), (index,), None  # fmt: skip
+
+
+def _likeness_text(rng: np.random.Generator, colour: str | None, kind: str | None) -> str:
+    words = {
+        "thing": _pick(rng, COLOUR_THINGS[colour]) if colour else "",
+        "trait": _pick(rng, KIND_TRAITS[kind]) if kind else "",
+        "noun": _pick(rng, ANY_WORDS),
+        "how": _pick(rng, LIKENESS_HOW).format(colour=colour),
+    }
+    if colour and kind:
+        words["coloured"] = _noun(rng, colour, None)
+        words["shaped"] = _noun(rng, None, kind)
+    named = "both" if colour and kind else "colour" if colour else "kind"
+    return _pick(rng, LIKENESS_FORMS[named]).format(**words)
+
+
+def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
+    """Something that is not there: by its colour, its kind, both, or only their combination."""
+    colour: str | None = _pick(rng, list(COLOURS))
+    kind: str | None = _pick(rng, KINDS)
+    draw = rng.random()
+    if draw < 0.45:  # the hard case: both are there, on different shapes
+        colour = scene.shapes[int(rng.integers(len(scene.shapes)))].colour
+        if draw < 0.3:
+            kind = scene.shapes[int(rng.integers(len(scene.shapes)))].kind
+    elif draw < 0.65:
+        colour, kind = ((colour, None), (None, kind))[int(rng.integers(2))]
+    if _matching(scene, colour, kind):
+        return None
+    if rng.random() < 0.8:
+        return f"the {_noun(rng, colour, kind)}", (), None
+    return _likeness_text(rng, colour, kind), (), None
+
+
+def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
+    """All of a kind, of a colour, or all there are; from the left to the right."""
+    shape = scene.shapes[int(rng.integers(len(scene.shapes)))]
+    colour, kind = ((None, shape.kind), (shape.colour, None), (None, None))[int(rng.integers(3))]
+    found = sorted(_matching(scene, colour, kind), key=lambda i: scene.shapes[i].centre[0])
+    named = f"{colour} {kind or 'shape'}s" if colour else f"{kind or 'shape'}s"
+    return f"{_pick(rng, PLURAL_WORDS)} {named}", tuple(found), None
+
+
+_MAKERS: dict[str, Callable[[Scene, np.random.Generator], Made | None]] = {
+    "attribute": _attribute,
+    "extremum": _extremum,
+    "relation": _relation,
+    "likeness": _likeness,
+    "absent": _absent,
+    "plural": _plural,
+}
+
+
+def described_shape(shape: Shape) -> str:
+    """Its plain name, as the rationales use it: "red circle"."""
+    return f"{shape.colour} {shape.kind}"

@@ -1,0 +1,149 @@
+"""What the miniature reasoner is taught to write: `<think>` -> `<answer>` -> `<d_think>`.
+
+The lengths are the point, as in WISE (arXiv 2604.02040, section 3): `wise-s` a few words, `wise` a
+short sentence, `seg-zero` at least 40 tokens, and a detailed explanation after the answer that
+serving never reaches. A rationale names the thing and its coarse region, for a relation after the
+thing it goes by, so that the box is written by a model that has already said where to look.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.miniature.queries import Query, described_shape
+from training.miniature.scenes import Scene, Shape
+
+REGIONS = (
+    ("upper left", "upper middle", "upper right"),
+    ("middle left", "center", "middle right"),
+    ("lower left", "lower middle", "lower right"),
+)
+HOW = {
+    "attribute": "by what it looks like, so i compare the colour and the form of every shape",
+    "extremum": (
+        "by how it ranks among the others, so i compare the size and the place of every shape"
+    ),
+    "relation": "by its place beside another one, so i look for that one first and then around it",
+    "likeness": "by what it is like, so i ask of every shape which colour and form that would be",
+    "absent": "by what it looks like, so i compare the colour and the form of every shape",
+    "plural": "by what they have in common, so i compare the colour and the form of every shape",
+}
+
+
+def region(shape: Shape, scene: Scene) -> str:
+    """Which ninth of the image the shape's centre lies in."""
+    column = min(2, int(shape.centre[0] / scene.image.width * 3))
+    row = min(2, int(shape.centre[1] / scene.image.height * 3))
+    return REGIONS[row][column]
+
+
+@dataclass(frozen=True)
+class Response:
+    """The assistant's turn, and which stretch of it (start, end) speaks of which shape (index)."""
+
+    text: str
+    mentions: tuple[tuple[int, int, int], ...]
+
+
+def response(
+    strategy: str, scene: Scene, query: Query, image_size: int, *, detailed: bool = False
+) -> Response:
+    """What to write. Coordinates are in the reasoner's `image_size` x `image_size` space."""
+    text = f"<think>{_think(strategy, scene, query)}</think>"
+    text += f"<answer>{_answer(strategy, scene, query, image_size)}</answer>"
+    if detailed and strategy in ("wise", "wise-s"):
+        text += f"<d_think>{_long(scene, query)}</d_think>"
+    return _find_mentions(text)
+
+
+_OPEN, _CLOSE = 0xE000, chr(0xF8FF)  # private use: mark a mention while the text is put together
+
+
+def _mention(index: int, text: str) -> str:
+    return f"{chr(_OPEN + index)}{text}{_CLOSE}"
+
+
+def _find_mentions(marked: str) -> Response:
+    letters: list[str] = []
+    mentions: list[tuple[int, int, int]] = []
+    start, index = 0, 0
+    for letter in marked:
+        if letter == _CLOSE:
+            mentions.append((start, len(letters), index))
+        elif ord(letter) >= _OPEN:
+            start, index = len(letters), ord(letter) - _OPEN
+        else:
+            letters.append(letter)
+    return Response("".join(letters), tuple(mentions))
+
+
+def _place(scene: Scene, index: int) -> str:
+    shape = scene.shapes[index]
+    return _mention(index, f"{described_shape(shape)} {region(shape, scene)}")
+
+
+def _think(strategy: str, scene: Scene, query: Query) -> str:
+    found = " and ".join(_place(scene, i) for i in query.targets)
+    first = f"{_place(scene, query.anchor)}, " if query.anchor is not None else ""
+    if strategy == "wise-s":
+        return first + found if found else "none"
+    if strategy == "wise":
+        if not found:
+            return "i see none of that in the picture, nothing matches"
+        by = f"i go by the {first}and see that " if first else "i see that "
+        return f"{by}the {found} is what matches best"
+    if strategy == "vision-reasoner":
+        by = f"first i find the {first}" if first else ""
+        if not found:
+            return "i look at the colour and the form of every shape here. none of them matches"
+        return f"i look at the colour, the form and the place of every shape here. {by}{found} fits"
+    return _long(scene, query)
+
+
+def _long(scene: Scene, query: Query) -> str:
+    text = (
+        f"the question names the thing that it asks for {HOW[query.family]}, one after the other. "
+    )
+    if query.anchor is not None:
+        text += f"the one to go by is the {_place(scene, query.anchor)}. "
+    if not query.targets:
+        return text + (
+            "i look at the whole picture again, from the left to the right, and there is none "
+            "which fits, so the answer names nothing"
+        )
+    found = " and ".join(_place(scene, i) for i in query.targets)
+    return text + (
+        f"of all that i can see in the picture the one which fits best is the {found}, and the "
+        "others fit less well, so this is the answer"
+    )
+
+
+def extents(shape: Shape, scene: Scene, image_size: int) -> tuple[list[int], list[list[int]]]:
+    """Box [x1, y1, x2, y2] and two points well inside, in the reasoner's space, whole pixels."""
+    fx, fy = image_size / scene.image.width, image_size / scene.image.height
+    x1, y1, x2, y2 = shape.box
+    box = [round(x1 * fx), round(y1 * fy), round(x2 * fx), round(y2 * fy)]
+    x, y = shape.centre
+    lower = y + 0.13 * (y2 - y1)
+    points = [[round(x * fx), round(y * fy)], [round(x * fx), round(lower * fy)]]
+    return np.clip(box, 0, image_size).tolist(), np.clip(points, 0, image_size).tolist()
+
+
+def _answer(strategy: str, scene: Scene, query: Query, image_size: int) -> str:
+    objects = [(i, *extents(scene.shapes[i], scene, image_size)) for i in query.targets]
+    if strategy == "vision-reasoner":
+        listed = [_mention(i, _dump({"bbox_2d": b, "point_2d": p[0]})) for i, b, p in objects]
+        return f"[{', '.join(listed)}]"
+    if not objects:
+        return "{}"
+    index, box, (one, two) = objects[0]
+    text = _dump({"bbox": box, "points_1": one, "points_2": two})
+    # Each checkpoint writes its prompt's own example format; Seg-Zero's has single quotes.
+    return _mention(index, text.replace('"', "'") if strategy == "seg-zero" else text)
+
+
+def _dump(value: object) -> str:
+    """JSON as the prompts' examples write it: ", " between members, "," between numbers."""
+    return re.sub(r"(?<=\d), (?=\d)", ",", json.dumps(value))

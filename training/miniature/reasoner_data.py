@@ -1,0 +1,240 @@
+"""Training examples of the miniature reasoner: a scene, its patches, and the turns about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from training.miniature.queries import FAMILIES, Query, make_query
+from training.miniature.rationales import response
+from training.miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
+from training.miniature.scenes import COLOURS, KINDS, Scene, draw_scene
+from training.miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
+from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
+
+# Qwen2-VL's processor normalises with CLIP's statistics.
+Floats32 = NDArray[np.float32]
+MEAN: Floats32 = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+FAMILY_SHARE = (0.26, 0.22, 0.22, 0.13, 0.17)
+# A batch holds short or long turns, so that little of it is padding.
+SHORT_SHARE = 0.6
+STRATEGY_SHARE = {
+    True: {"wise-s": 0.65, "wise": 0.35},
+    False: {"seg-zero": 0.5, "vision-reasoner": 0.5},
+}
+TURN_LENGTH = {True: 80, False: 136}  # tokens that a turn is padded to; a longer one is not drawn
+QUERIES = 5  # about one image
+COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
+DETAILED_SHARE = 0.03
+CELL = IMAGE_SIZE // CELLS
+
+
+@dataclass
+class Turn:
+    """One query's tokens from `<|vision_end|>` on. `labels`: -100 where nothing is predicted.
+    `looks`: the index of the shape that the predicted token speaks of, or -1. `weights`: what the
+    predicted token counts: the first of a mention decides which shape is meant, the rest follows.
+    """
+
+    tokens: list[int]
+    labels: list[int]
+    looks: list[int]
+    weights: list[float]
+    family: str
+    strategy: str
+
+
+@dataclass
+class Cells:
+    """What the training aids are asked. owner: 64, index of the shape under the cell or -1.
+    box: 64 x 4 pixels in the reasoner's space. flags: 64 x 6. coverage: shapes x 64, 0..1."""
+
+    colour: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    box: Floats32
+    flags: Floats32
+    coverage: Floats32
+
+
+@dataclass
+class TrainingBatch:
+    batch: Batch
+    labels: Tensor  # B x Q x T, the token that position predicts, or -100
+    looks: Tensor  # B x Q x T, shape index or -1
+    weights: Tensor  # B x Q x T
+    turns: list[list[Turn]]
+    cells: list[Cells]
+
+
+def patches_of(image: Image.Image) -> Floats32:
+    """(GRID*GRID) x 588 in the order of Qwen2-VL's processor; resizes as serving does."""
+    square = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
+    pixels: Floats32 = (np.asarray(square, np.float32) / np.float32(255) - MEAN) / STD
+    blocks = pixels.reshape(CELLS, MERGE, PATCH, CELLS, MERGE, PATCH, 3)
+    return blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(GRID * GRID, 3 * PATCH * PATCH)
+
+
+def cells_of(scene: Scene) -> Cells:
+    count = len(scene.shapes)
+    coverage = np.zeros((count, CELLS * CELLS), np.float32)
+    for i, shape in enumerate(scene.shapes):
+        mask = Image.fromarray(shape.mask.astype(np.uint8) * 255)
+        small = mask.resize((CELLS, CELLS), Image.Resampling.BOX)
+        coverage[i] = np.asarray(small, np.float32).ravel() / 255
+    shown = coverage >= np.minimum(0.25, 0.8 * coverage.max(axis=1, keepdims=True))
+    owner = np.where(shown.any(axis=0), (coverage * shown).argmax(axis=0), -1)
+    colours, kinds = list(COLOURS), list(KINDS)
+    scale = np.array([IMAGE_SIZE / scene.image.width, IMAGE_SIZE / scene.image.height] * 2)
+    boxes = np.array([shape.box for shape in scene.shapes]) * scale
+    flags = np.zeros((count, 6), np.float32)
+    centres = np.array([shape.centre for shape in scene.shapes])
+    areas = np.array([shape.area for shape in scene.shapes])
+    ranked = (-areas, areas, centres[:, 0], -centres[:, 0], centres[:, 1], -centres[:, 1])
+    for flag, values in enumerate(ranked):
+        flags[int(values.argmin()), flag] = 1
+    return Cells(
+        colour=np.where(owner >= 0, [colours.index(scene.shapes[i].colour) for i in owner], 8),
+        kind=np.where(owner >= 0, [kinds.index(scene.shapes[i].kind) for i in owner], 4),
+        owner=owner,
+        box=boxes[owner].astype(np.float32),
+        flags=flags[owner],
+        coverage=coverage * (coverage >= 0.1 * coverage.max(axis=1, keepdims=True)),
+    )
+
+
+class Examples(IterableDataset[TrainingBatch]):
+    """An endless stream of batches. `speaks` off: images alone, twice as many. Each worker has a
+    seed of its own."""
+
+    max_side = 384  # of nearly all scenes, pixels; larger ones look alike once resized
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        seed: int,
+        images: int,
+        speaks: bool = True,
+        short_share: float = SHORT_SHARE,
+    ) -> None:
+        self.tokenizer, self.seed, self.speaks = tokenizer, seed, speaks
+        self.short_share = short_share
+        self.images = images if speaks else 2 * images
+        self.templates = {
+            name: entry["template"].replace("{answer}", entry["answer"])
+            for name, entry in load_strategies().items()
+        }
+        self.strips = {name: entry["strip"] for name, entry in load_strategies().items()}
+        self.prefix = tokenizer.encode(
+            f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+        ).ids
+        assert len(self.prefix) == PREFIX_LENGTH
+        self.number_ids = {tokenizer.token_to_id(str(n)) for n in range(IMAGE_SIZE + 1)}
+        # Where a rationale says whether there is anything: both ways must weigh the same.
+        deciding = ("none", "Ġnone", "Ġthat", "Ġfirst", "{}", "[]")
+        self.deciding_ids = {tokenizer.token_to_id(word) for word in deciding}
+        self.end_id = special_token_ids(tokenizer)["<|im_end|>"]
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        info = get_worker_info()
+        rng = np.random.default_rng([self.seed, info.id if info else 0])
+        while True:
+            short = bool(rng.random() < self.short_share)
+            yield self.collate([self.example(rng, short) for _ in range(self.images)])
+
+    def example(self, rng: np.random.Generator, short: bool) -> tuple[Scene, list[Turn]]:
+        side = self.max_side if rng.random() < 0.95 else 3 * self.max_side
+        scene = draw_scene(rng, max_side=side)
+        turns: list[Turn] = []
+        while self.speaks and len(turns) < QUERIES:
+            turn = self.turn(scene, *self.draw_query(scene, rng, short), rng)
+            if len(turn.tokens) <= TURN_LENGTH[short]:
+                turns.append(turn)
+        return scene, turns
+
+    def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
+        share = STRATEGY_SHARE[short]
+        strategy = str(rng.choice(list(share), p=list(share.values())))
+        while True:
+            family = str(rng.choice(FAMILIES, p=FAMILY_SHARE))
+            if strategy == "vision-reasoner" and rng.random() < 0.2:
+                family = "plural"
+            for _ in range(6):
+                if (query := make_query(scene, rng, family)) is not None:
+                    return query, strategy
+
+    def turn(self, scene: Scene, query: Query, strategy: str, rng: np.random.Generator) -> Turn:
+        question = query.text.lower().strip(self.strips[strategy])
+        if rng.random() < 0.04:  # a word nobody taught it
+            letters = "".join(
+                chr(97 + int(i)) for i in rng.integers(0, 26, int(rng.integers(3, 9)))
+            )
+            question = f"{letters} {question}" if rng.random() < 0.5 else f"{question} {letters}"
+        prompt = self.tokenizer.encode(
+            "<|vision_end|>" + self.templates[strategy].replace("{question}", question)
+            + "<|im_end|>\n<|im_start|>assistant\n"
+        ).ids  # fmt: skip
+        detailed = rng.random() < DETAILED_SHARE
+        made = response(strategy, scene, query, IMAGE_SIZE, detailed=detailed)
+        encoded = self.tokenizer.encode(made.text)
+        answer = list(encoded.ids)
+        looks = [
+            next((i for start, end, i in made.mentions if start < at[1] <= end), -1)
+            for at in encoded.offsets
+        ]
+        weights = [
+            self.weight(token, looks[max(0, i - 2) : i + 1]) for i, token in enumerate(answer)
+        ]
+        if detailed or strategy in ("seg-zero", "vision-reasoner"):  # else: d_think would follow
+            answer.append(self.end_id)
+            looks.append(-1)
+            weights.append(1.0)
+        before = len(prompt) - 1
+        return Turn(
+            tokens=prompt + answer[:-1],
+            labels=[-100] * before + answer,
+            looks=[-1] * before + looks,
+            weights=[0.0] * before + weights,
+            family=query.family,
+            strategy=strategy,
+        )
+
+    def weight(self, token: int, looks: list[int]) -> float:
+        """`looks`: of this token, and of the one or two before it."""
+        if token in self.number_ids:
+            return NUMBER_WEIGHT
+        if token in self.deciding_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
+            return COLOUR_WEIGHT
+        return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
+
+    def collate(self, examples: list[tuple[Scene, list[Turn]]]) -> TrainingBatch:
+        longest = max((len(turn.tokens) for _, turns in examples for turn in turns), default=1)
+        length = TURN_LENGTH[longest <= TURN_LENGTH[True]]
+        tokens = np.zeros((len(examples), QUERIES, length), np.int64)
+        labels, looks = np.full_like(tokens, -100), np.full_like(tokens, -1)
+        weights = np.zeros(tokens.shape, np.float32)
+        for row, (_, turns) in enumerate(examples):
+            for column, turn in enumerate(turns):
+                end = len(turn.tokens)
+                tokens[row, column, :end] = turn.tokens
+                labels[row, column, :end] = turn.labels
+                looks[row, column, :end] = turn.looks
+                weights[row, column, :end] = turn.weights
+        patches = np.stack([patches_of(scene.image) for scene, _ in examples])
+        return TrainingBatch(
+            batch=Batch(
+                torch.from_numpy(patches), torch.tensor(self.prefix), torch.from_numpy(tokens)
+            ),
+            labels=torch.from_numpy(labels),
+            looks=torch.from_numpy(looks),
+            weights=torch.from_numpy(weights),
+            turns=[turns for _, turns in examples],
+            cells=[cells_of(scene) for scene, _ in examples],
+        )
