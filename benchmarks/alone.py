@@ -8,9 +8,10 @@ import torch
 from training.miniature.scenes import draw_scene
 
 from reference import iou
-from wise_serve.segmenter import Prompt
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
-from wise_serve.segmenter.sam2.model import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.settings import MINIATURE
 
 REPEATS = 20

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from training.miniature.scenes import draw_scene
 
 from reference import best_mask, iou, predictor_of
-from wise_serve.segmenter import Prompt
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.compiled import Compiler
-from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.precision import Levers
 
 BUCKETS = (1, 2, 4, 8, 16)

@@ -22,8 +22,8 @@ from PIL import Image
 
 from fakes import FOUND, FakeReasoner, FakeSegmenter, tokens_of
 from wise_serve.http.app import build_app
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.segmenter.supervisor.client import Silent
 from wise_serve.settings import Settings
 
@@ -64,10 +64,10 @@ async def client_of(stack: AsyncExitStack, metrics: Metrics, delay_s: float) -> 
     """A client of a gateway of its own, in this process."""
     silent = isinstance(metrics, NoMetrics)
     segmenter = FakeSegmenter(observer=Silent() if silent else metrics.segmenter)
-    gateway = build_gateway(Settings(), FakeReasoner(delay_s=delay_s), segmenter, metrics)
-    app = build_app(gateway)
+    runtime = build_runtime(Settings(), FakeReasoner(delay_s=delay_s), segmenter, metrics)
+    app = build_app(runtime)
     ready = asyncio.Event()
-    gateway.lifecycle.on_ready = ready.set
+    runtime.lifecycle.on_ready = ready.set
     await stack.enter_async_context(app.router.lifespan_context(app))
     await ready.wait()
     transport = httpx.ASGITransport(app)

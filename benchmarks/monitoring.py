@@ -21,7 +21,7 @@ from training.miniature.queries import FAMILIES, make_query
 from training.miniature.scenes import draw_scene
 
 from wise_client import Client, InvalidFieldError
-from wise_serve.settings import StrategyName
+from wise_serve.contract.names import StrategyName
 
 RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
 _SEED: Final = 8_000_000

@@ -147,7 +147,7 @@ def server_with(
     """The real server, or the fakes with 5 ms a token."""
     caches = {} if repeated else _SMALL_CACHES
     limits = {"WISE_MAX_INFLIGHT_REQUESTS": str(slots), "WISE_MAX_QUEUED_REQUESTS": str(queue)}
-    script = _TESTS / "process" / "serve_fakes.py" if fakes else None
+    script = _TESTS / "process" / "server" / "serve_fakes.py" if fakes else None
     paths = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     own = {"PYTHONPATH": paths, "DELAY_S": "0.005"} if fakes else {}
     with running_server(script=script, **own, **limits, **caches) as server:

@@ -25,12 +25,12 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 
 from load import Case, make_cases, make_scenes
 from processes import family
+from wise_serve.contract.prompts import Prompt
 from wise_serve.imaging import images
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner import ReasonRequest
 from wise_serve.reasoner.engine import VllmReasoner, engine_arguments
 from wise_serve.reasoner.strategies import STRATEGIES
-from wise_serve.segmenter import Prompt
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import Settings
 

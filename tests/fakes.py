@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from wise_serve.contract.errors import ReasonerLost, SegmenterLost
+from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
-from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
+from wise_serve.segmenter import ImageSession, Timing
 from wise_serve.segmenter.supervisor.client import SegmenterObserver, Silent
 
 FOUND = (

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
-from wise_serve.http.gateway import Gateway
+from wise_serve.pipeline.runtime import Runtime
 from wise_serve.server.connections import make_protocol
 
 
@@ -20,7 +20,7 @@ from wise_serve.server.connections import make_protocol
 class Server:
     """A running application and a client for it."""
 
-    gateway: Gateway
+    runtime: Runtime
     app: FastAPI
     client: httpx.AsyncClient
     reasoner: FakeReasoner
@@ -32,7 +32,7 @@ class Server:
         return await self.client.post("/segment", files={"image": ("a.png", image)}, data=data)
 
     def sample(self, name: str, **labels: str) -> float:
-        return self.gateway.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self.runtime.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 Start = Callable[..., Any]

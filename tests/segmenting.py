@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from training.miniature.scenes import Scene, draw_scene
 
+from wise_serve.contract.names import CacheResult, Operation
+from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.imaging import masks
-from wise_serve.segmenter import Mask, Prompt
+from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
-from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.supervisor.client import WORKER, SegmenterClient
-from wise_serve.segmenter.worker.batcher import Operation
-from wise_serve.segmenter.worker.cache import CacheResult
 from wise_serve.settings import Settings
 
 CPU = torch.device("cpu")

@@ -1,25 +1,27 @@
-"""Puts the real models behind the gateway. The only module that imports both."""
+"""Puts the real models behind the server. The only module that imports both."""
 
 import importlib
 
-from wise_serve.http.gateway import Gateway, build_gateway
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import Settings
 
 
-def compose(settings: Settings) -> Gateway:
-    """Nothing is loaded yet: the application's lifespan starts the models."""
+def compose(settings: Settings) -> Runtime:
+    """The running parts on the real models. Nothing is loaded yet: the application's lifespan
+    starts them."""
     metrics = Metrics()
     segmenter = SegmenterClient(settings, metrics.segmenter)
     reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
-    return build_gateway(settings, reasoner, segmenter, metrics, _tracer(settings))
+    return build_runtime(settings, reasoner, segmenter, metrics)
 
 
-def _tracer(settings: Settings) -> Tracer:
+def make_tracer(settings: Settings) -> Tracer:
+    """The tracer of `--otlp-endpoint`. Ends the process if its package is missing."""
     if settings.otlp_endpoint is None:
         return NO_TRACER
     # An optional extra, and no cost while tracing is off: hence imported here.

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
-Precision = Literal["float32", "bfloat16", "float16"]
+from wise_serve.contract.names import Precision, StrategyName
+
 MINIATURE = "miniature"
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?")

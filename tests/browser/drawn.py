@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from fakes import FakeSegmenter, FakeSession
-from wise_serve.segmenter import ImageSession, Mask, Prompt, Timing
+from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.segmenter import ImageSession, Timing
 
 WIDTH, HEIGHT, SQUARE = 640, 480, 840  # pixels: the example image, the reasoner's square
 # Box and two points of each shape, pixels of the example image.

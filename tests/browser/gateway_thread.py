@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fakes import FakeReasoner, FakeSegmenter
 from wise_serve.http.app import build_app
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.settings import Settings
 
 Serve = Callable[..., "GatewayThread"]  # the fixture `serve`
@@ -87,10 +87,10 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        gateway = build_gateway(self._settings, self.reasoner, self.segmenter, Metrics())
+        runtime = build_runtime(self._settings, self.reasoner, self.segmenter, Metrics())
         loaded = asyncio.Event()
-        gateway.lifecycle.on_ready = loaded.set
-        app: ASGIApp = build_app(gateway)
+        runtime.lifecycle.on_ready = loaded.set
+        app: ASGIApp = build_app(runtime)
         if self._key is not None:
             app = Guard(app, self._key)
         config = uvicorn.Config(

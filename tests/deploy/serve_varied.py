@@ -4,8 +4,8 @@ import itertools
 import sys
 
 from fakes import FOUND, FakeReasoner, FakeSegmenter
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
@@ -25,5 +25,5 @@ def script(prompt: str) -> str:
 if __name__ == "__main__":
     metrics = Metrics()
     segmenter = FakeSegmenter(encode_s=0.004, decode_s=0.002, observer=metrics.segmenter)
-    gateway = build_gateway(Settings(port=0), FakeReasoner(script), segmenter, metrics)
-    sys.exit(serve(gateway))
+    runtime = build_runtime(Settings(port=0), FakeReasoner(script), segmenter, metrics)
+    sys.exit(serve(runtime))

@@ -23,7 +23,7 @@ from PIL import Image
 from monitoring import RULES, ask, load, running_prometheus, wait_for
 from render import render
 from running import running_server
-from wise_serve.settings import StrategyName
+from wise_serve.contract.names import StrategyName
 
 DASHBOARDS = RULES.parent / "grafana" / "dashboards"
 GPU_PANELS = {"GPU: utilisation", "GPU: memory in use", "GPU: power"}

@@ -13,9 +13,9 @@ import pytest
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start
 from wise_serve.http.app import build_app
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.settings import Settings
 
 
@@ -33,18 +33,18 @@ async def start() -> AsyncIterator[Start]:
             **settings: Any,
         ) -> Server:
             reasoner, segmenter = reasoner or FakeReasoner(), segmenter or FakeSegmenter()
-            parts = Settings(**settings), reasoner, segmenter, Metrics(), tracer
-            gateway = build_gateway(*parts)
-            app = build_app(gateway)
+            parts = Settings(**settings), reasoner, segmenter, Metrics()
+            runtime = build_runtime(*parts)
+            app = build_app(runtime, tracer=tracer)
             loaded = asyncio.Event()
-            gateway.lifecycle.on_ready = loaded.set
+            runtime.lifecycle.on_ready = loaded.set
             await stack.enter_async_context(app.router.lifespan_context(app))
             if ready:
                 await asyncio.wait_for(loaded.wait(), 2)
             transport = httpx.ASGITransport(app)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")
             await stack.enter_async_context(client)
-            return Server(gateway, app, client, reasoner, segmenter)
+            return Server(runtime, app, client, reasoner, segmenter)
 
         yield begin
 

@@ -37,7 +37,7 @@ async def still_right(server: Server) -> None:
     answer = (await server.form()).json()
     assert answer["status"] == "found"
     assert answer["instances"][0]["box"] == [6, 5, 32, 24]  # of the fake's own answer
-    assert (server.gateway.admission.inflight, server.segmenter.open_now) == (0, 0)
+    assert (server.runtime.admission.inflight, server.segmenter.open_now) == (0, 0)
 
 
 async def post(server: Server, body: bytes, content_type: str) -> httpx.Response:

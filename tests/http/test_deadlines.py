@@ -48,15 +48,15 @@ async def assert_late(server: Server, request: Any) -> None:
 async def test_a_model_that_stalls(start: Start, stalled: dict[str, Any]) -> None:
     server = await start(request_deadline_s=DEADLINE_S, **stalled)
     await assert_late(server, server.form())
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
 
 
 async def test_image_threads_that_stall(start: Start) -> None:
     server, hold = await start(request_deadline_s=DEADLINE_S, image_threads=1), threading.Event()
-    blocked = asyncio.create_task(server.gateway.threads.run(hold.wait))
+    blocked = asyncio.create_task(server.runtime.threads.run(hold.wait))
     try:
         await assert_late(server, server.form())
-        assert (server.gateway.admission.inflight, server.segmenter.opened) == (0, 0)
+        assert (server.runtime.admission.inflight, server.segmenter.opened) == (0, 0)
     finally:
         hold.set()
         await blocked
@@ -64,9 +64,9 @@ async def test_image_threads_that_stall(start: Start) -> None:
 
 async def test_a_queue_that_stalls(start: Start) -> None:
     server = await start(request_deadline_s=DEADLINE_S, max_inflight_requests=1)
-    async with server.gateway.admission.slot():
+    async with server.runtime.admission.slot():
         await assert_late(server, server.form())
-    assert (server.gateway.admission.inflight, server.gateway.admission.waiting) == (0, 0)
+    assert (server.runtime.admission.inflight, server.runtime.admission.waiting) == (0, 0)
 
 
 async def test_a_body_that_drips_is_answered_408_and_closed(start: Start) -> None:
@@ -76,13 +76,13 @@ async def test_a_body_that_drips_is_answered_408_and_closed(start: Start) -> Non
     assert answer.startswith(b"HTTP/1.1 408")
     assert b'"code":"request_timeout"' in answer
     assert DEADLINE_S - 0.01 < seconds < DEADLINE_S + SLACK_S
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
     assert server.segmenter.opened == 0
 
 
 async def test_the_body_has_its_time_from_the_slot_on(start: Start) -> None:
     server = await start(body_deadline_s=DEADLINE_S, max_inflight_requests=1)
-    async with server.gateway.admission.slot():
+    async with server.runtime.admission.slot():
         waiting = asyncio.create_task(server.form())
         await asyncio.sleep(2 * DEADLINE_S)
     assert (await waiting).status_code == 200
@@ -147,7 +147,7 @@ async def test_an_answer_that_nobody_takes_ends_its_connection(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wise_serve.server.connections._UNREAD_MS", 500)
-    monkeypatch.setattr("wise_serve.http.middleware._LAST_WORDS_S", 0.1)
+    monkeypatch.setattr("wise_serve.http.middleware._ERROR_AFTER_DEADLINE_S", 0.1)
     text = "<think>" + "word " * 400_000
     reasoner = FakeReasoner(script=lambda _: text, finish="length")
     server = await start(reasoner=reasoner, request_deadline_s=0.5, max_thinking_tokens=400_000)

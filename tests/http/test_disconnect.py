@@ -20,7 +20,7 @@ async def leave(port: int, data: bytes, condition: object, server: Server, other
     await eventually(condition)  # type: ignore[arg-type]
     writer.close()
     await writer.wait_closed()
-    await eventually(lambda: server.gateway.admission.inflight == others)
+    await eventually(lambda: server.runtime.admission.inflight == others)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -48,7 +48,7 @@ async def test_leaving_the_queue_frees_the_place_at_once(start: Start) -> None:
     server = await start(
         reasoner=FakeReasoner(delay_s=0.02), max_inflight_requests=1, max_queued_requests=1
     )
-    admission = server.gateway.admission
+    admission = server.runtime.admission
     async with on_loopback(server.app) as port:
         inside = asyncio.create_task(server.form())
         await eventually(lambda: admission.inflight == 1)
@@ -65,9 +65,9 @@ async def test_leaving_the_queue_frees_the_place_at_once(start: Start) -> None:
 
 async def test_leaving_while_the_image_waits_to_be_decoded(start: Start) -> None:
     server, hold = await start(image_threads=1), threading.Event()
-    blocked = asyncio.create_task(server.gateway.threads.run(hold.wait))
+    blocked = asyncio.create_task(server.runtime.threads.run(hold.wait))
     try:
-        queue = server.gateway.threads._pool._work_queue
+        queue = server.runtime.threads._pool._work_queue
         async with on_loopback(server.app) as port:
             at_decode = lambda: queue.qsize() == 1  # noqa: E731
             await leave(port, form_bytes(), at_decode, server)
@@ -102,7 +102,7 @@ async def test_leaving_while_the_answer_is_written(start: Start) -> None:
             written = len(reasoner._vocabulary)
             await asyncio.sleep(0.1)
         writer.transport.abort()
-        await eventually(lambda: server.gateway.admission.inflight == 0)
+        await eventually(lambda: server.runtime.admission.inflight == 0)
     assert (reasoner.running, reasoner.aborted, server.segmenter.open_now) == (0, 1, 0)
     assert server.sample("wise_cancelled_total", stage="reason") == 1
 
@@ -128,7 +128,7 @@ async def test_answered_requests_do_not_count_as_left(start: Start) -> None:
                 data={"query": "x", "stream": str(stream)},
             )
             assert got.status_code == 200
-    families = server.gateway.metrics.cancelled.collect()
+    families = server.runtime.metrics.cancelled.collect()
     samples = [sample for family in families for sample in family.samples]
     assert samples
     assert {sample.value for sample in samples} == {0.0}
@@ -137,7 +137,7 @@ async def test_answered_requests_do_not_count_as_left(start: Start) -> None:
 async def test_leaving_with_half_a_body(start: Start) -> None:
     server = await start()
     async with on_loopback(server.app) as port:
-        inside = lambda: server.gateway.admission.inflight == 1  # noqa: E731
+        inside = lambda: server.runtime.admission.inflight == 1  # noqa: E731
         await leave(port, request_bytes(declared=10_000), inside, server)
     assert server.reasoner.requests == []
     assert server.sample("wise_cancelled_total", stage="body") == 1
@@ -153,13 +153,13 @@ async def test_a_body_beyond_the_limit_is_answered_on_a_socket(start: Start) -> 
             writer.write(b"3e8\r\n" + b" " * 1000 + b"\r\n")
         assert b"413" in await asyncio.wait_for(reader.readline(), 2)
         writer.close()
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
 
 
 async def test_a_reader_that_does_not_read_is_cut_off(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wise_serve.http.middleware._LAST_WORDS_S", 0.1)
+    monkeypatch.setattr("wise_serve.http.middleware._ERROR_AFTER_DEADLINE_S", 0.1)
     text = "<think>" + "word " * 400_000
     reasoner = FakeReasoner(script=lambda _: text, finish="length")
     server = await start(reasoner=reasoner, request_deadline_s=0.5, max_thinking_tokens=400_000)
@@ -168,6 +168,6 @@ async def test_a_reader_that_does_not_read_is_cut_off(
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(request_bytes(stream=True))
         await eventually(lambda: reasoner.running == 1)
-        await eventually(lambda: server.gateway.admission.inflight == 0)
+        await eventually(lambda: server.runtime.admission.inflight == 0)
         writer.close()
     assert (reasoner.running, server.segmenter.open_now) == (0, 0)

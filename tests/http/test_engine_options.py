@@ -7,9 +7,9 @@ import pytest
 
 from fakes import FakeReasoner
 from gateways import Server, Start
+from wise_serve.contract.names import StrategyName
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.strategies import STRATEGIES
-from wise_serve.settings import StrategyName
 
 TEXT = (
     "<think>deux tasses, à gauche</think>\n<answer>"
@@ -31,7 +31,7 @@ def thinking(response: httpx.Response) -> str:
 
 
 def token_counts(server: Server) -> dict[str, float]:
-    text = server.gateway.metrics.registry.collect()
+    text = server.runtime.metrics.registry.collect()
     return {
         f"{sample.name}{sorted(sample.labels.items())}": sample.value
         for family in text

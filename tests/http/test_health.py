@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start, eventually
+from wise_serve.contract.names import RequestStage
 from wise_serve.http.problems import leaves, status_of
-from wise_serve.observe.context import Stage
 
 EXPECTED = {
     "wise_requests", "wise_request_seconds", "wise_stage_seconds", "wise_thinking_tokens",
@@ -96,7 +96,7 @@ async def test_series_exist_before_their_first_event(start: Start) -> None:
     for name, label, values in (
         ("wise_requests", "status", {"found", "no_target", "unparsed", "truncated"}),
         ("wise_rejected", "reason", {"overloaded", "not_ready", "draining"}),
-        ("wise_cancelled", "stage", set(get_args(Stage))),
+        ("wise_cancelled", "stage", set(get_args(RequestStage))),
         ("wise_segmenter_batch_size", "op", {"encode", "decode"}),
         ("wise_embedding_cache", "result", {"hit", "shared", "miss"}),
     ):
@@ -120,7 +120,7 @@ async def test_time_won_by_encoding_beside_the_reasoning(start: Start) -> None:
 
 async def test_the_segmenters_worker_is_counted(start: Start) -> None:
     server = await start()
-    worker = server.gateway.metrics.segmenter
+    worker = server.runtime.metrics.segmenter
     worker.batch("decode", 5)
     worker.queue_depth(7)
     worker.restart()
@@ -140,7 +140,7 @@ async def test_probes(start: Start) -> None:
 async def test_a_model_that_does_not_start_is_told(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(start_error=RuntimeError("x")), ready=False)
     failed: list[bool] = []
-    server.gateway.lifecycle.on_failed = lambda: failed.append(True)
+    server.runtime.lifecycle.on_failed = lambda: failed.append(True)
     await eventually(lambda: failed == [True])
     assert (await server.client.get("/livez")).status_code == 200
     assert (await server.client.get("/readyz")).status_code == 503
@@ -148,7 +148,7 @@ async def test_a_model_that_does_not_start_is_told(start: Start) -> None:
 
 async def test_models_are_stopped_with_the_application(start: Start) -> None:
     server = await start()
-    await server.gateway.lifecycle.stop()
+    await server.runtime.lifecycle.stop()
     assert server.reasoner.stopped
     assert server.segmenter.stopped
 
@@ -208,7 +208,7 @@ async def test_openapi_documents_every_error_and_both_bodies(start: Start) -> No
 async def test_a_model_lost_for_good_ends_the_server(start: Start, lost: str) -> None:
     server = await start()
     failed: list[bool] = []
-    server.gateway.lifecycle.on_failed = lambda: failed.append(True)
+    server.runtime.lifecycle.on_failed = lambda: failed.append(True)
     if lost == "segmenter":
         server.segmenter.failed, server.segmenter.alive = True, False
     else:

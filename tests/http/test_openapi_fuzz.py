@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from fakes import FakeReasoner, FakeSegmenter
 from pictures import picture
 from wise_serve.http.app import build_app
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.settings import Settings
 
 EXAMPLES = int(os.environ.get("SCHEMA_FUZZ_EXAMPLES", "0"))
@@ -57,7 +57,7 @@ def configuration() -> schemathesis.Config:
 def load() -> Any:
     """The document of a gateway on the fakes, with a key, and with limits that are soon reached."""
     settings = Settings(api_key_file=str(KEYS), max_query_characters=40, max_queries=3)
-    app = build_app(build_gateway(settings, FakeReasoner(), FakeSegmenter(), Metrics()))
+    app = build_app(build_runtime(settings, FakeReasoner(), FakeSegmenter(), Metrics()))
     noise = st.binary(min_size=1)
     schemathesis.openapi.format("binary", st.sampled_from(IMAGES) | noise)
     noise_in_json = noise.map(lambda data: base64.b64encode(data).decode())

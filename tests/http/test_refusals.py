@@ -35,7 +35,7 @@ def problem(response: httpx.Response, status: int, code: str, field: str | None 
 
 async def still_right(server: Server) -> None:
     assert (await server.form()).json()["status"] == "found"
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
 
 
 JSON = {"content-type": "application/json"}
@@ -211,7 +211,7 @@ async def test_body_limit_whatever_the_length_header_says(start: Start) -> None:
         headers = {**JSON, "content-length": length}
         response = await server.client.post("/segment", content=chunks(), headers=headers)
         problem(response, 413, "too_large")
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
 
 
 async def test_paths_and_methods_not_served(start: Start) -> None:
@@ -228,7 +228,7 @@ async def test_full_is_429_whatever_the_body_is(start: Start) -> None:
         reasoner=FakeReasoner(delay_s=0.01), max_inflight_requests=1, max_queued_requests=1
     )
     inside = [asyncio.create_task(server.form()) for _ in range(2)]
-    await eventually(lambda: server.gateway.admission.waiting == 1)
+    await eventually(lambda: server.runtime.admission.waiting == 1)
 
     # Whatever came with the head is read, and nothing more: test_unread.py.
     response = await server.client.post("/segment", content=b"no image", headers=JSON)
@@ -247,7 +247,7 @@ async def test_loading_and_lost_models_are_503(start: Start) -> None:
     assert reasoner.gate is not None
     reasoner.gate.set()
     ready = asyncio.Event()
-    server.gateway.lifecycle.on_ready = ready.set
+    server.runtime.lifecycle.on_ready = ready.set
     await asyncio.wait_for(ready.wait(), 2)
     await still_right(server)
     for model in (server.reasoner, server.segmenter):
@@ -259,7 +259,7 @@ async def test_loading_and_lost_models_are_503(start: Start) -> None:
 
 async def test_draining_is_503(start: Start) -> None:
     server = await start()
-    server.gateway.admission.drain()
+    server.runtime.admission.drain()
     problem(await server.form(), 503, "draining")
     problem(await server.client.get("/readyz"), 503, "draining")
 

@@ -66,7 +66,7 @@ async def test_operators_have_a_port_of_their_own(start: Start) -> None:
     assert not walk(server.app.router.routes) & OPS
     for _, path in OPS:
         assert (await server.client.get(path)).status_code == 404
-    ops = build_ops_app(server.gateway)
+    ops = build_ops_app(server.runtime)
     assert walk(ops.router.routes) == OPS
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(ops), base_url="http://ops"
@@ -76,7 +76,7 @@ async def test_operators_have_a_port_of_their_own(start: Start) -> None:
             assert answer.status_code == 200
             assert answer.headers["x-content-type-options"] == "nosniff"
         assert (await client.get("/info")).json()["code"] == "not_found"
-        server.gateway.admission.drain()
+        server.runtime.admission.drain()
         assert (await client.get("/readyz")).json()["code"] == "draining"
     assert "/metrics" not in (await server.client.get("/openapi.json")).text
 
@@ -88,7 +88,7 @@ async def test_one_greedy_key_does_not_starve_another(start: Start, keys: str) -
         max_inflight_requests=2,
         max_queued_requests=6,
     )
-    admission, ended = server.gateway.admission, list[str]()
+    admission, ended = server.runtime.admission, list[str]()
 
     async def ask(key: str) -> int:
         files = {"image": ("a.png", (await server.client.get("/example.jpg")).content)}

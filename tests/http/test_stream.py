@@ -80,7 +80,7 @@ async def test_a_failure_midway_is_an_event(
     labels = {"strategy": "wise-s", "status": "error", "code": status}
     assert server.sample("wise_requests_total", **labels) == 1
     assert (reasoner.running, segmenter.open_now) == (0, 0)
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0
 
 
 async def test_bad_input_is_refused_before_the_stream(start: Start) -> None:
@@ -94,6 +94,6 @@ async def test_the_slot_is_held_until_the_stream_ends(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.01), max_inflight_requests=1)
     asking = asyncio.create_task(server.form(stream="true"))
     await asyncio.sleep(0.1)
-    assert server.gateway.admission.inflight == 1
+    assert server.runtime.admission.inflight == 1
     await asking
-    assert server.gateway.admission.inflight == 0
+    assert server.runtime.admission.inflight == 0

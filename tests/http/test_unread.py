@@ -70,7 +70,7 @@ async def full(start: Start, **settings: Any) -> AsyncIterator[tuple[Server, int
         FakeReasoner(delay_s=30), max_inflight_requests=1, max_queued_requests=0, **settings
     )
     inside = asyncio.create_task(server.form())
-    await eventually(lambda: server.gateway.admission.inflight == 1)
+    await eventually(lambda: server.runtime.admission.inflight == 1)
     try:
         async with on_loopback(server.app) as port:
             yield server, port
@@ -169,7 +169,7 @@ async def test_a_slow_body_is_given_up(start: Start) -> None:
         await one.send(head(1000) + b"{")
         status, headers = await one.answer()
         assert (status, headers["connection"]) == (504, "close")
-        assert server.gateway.admission.inflight == 0
+        assert server.runtime.admission.inflight == 0
         assert await one.ended()
 
 

@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from training.miniature.scenes import draw_scene
 from training.miniature.segmenter_data import noisy_prompt
-from wise_serve.segmenter import Prompt
-from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import DecodeItem
+from wise_serve.segmenter.sam2.model import Sam2
 
 HELD_OUT_SEED = 9_000_000  # training draws from [seed, step] sequences, never from these
 

@@ -1,7 +1,7 @@
 """The bodies of `POST /segment`, in and out, as the contract (docs/api.md) has them."""
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -12,10 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-from wise_serve.reasoner.answer import Status
-from wise_serve.settings import StrategyName
+from wise_serve.contract.names import MaskFormat, Status, StrategyName
 
-MaskFormat = Literal["rle", "png", "polygon"]
 MOST_INSTANCES = 256
 # A PNG of one pixel: what the documentation sends is an image.
 EXAMPLE_IMAGE: Final = (

@@ -11,16 +11,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from wise_serve import __version__
+from wise_serve.http.access import Access, make_access
 from wise_serve.http.apidocs import docs_router
-from wise_serve.http.gateway import Gateway, build_gateway
+from wise_serve.http.forms import FormReader
 from wise_serve.http.health import info_router, ops_router
 from wise_serve.http.middleware import Boundary, Gate
 from wise_serve.http.openapi import completed
 from wise_serve.http.page import page_router, read_example, read_page
-from wise_serve.http.problems import router_response
+from wise_serve.http.problems import Reporter, router_response
 from wise_serve.http.routes import segment_router
 from wise_serve.http.unread_body import Lingering
 from wise_serve.observe.metrics import Metrics
+from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings, split_origins
@@ -52,24 +55,31 @@ class Application(FastAPI):
 
 def create_app(settings: Settings, reasoner: Reasoner, segmenter: Segmenter) -> FastAPI:
     """An application that owns both models: its lifespan starts and stops them."""
-    return build_app(build_gateway(settings, reasoner, segmenter, Metrics()))
+    return build_app(build_runtime(settings, reasoner, segmenter, Metrics()))
 
 
-def build_app(gateway: Gateway) -> FastAPI:
-    """An application on parts that are already put together."""
+def build_app(
+    runtime: Runtime, access: Access | None = None, tracer: Tracer = NO_TRACER
+) -> FastAPI:
+    """An application on a runtime. `access`: who may ask; default: as the settings say.
+
+    Raises AccessError.
+    """
+    settings, access = runtime.settings, access or make_access(runtime.settings)
+    reporter = Reporter(runtime.metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        gateway.lifecycle.start()
+        runtime.lifecycle.start()
         try:
             yield
         finally:
-            await gateway.lifecycle.stop()
-            gateway.threads.close()
-            await asyncio.to_thread(gateway.tracer.close)
+            await runtime.lifecycle.stop()
+            runtime.threads.close()
+            await asyncio.to_thread(tracer.close)
 
     app = Application(
-        needs_key=gateway.access.needs_key,
+        needs_key=access.needs_key,
         title="wise-serve",
         version=__version__,
         description=_DESCRIPTION,
@@ -78,27 +88,27 @@ def build_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         exception_handlers={HTTPException: _unserved},
     )
-    app.include_router(segment_router(gateway))
-    app.include_router(info_router(gateway))
-    if gateway.settings.ops_port is None:
-        app.include_router(ops_router(gateway))
+    app.include_router(segment_router(runtime, FormReader(settings, runtime.threads), reporter))
+    app.include_router(info_router(runtime, access))
+    if settings.ops_port is None:
+        app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
     app.include_router(page_router(read_page(), read_example()))
     app.include_router(docs_router(app.openapi))
     # The last one added is the outermost.
-    app.add_middleware(Gate, gateway=gateway)
-    app.add_middleware(Boundary, gateway=gateway)
-    if origins := split_origins(gateway.settings.cors_origins):
+    app.add_middleware(Gate, runtime=runtime, access=access)
+    app.add_middleware(Boundary, reporter=reporter, tracer=tracer)
+    if origins := split_origins(settings.cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
-    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
+    app.add_middleware(Lingering, limit_bytes=settings.max_body_bytes)
     return app
 
 
-def build_ops_app(gateway: Gateway) -> FastAPI:
+def build_ops_app(runtime: Runtime) -> FastAPI:
     """What `--ops-port` serves: probes and metrics, without a lifespan of its own."""
     app = FastAPI(openapi_url=None, exception_handlers={HTTPException: _unserved})
-    app.include_router(ops_router(gateway))
-    app.add_middleware(Boundary, gateway=gateway)
-    app.add_middleware(Lingering, limit_bytes=gateway.settings.max_body_bytes)
+    app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
+    app.add_middleware(Boundary, reporter=Reporter(runtime.metrics), tracer=NO_TRACER)
+    app.add_middleware(Lingering, limit_bytes=runtime.settings.max_body_bytes)
     return app
 
 

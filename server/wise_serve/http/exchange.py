@@ -1,4 +1,5 @@
-"""One caller of POST /segment: the body as it comes, the answer as it goes, and leaving."""
+"""One caller of POST /segment: the body as it arrives, the response as it is sent, and whether
+the caller is still there."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,11 +11,12 @@ from starlette.types import Message, Receive, Send
 from wise_serve.contract.errors import RequestTimeout, TooLarge
 from wise_serve.pipeline.deadlines import until
 
-_MESSAGES_AHEAD: Final = 4  # of a body, before it is asked for; uvicorn's have 64 to 320 KiB
+# Messages of a body that are read before the application asks for them: 64 to 320 KiB each.
+_MESSAGES_AHEAD: Final = 4
 
 
-class Answer:
-    """The answer's messages on their way out; whether all have been sent."""
+class Response:
+    """The response's messages on their way out; whether all have been sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -64,17 +66,17 @@ class Body:
         return message
 
 
-async def until_gone(work: Awaitable[None], body: Body, answer: Answer) -> None:
+async def until_gone(work: Awaitable[None], body: Body, response: Response) -> None:
     """Do the work; if the caller leaves first, cancel it. Raises ClientDisconnect then."""
     working = asyncio.ensure_future(work)
     tasks = [working]
     try:
         await asyncio.wait(tasks, timeout=0)
-        if not working.done():  # as it is for what is refused unread
+        if not working.done():  # a refusal that needs no body is done by now
             tasks.append(asyncio.create_task(body.gone()))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        # A server reports the end of an answer as leaving, too.
-        if not working.done() and not answer.complete:
+        # An ASGI server reports `http.disconnect` after a complete response, too.
+        if not working.done() and not response.complete:
             raise ClientDisconnect
         await working
     finally:

@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from wise_serve import __version__
 from wise_serve.contract import errors
-from wise_serve.contract.schemas import MaskFormat
-from wise_serve.http.gateway import Gateway
+from wise_serve.contract.names import MaskFormat, StrategyName
+from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
 from wise_serve.imaging import images
-from wise_serve.observe.metrics import package_version
-from wise_serve.settings import StrategyName
+from wise_serve.observe.metrics import Metrics, package_version
+from wise_serve.pipeline.lifecycle import Lifecycle
+from wise_serve.pipeline.runtime import Runtime
 
 
 class ModelFacts(BaseModel):
@@ -52,8 +53,8 @@ class Info(BaseModel):
     versions: dict[str, str]
 
 
-def ops_router(gateway: Gateway) -> APIRouter:
-    """`/livez`, `/readyz`, `/metrics`: no key is asked for, and nothing of a request is told."""
+def ops_router(lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:
+    """`/livez`, `/readyz`, `/metrics`: without a key; they reveal nothing of any request."""
     router = APIRouter()
 
     @router.get("/livez", summary="Does the process answer?")
@@ -66,7 +67,7 @@ def ops_router(gateway: Gateway) -> APIRouter:
         responses=documented(errors.NotReady, errors.Draining),
     )
     async def readyz() -> dict[str, str]:
-        gateway.lifecycle.check_ready()
+        lifecycle.check_ready()
         return {"status": "ready"}
 
     @router.get(
@@ -75,13 +76,13 @@ def ops_router(gateway: Gateway) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics() -> Response:
-        return Response(gateway.metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def exposition() -> Response:
+        return Response(metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
 
 
-def info_router(gateway: Gateway) -> APIRouter:
+def info_router(runtime: Runtime, access: Access) -> APIRouter:
     """`/info`. It names the checkpoints and the versions, so it is for those who have a key."""
     router = APIRouter()
 
@@ -91,20 +92,20 @@ def info_router(gateway: Gateway) -> APIRouter:
         responses=documented(errors.Unauthorized),
     )
     async def info(request: Request) -> Info:
-        gateway.access.check(request.headers.get("authorization"))
-        return _facts(gateway)
+        access.check(request.headers.get("authorization"))
+        return _facts(runtime)
 
     return router
 
 
-def _facts(gateway: Gateway) -> Info:
-    settings = gateway.settings
+def _facts(runtime: Runtime) -> Info:
+    settings = runtime.settings
     return Info(
         version=__version__,
         models=ModelFacts(
-            reasoner=gateway.reasoner.name,
-            segmenter=gateway.segmenter.name,
-            reasoner_image_size_pixels=gateway.reasoner.image_size,
+            reasoner=runtime.reasoner.name,
+            segmenter=runtime.segmenter.name,
+            reasoner_image_size_pixels=runtime.reasoner.image_size,
         ),
         strategy=settings.strategy,
         strategies=list(get_args(StrategyName)),

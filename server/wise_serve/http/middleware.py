@@ -25,11 +25,14 @@ from wise_serve.contract.errors import (
     WiseError,
 )
 from wise_serve.http import problems
-from wise_serve.http.exchange import Answer, Body, until_gone
-from wise_serve.http.gateway import Gateway
+from wise_serve.http.access import Access
+from wise_serve.http.exchange import Body, Response, until_gone
+from wise_serve.http.problems import Reporter
 from wise_serve.observe import context, logs
 from wise_serve.observe.context import RequestContext, current_request, new_context
+from wise_serve.observe.traces import Tracer
 from wise_serve.pipeline.deadlines import until
+from wise_serve.pipeline.runtime import Runtime
 
 SEGMENT_PATH: Final = "/segment"
 _HEADERS: Final = {
@@ -43,8 +46,8 @@ _HEADERS: Final = {
 }
 _QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _LOGGED_PATH: Final = 100  # characters
-_LAST_WORDS_S: Final = 2.0  # to send an error after the deadline
-_OTHERS_S: Final = 30.0  # for a request that is not POST /segment: none of them works long
+_ERROR_AFTER_DEADLINE_S: Final = 2.0  # to send the error that says so
+_OTHERS_S: Final = 30.0  # for a request that is not POST /segment; each of them is quick
 
 
 def _is_segment(scope: Scope) -> bool:
@@ -54,10 +57,10 @@ def _is_segment(scope: Scope) -> bool:
 class Boundary:
     """The outermost layer. Whatever is raised inside becomes a problem document here."""
 
-    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+    def __init__(self, app: ASGIApp, reporter: Reporter, tracer: Tracer) -> None:
         self._app = app
-        self._reporter = gateway.reporter
-        self._tracer = gateway.tracer
+        self._reporter = reporter
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +87,7 @@ class Boundary:
         async def tell(error: WiseError) -> None:
             if not status:  # else the answer has begun, and can only break off
                 with contextlib.suppress(DeadlineExceeded):  # nobody reads it
-                    async with until(loop.time() + _LAST_WORDS_S):
+                    async with until(loop.time() + _ERROR_AFTER_DEADLINE_S):
                         await problems.response_of(error)(scope, receive, send_named)
 
         try:
@@ -120,51 +123,53 @@ class Boundary:
 class Gate:
     """Lets a POST /segment in, and ends it when its caller leaves."""
 
-    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+    def __init__(self, app: ASGIApp, runtime: Runtime, access: Access) -> None:
         self._app = app
-        self._gateway = gateway
+        self._access = access
+        self._settings, self._metrics = runtime.settings, runtime.metrics
+        self._lifecycle, self._admission = runtime.lifecycle, runtime.admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_segment(scope):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request, metrics = current_request(), self._gateway.metrics
-        settings = self._gateway.settings
+        request, metrics = current_request(), self._metrics
+        settings = self._settings
         request.deadline = asyncio.get_running_loop().time() + settings.request_deadline_s
         headers = Headers(scope=scope)
-        request.caller = self._gateway.access.check(headers.get("authorization"))
+        request.caller = self._access.check(headers.get("authorization"))
         self._check_headers(headers)
         with self._counting_refusals():
-            self._gateway.lifecycle.check_ready()
-            self._gateway.admission.check_room(request.caller)
-        body, answer = Body(receive, settings.max_body_bytes), Answer(send)
+            self._lifecycle.check_ready()
+            self._admission.check_room(request.caller)
+        body, response = Body(receive, settings.max_body_bytes), Response(send)
         try:
             # The stages keep the deadline themselves and answer; this one is for a caller who does
             # not read the answer.
-            async with until(request.deadline + _LAST_WORDS_S):
-                await until_gone(self._admitted(scope, body, answer), body, answer)
+            async with until(request.deadline + _ERROR_AFTER_DEADLINE_S):
+                await until_gone(self._admitted(scope, body, response), body, response)
         except ClientDisconnect:
             metrics.cancelled.labels(request.stage).inc()
             raise
         metrics.request_seconds.labels(request.strategy).observe(time.perf_counter() - started)
 
-    async def _admitted(self, scope: Scope, body: Body, answer: Answer) -> None:
+    async def _admitted(self, scope: Scope, body: Body, response: Response) -> None:
         """Take a slot, and answer."""
-        request, settings = current_request(), self._gateway.settings
+        request, settings = current_request(), self._settings
         async with contextlib.AsyncExitStack() as stack:
             waited_s = await self._enter(stack, request)
-            self._gateway.metrics.stage_seconds.labels("admission").observe(waited_s)
+            self._metrics.stage_seconds.labels("admission").observe(waited_s)
             request.trace.stage("admission", waited_s)
             request.stage = "body"
             body.deadline = asyncio.get_running_loop().time() + settings.body_deadline_s
-            await self._app(scope, body.receive, answer.send)
+            await self._app(scope, body.receive, response.send)
 
     def _check_headers(self, headers: Headers) -> None:
-        """What can be refused unread. Raises UnsupportedMediaType, TooLarge."""
+        """Refuse by the headers alone, before the body. Raises UnsupportedMediaType, TooLarge."""
         if headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise UnsupportedMediaType("Send the body without Content-Encoding.")
-        limit = self._gateway.settings.max_body_bytes
+        limit = self._settings.max_body_bytes
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > limit:
             raise TooLarge(f"The body has {length[:20]} bytes; at most {limit} are taken.")
@@ -173,7 +178,7 @@ class Gate:
         """Take a slot, within the request's deadline."""
         with self._counting_refusals():
             async with until(request.deadline):
-                slot = self._gateway.admission.slot(request.caller)
+                slot = self._admission.slot(request.caller)
                 return await stack.enter_async_context(slot)
 
     @contextlib.contextmanager
@@ -181,5 +186,5 @@ class Gate:
         try:
             yield
         except Retryable as error:
-            self._gateway.metrics.rejected.labels(error.code).inc()
+            self._metrics.rejected.labels(error.code).inc()
             raise

@@ -7,15 +7,17 @@ from starlette.responses import Response
 
 from wise_serve.contract import errors
 from wise_serve.contract.schemas import SegmentResult, SegmentResults
-from wise_serve.http.forms import SegmentForm
-from wise_serve.http.gateway import Gateway
+from wise_serve.http.answers import Presenter
+from wise_serve.http.forms import FormReader, SegmentForm
 from wise_serve.http.openapi import event_schema, request_body
-from wise_serve.http.problems import documented, leaves
-from wise_serve.http.sse import EventStream
+from wise_serve.http.problems import Reporter, documented, leaves
+from wise_serve.http.sse import EventStream, Send
 from wise_serve.observe.context import current_request
 from wise_serve.pipeline.deadlines import until
-from wise_serve.pipeline.events import Emit, discard
-from wise_serve.pipeline.segment import Job
+from wise_serve.pipeline.events import Event
+from wise_serve.pipeline.job import Job
+from wise_serve.pipeline.runtime import Runtime
+from wise_serve.pipeline.segment import Pipeline
 from wise_serve.reasoner.strategies import STRATEGIES
 
 
@@ -25,50 +27,60 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     return {200: found, **documented(*leaves(errors.WiseError))}
 
 
-def segment_router(gateway: Gateway) -> APIRouter:
+def segment_router(runtime: Runtime, forms: FormReader, reporter: Reporter) -> APIRouter:
     """The route, bound to its parts. The gate (see middleware) has let the request in."""
     router = APIRouter()
 
-    def run(form: SegmentForm) -> "Segmentation":
+    def run(form: SegmentForm) -> "_Run":
         options = form.options
-        strategy = STRATEGIES[options.strategy or gateway.settings.strategy]
+        strategy = STRATEGIES[options.strategy or runtime.settings.strategy]
         context = current_request()
         context.strategy = strategy.name
         queries = tuple(options.queries or [options.query or ""])
         for query in queries:
-            gateway.pipeline.check_query(query, strategy)
-        limit = options.max_instances
-        job = Job(context, form.image, queries, strategy, options.mask_format, limit)
-        return Segmentation(gateway, job, many=options.queries is not None)
+            runtime.pipeline.check_query(query, strategy)
+        names = runtime.reasoner.name, runtime.segmenter.name
+        return _Run(
+            runtime.pipeline,
+            Job(context, form.image, queries, strategy, options.max_instances),
+            Presenter(options.mask_format, runtime.threads, *names),
+            many=options.queries is not None,
+        )
 
     @router.post(
         "/segment",
         summary="Which pixels does this sentence mean?",
         response_model=SegmentResult | SegmentResults,
         responses=_responses(),
-        openapi_extra={"requestBody": request_body(gateway.settings)},
+        openapi_extra={"requestBody": request_body(runtime.settings)},
     )
     async def segment(request: Request) -> Response:
         async with until(current_request().deadline):
-            form = await gateway.forms.read(request)
-        segmentation = run(form)
+            form = await forms.read(request)
+        work = run(form)
         if form.options.stream:
-            return EventStream(segmentation, gateway.reporter)
-        result = await segmentation(discard)
+            return EventStream(work, reporter)
+        result = await work(_discard)
         current_request().stage = "respond"
         return Response(result.model_dump_json(), media_type="application/json")
 
     return router
 
 
-class Segmentation:
-    """A job that can be run once, for the plain and for the streamed answer alike."""
+class _Run:
+    """One request's work, for the plain and for the streamed answer alike. Runs once."""
 
-    def __init__(self, gateway: Gateway, job: Job, *, many: bool) -> None:
-        self._gateway = gateway
-        self._job = job
-        self._many = many
+    def __init__(self, pipeline: Pipeline, job: Job, presenter: Presenter, *, many: bool) -> None:
+        self._pipeline, self._job, self._presenter, self._many = pipeline, job, presenter, many
 
-    async def __call__(self, emit: Emit) -> SegmentResult | SegmentResults:
-        results = await self._gateway.pipeline.segment(self._job, emit)
+    async def __call__(self, send: Send) -> SegmentResult | SegmentResults:
+        async def emit(event: Event) -> None:
+            await send(event.name, await self._presenter.event(event))
+
+        found = await self._pipeline.segment(self._job, emit)
+        results = [self._presenter.result(query, result) for query, result in enumerate(found)]
         return SegmentResults(results=results) if self._many else results[0]
+
+
+async def _discard(name: str, data: dict[str, Any]) -> None:
+    """For a caller who wants only the end."""

@@ -5,13 +5,15 @@ from typing import Any
 
 import orjson
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
+from starlette.types import Send as AsgiSend
 
 from wise_serve.contract.schemas import SegmentResult, SegmentResults
 from wise_serve.http.problems import Reporter, problem_of
-from wise_serve.pipeline.events import Emit, Event, InstanceFound, MaskDone, ThinkingDelta
 
-Work = Callable[[Emit], Awaitable[SegmentResult | SegmentResults]]
+Send = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Sends one event: its name and its data."""
+Work = Callable[[Send], Awaitable[SegmentResult | SegmentResults]]
 
 
 class EventStream(Response):
@@ -25,7 +27,7 @@ class EventStream(Response):
         self._work = work
         self._reporter = reporter
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
 
@@ -33,25 +35,13 @@ class EventStream(Response):
             body = b"event: %s\ndata: %s\n\n" % (name.encode(), data)
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
-        async def emit(event: Event) -> None:
-            await write(event.name, orjson.dumps(payload(event)))
+        async def event(name: str, data: dict[str, Any]) -> None:
+            await write(name, orjson.dumps(data))
 
         try:
-            result = await self._work(emit)
+            result = await self._work(event)
         except Exception as error:  # the status line is gone; the stream itself must tell
             problem = problem_of(self._reporter.report(error, segmenting=True))
             await write("error", problem.model_dump_json(exclude_none=True).encode(), more=False)
         else:
             await write("done", result.model_dump_json().encode(), more=False)
-
-
-def payload(event: Event) -> dict[str, Any]:
-    """An event's data. `query_index` and `index` say which object of which query it is."""
-    match event:
-        case ThinkingDelta(query, text):
-            return {"query_index": query, "text": text}
-        case InstanceFound(query, index, instance):
-            place = {"box": instance.box, "points": instance.points}
-            return {"query_index": query, "index": index, **place}
-        case MaskDone(query, index, result):
-            return {"query_index": query, "index": index, **result.model_dump()}

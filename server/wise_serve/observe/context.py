@@ -5,11 +5,9 @@ import re
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
 
+from wise_serve.contract.names import RequestStage
 from wise_serve.observe.traces import NO_TRACE, Trace
-
-Stage = Literal["admission", "body", "decode", "reason", "segment", "respond"]
 
 _TAKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -27,7 +25,7 @@ class RequestContext:
 
     request_id: str
     id: str
-    stage: Stage = "admission"
+    stage: RequestStage = "admission"
     caller: str = ""
     strategy: str = "none"
     deadline: float = math.inf

@@ -17,10 +17,8 @@ from prometheus_client import (
 
 from wise_serve import __version__
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
-from wise_serve.observe.context import Stage
-from wise_serve.reasoner.answer import Status
+from wise_serve.contract.names import RequestStage, Status, StrategyName
 from wise_serve.reasoner.tokens import TokenCounts
-from wise_serve.settings import StrategyName
 
 _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -182,7 +180,7 @@ class Metrics:
                 self.requests.labels(strategy, status, "200")
         for kind in (Overloaded, NotReady, Draining):
             self.rejected.labels(kind.code)
-        for stage in get_args(Stage):
+        for stage in get_args(RequestStage):
             self.cancelled.labels(stage)
 
     def count_tokens(self, strategy: str, counts: TokenCounts, prompt: int, cached: int) -> None:

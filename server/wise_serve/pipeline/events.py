@@ -1,16 +1,16 @@
-"""What happens while a request is answered, as server-sent events name it."""
+"""What happens while a request is answered. Each event names its query by index."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wise_serve.contract.schemas import InstanceResult
-from wise_serve.reasoner.answer import Instance
+from wise_serve.contract.prompts import Prompt
+from wise_serve.pipeline.results import Instance
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:
-    """The rationale went on. `query`: index into the request's queries, here and below."""
+    """The rationale grew by `text`. `query`: index into the request's queries, here and below."""
 
     name: ClassVar[str] = "thinking"
     query: int
@@ -19,27 +19,26 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class InstanceFound:
-    """An object's box is complete in the text; its mask is being decoded. `index`: which object."""
+    """An object's prompt is complete in the text, and its mask is being decoded.
+
+    index: which object of its query, from 0.
+    """
 
     name: ClassVar[str] = "instance"
+    query: int
+    index: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class MaskDone:
+    """An object's mask is decoded."""
+
+    name: ClassVar[str] = "mask"
     query: int
     index: int
     instance: Instance
 
 
-@dataclass(frozen=True, slots=True)
-class MaskDone:
-    """An object's mask is there."""
-
-    name: ClassVar[str] = "mask"
-    query: int
-    index: int
-    result: InstanceResult
-
-
 Event = ThinkingDelta | InstanceFound | MaskDone
 Emit = Callable[[Event], Awaitable[None]]
-
-
-async def discard(event: Event) -> None:
-    """For a caller who wants only the end."""

@@ -1,29 +1,24 @@
-"""Puts an answer's pieces together in the contract's form."""
+"""What a request results in, in the product's own terms. `http/` turns it into the API's form."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wise_serve.contract.schemas import (
-    ImageSize,
-    InstanceResult,
-    MaskFormat,
-    ModelNames,
-    PngMask,
-    PolygonMask,
-    RleMask,
-    SegmentResult,
-    TimingMs,
-    Usage,
-)
-from wise_serve.imaging import masks as mask_formats
-from wise_serve.reasoner.answer import Answer, Instance
+from wise_serve.contract.names import Status, StrategyName
+from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.reasoner.answer import Answer
 from wise_serve.reasoner.tokens import TokenCounts
-from wise_serve.segmenter import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object: the prompt that the answer named it by, and its mask."""
+
+    prompt: Prompt
+    mask: Mask
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One finished generation: the answer read from it, its tokens, its time."""
+    """One finished generation: the answer read from it, its tokens, and its time."""
 
     answer: Answer
     counts: TokenCounts
@@ -32,50 +27,35 @@ class Generation:
     reason_ms: float
 
 
-def build_instance(instance: Instance, mask: Mask, mask_format: MaskFormat) -> InstanceResult:
-    """One object. Slow for formats other than RLE: call it in a thread then."""
-    return InstanceResult(
-        box=instance.box,
-        points=list(instance.points),
-        score=round(mask.score, 4),
-        area=mask.area,
-        mask=_mask(mask, mask_format),
-    )
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Where a query's time went, ms. Reasoning and encoding run in parallel.
+
+    decode_ms: bytes to pixels. reason_ms: the generation, first to last token. encode_ms: the image
+    encoder, its queue included; 0 if no mask needed it. segment_ms: the slowest mask, from queue to
+    RLE. total_ms: from the decoding of the image on.
+    """
+
+    decode_ms: float
+    reason_ms: float
+    encode_ms: float
+    segment_ms: float
+    total_ms: float
 
 
-def _mask(mask: Mask, mask_format: MaskFormat) -> RleMask | PngMask | PolygonMask:
-    if mask_format == "png":
-        return PngMask(size=mask.size, png=mask_formats.to_png(mask.size, mask.counts))
-    if mask_format == "polygon":
-        polygons = mask_formats.to_polygons(mask.size, mask.counts)
-        return PolygonMask(size=mask.size, polygons=polygons)
-    return RleMask(size=mask.size, counts=mask.counts)
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """The answer to one query about an image of `width` x `height` pixels, as displayed."""
 
+    id: str
+    strategy: StrategyName
+    width: int
+    height: int
+    generation: Generation
+    instances: tuple[Instance, ...]
+    times: StageTimes
 
-def build_result(
-    result_id: str,
-    size: ImageSize,
-    generation: Generation,
-    instances: Sequence[InstanceResult],
-    timing: TimingMs,
-    model: ModelNames,
-) -> SegmentResult:
-    """The answer to one query. The generated text is shown only where it was not understood."""
-    answer, counts = generation.answer, generation.counts
-    return SegmentResult(
-        id=result_id,
-        status=answer.status,
-        image=size,
-        instances=list(instances),
-        reasoning=answer.rationale,
-        text=answer.text if answer.status in ("unparsed", "truncated") else None,
-        usage=Usage(
-            prompt_tokens=generation.prompt_tokens,
-            cached_tokens=generation.cached_tokens,
-            thinking_tokens=counts.thinking_tokens,
-            answer_tokens=counts.answer_tokens,
-            completion_tokens=counts.completion_tokens,
-        ),
-        timing_ms=timing,
-        model=model,
-    )
+    @property
+    def status(self) -> Status:
+        """What the answer came to."""
+        return self.generation.answer.status

@@ -13,6 +13,8 @@ parts:
 from dataclasses import dataclass
 from typing import Literal
 
+from wise_serve.contract.names import Status
+from wise_serve.contract.prompts import Prompt
 from wise_serve.reasoner import FinishReason
 from wise_serve.reasoner.scanner import AnswerScanner, RawInstance
 from wise_serve.reasoner.strategies import (
@@ -24,7 +26,6 @@ from wise_serve.reasoner.strategies import (
     Strategy,
 )
 
-Status = Literal["found", "no_target", "unparsed", "truncated"]
 Part = Literal["before", "thinking", "between", "answer", "after"]
 
 _NEXT: dict[Part, dict[str, Part]] = {
@@ -46,24 +47,12 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """One object, in whole pixels of the original image, origin at the top left corner.
-
-    box: x1, y1, x2, y2 with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height.
-    points: x, y with 0 <= x < width and 0 <= y < height; may be empty.
-    """
-
-    box: tuple[int, int, int, int]
-    points: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """The whole text, read. `rationale` has no outer whitespace."""
 
     status: Status
     rationale: str
-    instances: tuple[Instance, ...]
+    instances: tuple[Prompt, ...]
     text: str
 
 
@@ -72,7 +61,7 @@ class Progress:
     """What one piece of text added: to the rationale, and objects that were completed by it."""
 
     thinking: str
-    instances: tuple[Instance, ...]
+    instances: tuple[Prompt, ...]
 
 
 class PartSplitter:
@@ -127,7 +116,7 @@ class AnswerReader:
         self._scanner = AnswerScanner()
         self._text: list[str] = []
         self._parts: dict[Part, list[str]] = {part: [] for part in _NEXT}
-        self._instances: list[Instance] = []
+        self._instances: list[Prompt] = []
 
     def feed(self, text: str) -> Progress:
         """Read on."""
@@ -161,7 +150,7 @@ class AnswerReader:
         return self._splitter.part in ("answer", "after")
 
     def _take(self, pieces: list[tuple[Part, str]]) -> Progress:
-        found: list[Instance] = []
+        found: list[Prompt] = []
         for part, text in pieces:
             self._parts[part].append(text)
             if part == "answer":
@@ -176,7 +165,7 @@ class AnswerReader:
         found = self._scanner.feed(behind or "".join(self._text))
         return found + self._scanner.close()
 
-    def _keep(self, raw: list[RawInstance]) -> list[Instance]:
+    def _keep(self, raw: list[RawInstance]) -> list[Prompt]:
         placed = [place(item, self._strategy, self._frame) for item in raw]
         kept = [item for item in placed if item is not None]
         self._instances += kept
@@ -196,8 +185,9 @@ def read_answer(text: str, reason: FinishReason, strategy: Strategy, frame: Fram
     return reader.finish(reason)[0]
 
 
-def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Instance | None:
-    """Scale to the original image, put corners in order, clip; None if the box is empty then."""
+def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
+    """Scale to whole pixels of the original image, put corners in order, clip to the image; None if
+    the box is empty then. Points are clipped to 0 <= x < width, 0 <= y < height."""
     x_factor, y_factor = frame.width / frame.square, frame.height / frame.square
 
     def pixel(value: float, factor: float, limit: int) -> int:
@@ -212,4 +202,4 @@ def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Instance | None
         (pixel(x, x_factor, frame.width - 1), pixel(y, y_factor, frame.height - 1))
         for x, y in raw.points[: strategy.max_points]
     )
-    return Instance((xs[0], ys[0], xs[1], ys[1]), points)
+    return Prompt((xs[0], ys[0], xs[1], ys[1]), points)

@@ -12,27 +12,7 @@ from typing import NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Box = tuple[float, float, float, float]  # x1, y1, x2, y2
-Point = tuple[float, float]  # x, y
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What to segment: one box and its points (all foreground, label 1)."""
-
-    box: Box
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """One mask: COCO compressed RLE (`size` is height, width; `counts` ASCII), its predicted IoU
-    (`score`, 0..1), and its area in pixels."""
-
-    size: tuple[int, int]
-    counts: str
-    score: float
-    area: int
+from wise_serve.contract.prompts import Mask, Prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from wise_serve.http.access import Access, make_access
 from wise_serve.http.app import build_app, build_ops_app
-from wise_serve.http.gateway import Gateway
 from wise_serve.observe import logs
+from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.pipeline.runtime import Runtime
 from wise_serve.server.connections import make_protocol
 from wise_serve.server.listeners import ByPort, open_listeners
 
@@ -34,20 +36,20 @@ class DrainingServer(uvicorn.Server):
     uvicorn's own way closes the listening socket first, so that nobody could be told.
     """
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, runtime: Runtime, access: Access) -> None:
         super().__init__(config)
         self.failed = False
         self._signalled = False
         self._ready = False
-        self._gateway = gateway
+        self._runtime, self._access = runtime, access
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         logs.watch(self._loop)
-        if self._gateway.access.needs_key:  # else it ends the process, as a closed terminal should
-            self._loop.add_signal_handler(signal.SIGHUP, self._gateway.access.reload)
+        if self._access.needs_key:  # else it ends the process, as a closed terminal should
+            self._loop.add_signal_handler(signal.SIGHUP, self._access.reload)
         await super().startup(sockets)
         self._announce()
 
@@ -77,7 +79,7 @@ class DrainingServer(uvicorn.Server):
             self._drain = asyncio.create_task(self._finish())
 
     async def _finish(self) -> None:
-        admission, settings = self._gateway.admission, self._gateway.settings
+        admission, settings = self._runtime.admission, self._runtime.settings
         admission.drain()
         logs.event(logging.INFO, "draining", {"inflight": admission.inflight})
         try:
@@ -104,18 +106,21 @@ def _end_hard(status: int) -> None:
     os._exit(status)
 
 
-def serve(gateway: Gateway) -> int:
-    """Serve until a signal comes or the models cannot be started; the process's exit status."""
-    settings = gateway.settings
+def serve(runtime: Runtime, tracer: Tracer = NO_TRACER) -> int:
+    """Serve until a signal comes or the models cannot be started; the process's exit status.
+
+    Raises AccessError, before anything is started.
+    """
+    settings, access = runtime.settings, make_access(runtime.settings)
     logs.configure(settings.log_level)
     try:
         sockets = open_listeners(settings, _BACKLOG)
     except OSError as error:
         logs.event(logging.CRITICAL, "a port cannot be had", {"reason": error.strerror})
         return _EXIT_FAILED
-    app: ASGIApp = build_app(gateway)
+    app: ASGIApp = build_app(runtime, access, tracer)
     if sockets is not None:
-        app = ByPort(app, build_ops_app(gateway), sockets[1].getsockname()[1])
+        app = ByPort(app, build_ops_app(runtime), sockets[1].getsockname()[1])
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -128,9 +133,9 @@ def serve(gateway: Gateway) -> int:
         backlog=_BACKLOG,
         http=make_protocol(settings.header_deadline_s),
     )
-    server = DrainingServer(config, gateway)
-    gateway.lifecycle.on_ready = server.models_ready
-    gateway.lifecycle.on_failed = server.fail
+    server = DrainingServer(config, runtime, access)
+    runtime.lifecycle.on_ready = server.models_ready
+    runtime.lifecycle.on_failed = server.fail
     server.run(sockets)
     return _EXIT_FAILED if server.failed or not server.started else 0
 

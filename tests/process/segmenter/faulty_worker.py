@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
+from wise_serve.segmenter.sam2.stages import Features
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.worker import main as worker
-from wise_serve.segmenter.worker.cache import Embedding
-from wise_serve.segmenter.worker.service import Query
 
 FITS = 2  # images, or prompts, at once
 TOO_LARGE = (1, 2, 3)  # does not fit even alone
@@ -28,7 +28,7 @@ class FaultyModel(worker.DeviceModel):
         self._lost = False
         self._too_large: set[int] = set()  # embeddings, by identity
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Features]:
         marks = [tuple(int(value) for value in image[0, 0]) for image in images]
         if self._lost or LOST in marks:
             self._lost = True
@@ -42,12 +42,12 @@ class FaultyModel(worker.DeviceModel):
         self._too_large |= {id(item) for mark, item in found if mark == TOO_LARGE_TO_DECODE}
         return embeddings
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+    def decode(self, items: Sequence[DecodeItem[Features]]) -> Sequence[DecodedMask]:
         if self._lost:
             raise RuntimeError("CUDA error: device-side assert triggered")
-        if len(queries) > FITS or any(id(query.embedding) in self._too_large for query in queries):
+        if len(items) > FITS or any(id(item.embedding) in self._too_large for item in items):
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().decode(queries)
+        return super().decode(items)
 
 
 if __name__ == "__main__":

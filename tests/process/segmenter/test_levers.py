@@ -15,19 +15,19 @@ from torch.overrides import TorchFunctionMode
 from reference import best_mask, iou, predictor_of
 from segmenting import CPU, prompts_of, scene, segment, segmenting, settings
 from wise_serve.contract.errors import NotReady
+from wise_serve.contract.names import Precision
+from wise_serve.contract.prompts import Prompt
 from wise_serve.imaging import masks
-from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2 import compiled
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.compiled import Compiled, Compiler
-from wise_serve.segmenter.sam2.model import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.precision import Levers
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.worker import main as worker
-from wise_serve.segmenter.worker.service import Query
-from wise_serve.settings import Precision
 
 pytestmark = pytest.mark.filterwarnings("ignore:`?torch.jit:FutureWarning")
 SCENES = 6
@@ -247,7 +247,7 @@ def test_the_worker_compiles_for_the_batches_it_may_get(monkeypatch: pytest.Monk
     model = worker.DeviceModel(configure(compile=True), CPU)
     assert counters["stats"]["unique_graphs"] == 1 + 2 * 2
     (embedding,) = model.encode(images()[:1])
-    assert model.decode([Query(embedding, prompts()[0][1], images()[0].shape[:2])])
+    assert model.decode([DecodeItem(embedding, prompts()[0][1], images()[0].shape[:2])])
 
 
 async def test_the_settings_reach_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ from sam2.utils.transforms import SAM2Transforms
 from training.miniature.scenes import Scene, draw_scene
 
 from wise_serve.contract.errors import NotReady
-from wise_serve.segmenter import Prompt
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2 import checkpoints
 from wise_serve.segmenter.sam2.checkpoints import load_model
-from wise_serve.segmenter.sam2.model import DecodedMask, DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.stages import Features, preprocess
 
 pytestmark = pytest.mark.filterwarnings(

@@ -24,7 +24,7 @@ from segmenting import (
     until,
 )
 from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost
-from wise_serve.segmenter import Prompt
+from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 
 

@@ -5,8 +5,8 @@ import sys
 from collections import deque
 
 from fakes import FakeReasoner, FakeSegmenter
-from wise_serve.http.gateway import build_gateway
 from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
@@ -17,4 +17,4 @@ if __name__ == "__main__":
         delay_s=float(os.environ["DELAY_S"]), start_error=fails, requests=deque(maxlen=1)
     )
     segmenter = FakeSegmenter(prompts=deque(maxlen=1))
-    sys.exit(serve(build_gateway(Settings(port=0), reasoner, segmenter, Metrics())))
+    sys.exit(serve(build_runtime(Settings(port=0), reasoner, segmenter, Metrics())))

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, Instance, place, read_answer
+from wise_serve.contract.prompts import Prompt
+from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, place, read_answer
 from wise_serve.reasoner.scanner import RawInstance
 from wise_serve.reasoner.strategies import STRATEGIES
 
 SQUARE = Frame(840, 840, 840)  # coordinates pass unchanged
-ONE = Instance((10, 100, 200, 210), ((30, 110), (35, 180)))
-ONE_POINT = Instance((10, 100, 200, 210), ((30, 110),))
-NO_POINT = Instance((10, 100, 200, 210), ())
+ONE = Prompt((10, 100, 200, 210), ((30, 110), (35, 180)))
+ONE_POINT = Prompt((10, 100, 200, 210), ((30, 110),))
+NO_POINT = Prompt((10, 100, 200, 210), ())
 
 
 def wise(text: str, finish: str = "stop") -> Answer:
@@ -25,7 +26,7 @@ def answered(text: str) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("text", "instance"),
+    ("text", "prompt"),
     [
         ('{"bbox": [10,100,200,210], "points_1": [30,110], "points_2": [35,180]}', ONE),
         ("{'bbox': [10,100,200,210], 'points_1': [30,110], 'points_2': [35,180]}", ONE),
@@ -72,9 +73,9 @@ def answered(text: str) -> Answer:
         ('{"bbox": [10,100,200,210], "points_1": null, "points_2": null}', NO_POINT),
     ],
 )
-def test_reads_what_the_models_write(text: str, instance: Instance) -> None:
+def test_reads_what_the_models_write(text: str, prompt: Prompt) -> None:
     answer = answered(text)
-    assert answer.instances == (instance,)
+    assert answer.instances == (prompt,)
     assert answer.status == "found"
     assert answer.rationale == "cup"
 
@@ -129,7 +130,7 @@ def test_text_cut_by_the_limit_is_truncated_and_keeps_whole_objects() -> None:
     text = f'<think>two</think><answer>[{whole}, {{"bbox_2d": [50,60,7'
     answer = read_answer(text, "length", strategy, SQUARE)
     assert answer.status == "truncated"
-    assert answer.instances == (Instance((1, 2, 30, 40), ((5, 6),)),)
+    assert answer.instances == (Prompt((1, 2, 30, 40), ((5, 6),)),)
     assert wise("<think>so far", "length").status == "truncated"
     assert wise(f"<answer>{OBJECT}</answer>", "length").status == "found"
 
@@ -138,9 +139,9 @@ def test_several_objects_come_one_by_one() -> None:
     reader = AnswerReader(STRATEGIES["vision-reasoner"], SQUARE)
     assert reader.feed("<think>both</think><answer>[").thinking == "both"
     assert reader.feed('{"bbox_2d": [1,2,30,40], "point_2d": [5,6]').instances == ()
-    assert reader.feed("}, ").instances == (Instance((1, 2, 30, 40), ((5, 6),)),)
+    assert reader.feed("}, ").instances == (Prompt((1, 2, 30, 40), ((5, 6),)),)
     second = reader.feed('{"bbox_2d": [50,60,70,80], "point_2d": [55,66]}]</answer>').instances
-    assert second == (Instance((50, 60, 70, 80), ((55, 66),)),)
+    assert second == (Prompt((50, 60, 70, 80), ((55, 66),)),)
     answer, progress = reader.finish("stop")
     assert len(answer.instances) == 2
     assert progress.instances == ()
@@ -150,15 +151,15 @@ def test_coordinates_are_scaled_apart_and_rounded_as_each_reference_does() -> No
     raw = RawInstance((1, 1, 3, 101), ((1, 3),))
     frame = Frame(420, 1260, 840)  # factors 0.5 and 1.5
     rounded = place(raw, STRATEGIES["seg-zero"], frame)
-    assert rounded == Instance((0, 2, 2, 152), ((0, 4),))  # round: halves to even
+    assert rounded == Prompt((0, 2, 2, 152), ((0, 4),))  # round: halves to even
     half_up = place(raw, STRATEGIES["vision-reasoner"], frame)
-    assert half_up == Instance((1, 2, 2, 152), ((1, 5),))  # int(v + 0.5)
+    assert half_up == Prompt((1, 2, 2, 152), ((1, 5),))  # int(v + 0.5)
 
 
 def test_box_is_clipped_and_points_come_inside_the_image() -> None:
     raw = RawInstance((-50, -1e300, 900, 1e300), ((-5, 2000), (840, 840)))
     placed = place(raw, STRATEGIES["wise"], Frame(640, 480, 840))
-    assert placed == Instance((0, 0, 640, 480), ((0, 479), (639, 479)))
+    assert placed == Prompt((0, 0, 640, 480), ((0, 479), (639, 479)))
 
 
 PIECES = st.sampled_from(

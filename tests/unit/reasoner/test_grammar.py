@@ -12,13 +12,13 @@ from training.miniature.queries import FAMILIES, make_query
 from training.miniature.rationales import response
 from training.miniature.scenes import draw_scene
 
+from wise_serve.contract.names import StrategyName
 from wise_serve.miniature import REASONER_IMAGE_SIZE
 from wise_serve.reasoner.answer import Frame, read_answer
 from wise_serve.reasoner.grammar import answer_pattern, text_without
 from wise_serve.reasoner.scanner import AnswerScanner
 from wise_serve.reasoner.strategies import STRATEGIES, Strategy
 from wise_serve.reasoner.tokens import count_tokens
-from wise_serve.settings import StrategyName
 
 ALL = list(STRATEGIES.values())
 FRAME = Frame(840, 840, 840)

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
+from wise_serve.contract.names import StrategyName
 from wise_serve.reasoner.strategies import STRATEGIES
-from wise_serve.settings import StrategyName
 
 
 def test_every_strategy_of_the_settings_exists() -> None:

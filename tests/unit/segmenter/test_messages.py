@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.messages import FrameReader, ProtocolError, frame
 
 MESSAGES: list[protocol.Message] = [
     protocol.Open(1, "seg-1", "d1", 480, 640),
-    protocol.Decode(
-        2, 1, "seg-1", (protocol.PromptMessage((1.0, 2.0, 3.5, 4.0), ((1.5, 2.5), (2.0, 3.0))),)
-    ),
+    protocol.Decode(2, 1, "seg-1", (Prompt((1.0, 2.0, 3.5, 4.0), ((1.5, 2.5), (2.0, 3.0))),)),
     protocol.Cancel(2, "seg-1"),
     protocol.Close(1, "seg-1"),
     protocol.Stop(),

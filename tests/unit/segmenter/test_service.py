@@ -11,13 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from pictures import runs_of
+from wise_serve.contract.prompts import Prompt
 from wise_serve.imaging import masks
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.channel import WorkerChannel
 from wise_serve.segmenter.wire.messages import FrameReader, frame
 from wise_serve.segmenter.worker.batcher import Batcher
 from wise_serve.segmenter.worker.cache import EmbeddingCache
-from wise_serve.segmenter.worker.service import Query, Service
+from wise_serve.segmenter.worker.service import Service
 
 BAD, HUGE, DEADLY = 13, 14, 15  # first pixel of images that make the model fail
 
@@ -47,16 +49,15 @@ class FakeModel:
         self.encoded += values
         return [Brightness(value) for value in values]
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
+    def decode(self, items: Sequence[DecodeItem[Brightness]]) -> Sequence[DecodedMask]:
         answers = []
-        for query in queries:
-            assert isinstance(query.embedding, Brightness)
-            x1, y1, x2, y2 = (int(value) for value in query.prompt.box)
+        for item in items:
+            x1, y1, x2, y2 = (int(value) for value in item.prompt.box)
             if x1 == BAD:
                 raise ValueError
-            mask = np.zeros(query.size, np.bool_)
+            mask = np.zeros(item.size, np.bool_)
             mask[y1:y2, x1:x2] = True
-            answers.append((runs_of(mask), query.embedding.value / 255))
+            answers.append(DecodedMask(item.size, runs_of(mask), item.embedding.value / 255))
         return answers
 
     def is_out_of_memory(self, error: Exception) -> bool:
@@ -104,8 +105,7 @@ class Gateway:
 
     def decode(self, operation: int, session: int, *boxes: tuple[int, int, int, int]) -> None:
         prompts = tuple(
-            protocol.PromptMessage((float(a), float(b), float(c), float(d)), ())
-            for a, b, c, d in boxes
+            Prompt((float(a), float(b), float(c), float(d)), ()) for a, b, c, d in boxes
         )
         self.send(protocol.Decode(operation, session, f"seg-{session}", prompts))
 

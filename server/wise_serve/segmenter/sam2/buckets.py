@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Stage = Callable[..., tuple[Tensor, ...]]
+BatchedStage = Callable[..., tuple[Tensor, ...]]
 """Tensors in, tensors out, each with the batch as its first axis and rows that do not mix."""
 
 
@@ -21,7 +21,7 @@ class Bucketed:
     batch beyond the largest size is run in pieces.
     """
 
-    def __init__(self, stage: Stage, sizes: Sequence[int]) -> None:
+    def __init__(self, stage: BatchedStage, sizes: Sequence[int]) -> None:
         self._stage, self._sizes = stage, sizes
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:

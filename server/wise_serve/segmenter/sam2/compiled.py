@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from wise_serve.segmenter.sam2.buckets import Bucketed, Stage, bucket_sizes
+from wise_serve.segmenter.sam2.buckets import BatchedStage, Bucketed, bucket_sizes
 
 Stance = Literal["eager_on_recompile", "fail_on_recompile"]
 # While serving. A guard that fails would otherwise hold the device for as long as a compile takes.
@@ -43,11 +43,11 @@ class Compiled:
     """`stage` in buckets of batches. A shape that is new is compiled, until `freeze`; from then on
     it is run as it is, and no shape is compiled any more."""
 
-    def __init__(self, stage: Stage, compiler: Compiler, batch_size: int) -> None:
+    def __init__(self, stage: BatchedStage, compiler: Compiler, batch_size: int) -> None:
         self.sizes = bucket_sizes(batch_size)
         self._stage, self._compiler = stage, compiler
         self._bucketed = Bucketed(self._exact, self.sizes)
-        self._by_shape: dict[tuple[torch.Size, ...], Stage] = {}
+        self._by_shape: dict[tuple[torch.Size, ...], BatchedStage] = {}
         self._frozen = False
 
     def freeze(self) -> None:
@@ -71,7 +71,7 @@ class Compiled:
             # A captured graph writes its outputs to the same memory at each replay: clones.
             return tuple(output.clone() for output in run(*inputs))
 
-    def _compile(self) -> Stage:
+    def _compile(self) -> BatchedStage:
         how: dict[str, Any] = {
             "fullgraph": True,
             "dynamic": False,
@@ -79,5 +79,5 @@ class Compiled:
             "mode": self._compiler.mode,
             "backend": self._compiler.backend,
         }
-        compiled: Stage = torch.compile(self._stage, **how)
+        compiled: BatchedStage = torch.compile(self._stage, **how)
         return compiled

@@ -9,7 +9,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wise_serve.contract.errors import NotReady
-from wise_serve.segmenter import Prompt
-from wise_serve.segmenter.sam2.buckets import Stage
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
+from wise_serve.segmenter.sam2.buckets import BatchedStage
 from wise_serve.segmenter.sam2.compiled import Compiled, Compiler
 from wise_serve.segmenter.sam2.precision import DTYPES, Levers, cast_encoder, keep_constants
 from wise_serve.segmenter.sam2.rle import mask_runs
@@ -37,35 +37,6 @@ log = logging.getLogger("wise_serve.segmenter")
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
 _POINT_LABEL = 1  # foreground
 _RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedMask:
-    """size: height and width, pixels. runs: of the mask at that size, see `runs.mask_runs`. score:
-    predicted IoU, 0..1."""
-
-    size: tuple[int, int]
-    runs: NDArray[np.int64]
-    score: float
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """H x W bool. Serving has no use for it."""
-        height, width = self.size
-        columns = np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs)
-        return columns.reshape(width, height).T
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeItem:
-    """One prompt (pixels of the image) and the embedding it belongs to.
-
-    features: a batch of one. size: height and width of the image, pixels.
-    """
-
-    features: Features
-    prompt: Prompt
-    size: tuple[int, int]
 
 
 class Sam2:
@@ -86,8 +57,8 @@ class Sam2:
             keep_constants(model)
         if levers.encoder != "float32":
             cast_encoder(model, self._encoder_dtype)
-        self._encode_stage: Stage = self._embed
-        self._decode_stage: Stage = self._best_masks
+        self._encode_stage: BatchedStage = self._embed
+        self._decode_stage: BatchedStage = self._best_masks
         if levers.compiler is not None:
             self._compile(levers.compiler)
 
@@ -108,7 +79,7 @@ class Sam2:
         ]
 
     @torch.inference_mode()
-    def decode(self, items: Sequence[DecodeItem]) -> list[DecodedMask]:
+    def decode(self, items: Sequence[DecodeItem[Features]]) -> list[DecodedMask]:
         """One mask for each item, in order.
 
         Items with equally many points share one call of the mask decoder, whatever their images. A
@@ -136,11 +107,11 @@ class Sam2:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def _decode(self, items: list[DecodeItem]) -> tuple[Tensor, ...]:
+    def _decode(self, items: list[DecodeItem[Features]]) -> tuple[Tensor, ...]:
         return self._decode_stage(
-            torch.cat([item.features.image for item in items]),
-            torch.cat([item.features.high_res[0] for item in items]),
-            torch.cat([item.features.high_res[1] for item in items]),
+            torch.cat([item.embedding.image for item in items]),
+            torch.cat([item.embedding.high_res[0] for item in items]),
+            torch.cat([item.embedding.high_res[1] for item in items]),
             *self._prompt_tensors(items),
         )
 
@@ -167,7 +138,7 @@ class Sam2:
         half = dtype is not torch.float32
         return torch.autocast(self._device.type, dtype if half else None, enabled=half)
 
-    def _prompt_tensors(self, items: list[DecodeItem]) -> tuple[Tensor, Tensor]:
+    def _prompt_tensors(self, items: list[DecodeItem[Features]]) -> tuple[Tensor, Tensor]:
         corners_and_points = [
             (item.prompt.box[:2], item.prompt.box[2:], *item.prompt.points) for item in items
         ]

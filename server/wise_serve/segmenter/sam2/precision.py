@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wise_serve.contract.names import Precision
 from wise_serve.segmenter.sam2.compiled import Compiler
-from wise_serve.settings import Precision
 
 DTYPES: dict[Precision, torch.dtype] = {
     "float32": torch.float32,

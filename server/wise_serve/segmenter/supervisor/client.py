@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
+from wise_serve.contract.names import CacheResult, Operation
 from wise_serve.segmenter import ImageSession
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.supervisor.session import Session
 from wise_serve.segmenter.wire import messages as protocol
-from wise_serve.segmenter.worker.batcher import Operation
-from wise_serve.segmenter.worker.cache import CacheResult
 from wise_serve.settings import Settings
 
 log = logging.getLogger("wise_serve.segmenter")

@@ -16,7 +16,7 @@ log = logging.getLogger("wise_serve.segmenter")
 
 _STOP_GRACE_S = 5.0
 _KILL_GRACE_S = 5.0
-_LAST_WORDS_S = 0.1  # to read what it sent before it ended
+_READ_AFTER_END_S = 0.1  # to read what the worker sent before it ended
 
 
 class WorkerProcess:
@@ -155,7 +155,7 @@ class WorkerProcess:
     async def _reap(self) -> None:
         """Notice a death that the socket hides, should some other process hold a copy of it."""
         await self._child.wait()
-        await asyncio.sleep(_LAST_WORDS_S)
+        await asyncio.sleep(_READ_AFTER_END_S)
         self._lose()
 
     def _receive(self, message: protocol.FromWorker) -> None:

@@ -12,7 +12,8 @@ from wise_serve.contract.errors import (
     SegmenterLost,
     WiseError,
 )
-from wise_serve.segmenter import Mask, Prompt, Timing
+from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.segmenter import Timing
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.wire import messages as protocol
 
@@ -63,9 +64,8 @@ class Session:
         if not prompts:
             return [], Timing(0.0, 0.0)
         number = next(self._numbers)
-        messages = tuple(protocol.PromptMessage(p.box, p.points) for p in prompts)
         future = self._worker.call(
-            number, protocol.Decode(number, self._number, self._request_id, messages)
+            number, protocol.Decode(number, self._number, self._request_id, tuple(prompts))
         )
         try:
             answer = await self._answer(future)
@@ -73,8 +73,7 @@ class Session:
             if self._worker.forget(number):
                 self._worker.send(protocol.Cancel(number, self._request_id))
         assert isinstance(answer, protocol.Decoded)
-        masks = [Mask(m.size, m.counts, m.score, m.area) for m in answer.masks]
-        return masks, Timing(answer.queue_ms, answer.work_ms, answer.rle_ms)
+        return list(answer.masks), Timing(answer.queue_ms, answer.work_ms, answer.rle_ms)
 
     def close(self) -> None:
         """Let go of everything that the worker holds for this image."""

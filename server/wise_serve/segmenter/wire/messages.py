@@ -18,9 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from wise_serve.segmenter.worker.batcher import Operation
-from wise_serve.segmenter.worker.cache import CacheResult
-from wise_serve.settings import Precision
+from wise_serve.contract.names import CacheResult, Operation, Precision
+from wise_serve.contract.prompts import Mask, Prompt
 
 MAX_FRAME_BYTES = 64 * 2**20
 _LENGTH = struct.Struct("<I")
@@ -57,20 +56,13 @@ class Open(Message, frozen=True):
     width: int
 
 
-class PromptMessage(Message, frozen=True):
-    """A box (x1, y1, x2, y2) and its points (x, y), pixels of the image."""
-
-    box: tuple[float, float, float, float]
-    points: tuple[tuple[float, float], ...]
-
-
 class Decode(Message, frozen=True):
     """Decode prompts on a session's image."""
 
     operation: int
     session: int
     request_id: str
-    prompts: tuple[PromptMessage, ...]
+    prompts: tuple[Prompt, ...]
 
 
 class Cancel(Message, frozen=True):
@@ -127,21 +119,12 @@ class Encoded(Message, frozen=True):
     cache: CacheResult
 
 
-class MaskMessage(Message, frozen=True):
-    """A mask as COCO compressed RLE; see `wise_serve.segmenter.Mask`."""
-
-    size: tuple[int, int]
-    counts: str
-    score: float
-    area: int
-
-
 class Decoded(Message, frozen=True):
     """An operation's masks, in the order of its prompts. Times in milliseconds."""
 
     operation: int
     request_id: str
-    masks: tuple[MaskMessage, ...]
+    masks: tuple[Mask, ...]
     queue_ms: float
     work_ms: float
     rle_ms: float

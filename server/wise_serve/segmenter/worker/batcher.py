@@ -10,52 +10,55 @@ encode. A decode waits, outside the queue but counted in its bound, until its em
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Generic, TypeVar
 
 from wise_serve.contract.errors import Overloaded
-from wise_serve.segmenter.worker.cache import CacheResult, Embedding, EmbeddingCache
+from wise_serve.contract.names import CacheResult, Operation
+from wise_serve.contract.prompts import Prompt
+from wise_serve.segmenter.model import EmbeddingT, Pixels
+from wise_serve.segmenter.worker.cache import EmbeddingCache
 
-Operation = Literal["encode", "decode"]
 MAX_DECODES_IN_A_ROW = 8  # then a waiting encode gets its turn
 
 
 @dataclass(eq=False)
-class Encode:
+class Encode(Generic[EmbeddingT]):
     """One image on its way to an embedding. `sessions`: who wants it (their ids)."""
 
     digest: str
-    image: object
+    image: Pixels | None
     sessions: set[int] = field(default_factory=set)
-    embedding: Embedding | None = None
-    parked: list["Decode"] = field(default_factory=list)  # decodes that wait for the embedding
+    embedding: EmbeddingT | None = None
+    # Decodes that wait for the embedding.
+    parked: list["Decode[EmbeddingT]"] = field(default_factory=list)
     queued_at: float = 0.0
 
 
 @dataclass(eq=False)
-class Decode:
+class Decode(Generic[EmbeddingT]):
     """One prompt. `operation`: the request it is part of; `position`: its place in that request."""
 
     operation: int
     session: int
     position: int
-    prompt: object
-    source: Encode
+    prompt: Prompt
+    source: Encode[EmbeddingT]
     queued_at: float = 0.0
 
     @property
-    def embedding(self) -> Embedding:
+    def embedding(self) -> EmbeddingT:
         """The image's embedding, which exists once this is in a batch."""
         assert self.source.embedding is not None
         return self.source.embedding
 
 
-Batch = list[Encode] | list[Decode]
-Item = TypeVar("Item", Encode, Decode)
+Batch = list[Encode[EmbeddingT]] | list[Decode[EmbeddingT]]
+Item = TypeVar("Item")
 
 
-class Batcher:
+class Batcher(Generic[EmbeddingT]):
     """The queue in front of one device.
 
     A batch is ready when it is full or its oldest item has waited `wait_s`; decodes go before
@@ -69,7 +72,7 @@ class Batcher:
         decode_batch_size: int,
         wait_s: float,
         max_queue: int,
-        cache: EmbeddingCache,
+        cache: EmbeddingCache[EmbeddingT],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sizes: dict[Operation, int] = {
@@ -78,10 +81,10 @@ class Batcher:
         }
         self._wait_s, self._max_queue, self._cache, self._clock = wait_s, max_queue, cache, clock
         self._changed = threading.Condition()
-        self._encodes: deque[Encode] = deque()
-        self._decodes: deque[Decode] = deque()
-        self._sessions: dict[int, Encode] = {}
-        self._unfinished: dict[str, Encode] = {}  # by digest: queued or running
+        self._encodes: deque[Encode[EmbeddingT]] = deque()
+        self._decodes: deque[Decode[EmbeddingT]] = deque()
+        self._sessions: dict[int, Encode[EmbeddingT]] = {}
+        self._unfinished: dict[str, Encode[EmbeddingT]] = {}  # by digest: queued or running
         self._parked = 0
         self._decodes_in_a_row = 0
         self._stopped = False
@@ -92,7 +95,7 @@ class Batcher:
         with self._changed:
             return self._depth()
 
-    def open(self, session: int, digest: str, image: object) -> CacheResult:
+    def open(self, session: int, digest: str, image: Pixels) -> CacheResult:
         """Start a session. After 'hit' its embedding exists; else its encode ends with `encoded`.
 
         `image` is kept only on 'miss'. Raises Overloaded when the queue is full.
@@ -108,13 +111,13 @@ class Batcher:
                 self._sessions[session] = known
                 return "shared"
             self._refuse_beyond(1)
-            item = Encode(digest, image, {session}, queued_at=self._clock())
+            item: Encode[EmbeddingT] = Encode(digest, image, {session}, queued_at=self._clock())
             self._sessions[session] = self._unfinished[digest] = item
             self._encodes.append(item)
             self._changed.notify()
             return "miss"
 
-    def decode(self, operation: int, session: int, prompts: list[object]) -> None:
+    def decode(self, operation: int, session: int, prompts: Sequence[Prompt]) -> None:
         """Queue one decode for each prompt, or park them until the embedding exists.
 
         Raises Overloaded when they do not all fit in the queue, KeyError for an unknown session.
@@ -150,7 +153,7 @@ class Batcher:
                 self._encodes.remove(source)
                 self._unfinished.pop(source.digest, None)
 
-    def next_batch(self, timeout_s: float | None = None) -> Batch:
+    def next_batch(self, timeout_s: float | None = None) -> Batch[EmbeddingT]:
         """Wait for a batch and take it. Empty after `timeout_s`, or when stopped."""
         give_up = None if timeout_s is None else self._clock() + timeout_s
         with self._changed:
@@ -174,7 +177,7 @@ class Batcher:
                 self._changed.wait(max(min(moments) - now, 0.0) if moments else None)
             return []
 
-    def encoded(self, item: Encode, embedding: Embedding) -> list[int]:
+    def encoded(self, item: Encode[EmbeddingT], embedding: EmbeddingT) -> list[int]:
         """Hand back an encode's result: decodes that waited for it are queued.
 
         Returns the sessions that still want it.
@@ -191,7 +194,7 @@ class Batcher:
             self._changed.notify()
             return sorted(item.sessions)
 
-    def encode_failed(self, item: Encode) -> tuple[list[int], list[int]]:
+    def encode_failed(self, item: Encode[EmbeddingT]) -> tuple[list[int], list[int]]:
         """Hand back a failed encode. Returns its sessions, and the operations parked behind it."""
         with self._changed:
             item.image = None
@@ -217,7 +220,7 @@ class Batcher:
             raise Overloaded("The segmenter's queue is full.")
 
     def _ready(self, now: float) -> Operation | None:
-        def ready(queue: deque[Encode] | deque[Decode], size: int) -> bool:
+        def ready(queue: deque[Encode[EmbeddingT]] | deque[Decode[EmbeddingT]], size: int) -> bool:
             return bool(queue) and (len(queue) >= size or now >= queue[0].queued_at + self._wait_s)
 
         encode = ready(self._encodes, self._sizes["encode"])
@@ -227,7 +230,7 @@ class Batcher:
             return "decode"
         return "encode" if encode else None
 
-    def _drop_decodes(self, unwanted: Callable[[Decode], bool]) -> None:
+    def _drop_decodes(self, unwanted: Callable[[Decode[EmbeddingT]], bool]) -> None:
         self._decodes = deque(item for item in self._decodes if not unwanted(item))
         for source in self._unfinished.values():
             kept = [item for item in source.parked if not unwanted(item)]

@@ -1,34 +1,26 @@
 """Image embeddings kept for the next request about the same image."""
 
 from collections import OrderedDict
-from typing import Literal, Protocol
+from typing import Generic
 
-CacheResult = Literal["hit", "shared", "miss"]
-
-
-class Embedding(Protocol):
-    """What an encode makes."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory it holds, bytes."""
+from wise_serve.segmenter.model import EmbeddingT
 
 
-class EmbeddingCache:
-    """Embeddings by digest; the least recently used ones go when `limit_bytes` is passed."""
+class EmbeddingCache(Generic[EmbeddingT]):
+    """Embeddings by digest; beyond `limit_bytes` the least recently used ones are evicted."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._entries: OrderedDict[str, Embedding] = OrderedDict()
+        self._entries: OrderedDict[str, EmbeddingT] = OrderedDict()
         self.used_bytes = 0
 
-    def get(self, digest: str) -> Embedding | None:
-        """Look up, and mark as used now."""
+    def get(self, digest: str) -> EmbeddingT | None:
+        """The embedding of `digest`, which counts as used now."""
         if digest in self._entries:
             self._entries.move_to_end(digest)
         return self._entries.get(digest)
 
-    def put(self, digest: str, embedding: Embedding) -> None:
+    def put(self, digest: str, embedding: EmbeddingT) -> None:
         """Keep an embedding. One that is larger than the whole cache is not kept."""
         if digest in self._entries:
             self.used_bytes -= self._entries.pop(digest).nbytes

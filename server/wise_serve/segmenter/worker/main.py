@@ -22,18 +22,19 @@ import torch
 from numpy.typing import NDArray
 
 from wise_serve.contract.errors import NotReady
+from wise_serve.contract.prompts import Prompt
 from wise_serve.processes import die_with
-from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.compiled import compiler_for
-from wise_serve.segmenter.sam2.model import DecodeItem, Sam2
+from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.precision import Levers
 from wise_serve.segmenter.sam2.stages import Features
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.channel import WorkerChannel
 from wise_serve.segmenter.worker.batcher import Batcher
-from wise_serve.segmenter.worker.cache import Embedding, EmbeddingCache
-from wise_serve.segmenter.worker.service import Query, Service
+from wise_serve.segmenter.worker.cache import EmbeddingCache
+from wise_serve.segmenter.worker.service import Service
 
 log = logging.getLogger("wise_serve.segmenter")
 
@@ -43,7 +44,7 @@ _CONFIGURE_DEADLINE_S = 30.0
 
 
 class DeviceModel:
-    """SAM 2 on a torch device, as `service.Model`."""
+    """SAM 2 on a torch device, as `segmenter.model.Model`."""
 
     def __init__(self, wanted: protocol.Configure, device: torch.device) -> None:
         compiler = None
@@ -52,7 +53,7 @@ class DeviceModel:
         levers = Levers(wanted.precision, compiler=compiler)
         self._sam = Sam2(load_model(wanted.segmenter, device), device, levers)
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Features]:
         """Embed H x W x 3 uint8 RGB images in one batch.
 
         Returns when the device is done, so that the next batch fills while it works, times are
@@ -62,13 +63,9 @@ class DeviceModel:
         self._sam.wait()
         return embeddings
 
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
-        """Run lengths of the mask and predicted IoU of each query, in one batch."""
-        items = []
-        for query in queries:
-            assert isinstance(query.embedding, Features)
-            items.append(DecodeItem(query.embedding, query.prompt, query.size))
-        return [(decoded.runs, decoded.score) for decoded in self._sam.decode(items)]
+    def decode(self, items: Sequence[DecodeItem[Features]]) -> Sequence[DecodedMask]:
+        """One mask for each item, in one batch."""
+        return self._sam.decode(items)
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
@@ -87,7 +84,7 @@ class DeviceModel:
         image = np.zeros((64, 96, 3), np.uint8)
         (embedding,) = self.encode([image])
         prompt = Prompt((10.0, 10.0, 50.0, 50.0), ((20.0, 20.0), (40.0, 40.0)))
-        self.decode([Query(embedding, prompt, (64, 96))])
+        self.decode([DecodeItem(embedding, prompt, (64, 96))])
 
 
 class JsonLines(logging.Formatter):
@@ -129,7 +126,7 @@ def main(make_model: MakeModel = DeviceModel) -> None:
         log.exception("the segmenter could not be loaded")
         channel.send(protocol.NotStarted(reason))
         sys.exit(_EXIT_NOT_STARTED)
-    work = Batcher(
+    work: Batcher[Features] = Batcher(
         encode_batch_size=configuration.encode_batch_size,
         decode_batch_size=configuration.decode_batch_size,
         wait_s=configuration.batch_wait_ms / 1e3,
@@ -177,7 +174,7 @@ def _load(
     return model, device
 
 
-def _receive(service: Service) -> None:
+def _receive(service: Service[Features]) -> None:
     try:
         service.receive()
     except (EOFError, OSError):

@@ -6,50 +6,21 @@ reads messages and beats the heart, `drive` runs the model.
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Generic
 
 from wise_serve.contract.errors import Overloaded
+from wise_serve.contract.names import CacheResult, Operation
+from wise_serve.contract.prompts import Mask
 from wise_serve.imaging import masks
-from wise_serve.segmenter import Prompt
+from wise_serve.segmenter.model import DecodedMask, DecodeItem, EmbeddingT, Model
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.channel import WorkerChannel
 from wise_serve.segmenter.worker import batcher
-from wise_serve.segmenter.worker.batcher import Batcher, Operation
-from wise_serve.segmenter.worker.cache import CacheResult, Embedding
+from wise_serve.segmenter.worker.batcher import Batcher
 from wise_serve.segmenter.worker.recovery import run_batch
 
 log = logging.getLogger("wise_serve.segmenter")
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One prompt on one embedded image, whose size is (height, width) in pixels."""
-
-    embedding: Embedding
-    prompt: Prompt
-    size: tuple[int, int]
-
-
-class Model(Protocol):
-    """What runs on the device."""
-
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Embedding]:
-        """Embed H x W x 3 uint8 RGB images in one batch."""
-
-    def decode(self, queries: Sequence[Query]) -> Sequence[tuple[NDArray[np.int64], float]]:
-        """Run lengths of the mask (as COCO has them, not compressed) and predicted IoU of each
-        query, in one batch."""
-
-    def is_out_of_memory(self, error: Exception) -> bool:
-        """Whether a smaller batch may succeed."""
-
-    def is_fatal(self, error: Exception) -> bool:
-        """Whether the device is lost, so that only a new process can help."""
 
 
 @dataclass
@@ -69,14 +40,18 @@ class _Operation:
     queue_ms: float = 0.0
     work_ms: float = 0.0
     rle_ms: float = 0.0
-    masks: dict[int, protocol.MaskMessage] = field(default_factory=dict)
+    masks: dict[int, Mask] = field(default_factory=dict)
 
 
-class Service:
+class Service(Generic[EmbeddingT]):
     """Serves one gateway over one channel."""
 
     def __init__(
-        self, channel: WorkerChannel, model: Model, work: Batcher, heartbeat_every_s: float
+        self,
+        channel: WorkerChannel,
+        model: Model[EmbeddingT],
+        work: Batcher[EmbeddingT],
+        heartbeat_every_s: float,
     ) -> None:
         self._channel, self._model, self._work = channel, model, work
         self._heartbeat_every_s = heartbeat_every_s
@@ -94,7 +69,7 @@ class Service:
             for message, descriptor in self._channel.receive(wait_s):
                 match message:
                     case protocol.Open():
-                        self._open(message, cast(int, descriptor))
+                        self._open(message, descriptor)
                     case protocol.Decode():
                         self._decode(message)
                     case protocol.Cancel():
@@ -116,7 +91,9 @@ class Service:
                 self._run_decodes(batch)
             batch = []  # while this waits for the next one, nothing keeps the embeddings alive
 
-    def _open(self, message: protocol.Open, descriptor: int) -> None:
+    def _open(self, message: protocol.Open, descriptor: int | None) -> None:
+        if descriptor is None:
+            raise protocol.ProtocolError("an image was announced without its pixels")
         image = protocol.map_pixels(descriptor, message.height, message.width)
         session = _Session(message.request_id, (message.height, message.width), time.monotonic())
         self._sessions[message.session] = session
@@ -132,11 +109,10 @@ class Service:
             )
 
     def _decode(self, message: protocol.Decode) -> None:
-        prompts: list[object] = [Prompt(p.box, p.points) for p in message.prompts]
-        operation = _Operation(message.request_id, len(prompts))
+        operation = _Operation(message.request_id, len(message.prompts))
         self._operations[message.operation] = operation
         try:
-            self._work.decode(message.operation, message.session, prompts)
+            self._work.decode(message.operation, message.session, message.prompts)
         except Overloaded as error:
             self._operations.pop(message.operation)
             self._fail(message.request_id, error, operation=message.operation)
@@ -147,9 +123,9 @@ class Service:
                 protocol.Failed(message.request_id, "no_image", reason, operation=message.operation)
             )
 
-    def _run_encodes(self, batch: list[batcher.Encode]) -> None:
+    def _run_encodes(self, batch: list[batcher.Encode[EmbeddingT]]) -> None:
         started = time.monotonic()
-        images = [cast(NDArray[np.uint8], item.image) for item in batch]
+        images = [item.image for item in batch if item.image is not None]
         results = run_batch(
             self._model.encode, images, self._model.is_out_of_memory, self._model.is_fatal
         )
@@ -171,7 +147,7 @@ class Service:
                     )
         self._report("encode", len(batch))
 
-    def _encode_failed(self, item: batcher.Encode, error: Exception) -> None:
+    def _encode_failed(self, item: batcher.Encode[EmbeddingT], error: Exception) -> None:
         sessions, operations = self._work.encode_failed(item)
         for number in sessions:
             session = self._sessions.pop(number, None)
@@ -182,7 +158,7 @@ class Service:
             if operation is not None:
                 self._fail(operation.request_id, error, operation=number)
 
-    def _run_decodes(self, batch: list[batcher.Decode]) -> None:
+    def _run_decodes(self, batch: list[batcher.Decode[EmbeddingT]]) -> None:
         started = time.monotonic()
         sessions = [self._sessions.get(item.session) for item in batch]
         wanted = [  # a session may have been closed since the batch was taken
@@ -190,16 +166,14 @@ class Service:
             for item, session in zip(batch, sessions, strict=True)
             if session is not None and item.operation in self._operations
         ]
-        queries = [Query(item.embedding, cast(Prompt, item.prompt), size) for item, size in wanted]
+        items = [DecodeItem(item.embedding, item.prompt, size) for item, size in wanted]
         results = (
-            run_batch(
-                self._model.decode, queries, self._model.is_out_of_memory, self._model.is_fatal
-            )
-            if queries
+            run_batch(self._model.decode, items, self._model.is_out_of_memory, self._model.is_fatal)
+            if items
             else []
         )
         work_ms = (time.monotonic() - started) * 1e3
-        for (item, size), result in zip(wanted, results, strict=True):
+        for (item, _), result in zip(wanted, results, strict=True):
             operation = self._operations.get(item.operation)
             if operation is None:
                 continue
@@ -209,21 +183,19 @@ class Service:
                 self._operations.pop(item.operation)
                 self._fail(operation.request_id, result, operation=item.operation)
             else:
-                self._decoded(item, operation, size, *result)
+                self._decoded(item, operation, result)
         self._report("decode", len(batch))
 
     def _decoded(
         self,
-        item: batcher.Decode,
+        item: batcher.Decode[EmbeddingT],
         operation: _Operation,
-        size: tuple[int, int],
-        runs: NDArray[np.int64],
-        score: float,
+        decoded: DecodedMask,
     ) -> None:
         started = time.monotonic()
-        counts = masks.compress(size, runs)
-        area = int(runs[1::2].sum())
-        operation.masks[item.position] = protocol.MaskMessage(size, counts, score, area)
+        counts = masks.compress(decoded.size, decoded.runs)
+        area = int(decoded.runs[1::2].sum())
+        operation.masks[item.position] = Mask(decoded.size, counts, decoded.score, area)
         operation.rle_ms += (time.monotonic() - started) * 1e3
         if len(operation.masks) == operation.expected:
             self._operations.pop(item.operation, None)

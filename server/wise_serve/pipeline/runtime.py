@@ -1,13 +1,9 @@
-"""The parts of the running server, handed to whoever needs them."""
+"""The running parts behind HTTP: both models, who may enter, the pipeline. Made once a server."""
 
 from dataclasses import dataclass
 
-from wise_serve.http.access import Access, make_access
-from wise_serve.http.forms import FormReader
-from wise_serve.http.problems import Reporter
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.observe.metrics import Metrics
-from wise_serve.observe.traces import NO_TRACER, Tracer
 from wise_serve.pipeline.admission import Admission
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.segment import Pipeline
@@ -17,31 +13,23 @@ from wise_serve.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
-    """Made once for each application."""
+class Runtime:
+    """Knows no HTTP. What only HTTP needs (keys, bodies, problems) is made by `http.app`."""
 
     settings: Settings
-    access: Access
+    metrics: Metrics
     reasoner: Reasoner
     segmenter: Segmenter
-    metrics: Metrics
     threads: ImageThreads
     admission: Admission
     lifecycle: Lifecycle
-    forms: FormReader
     pipeline: Pipeline
-    reporter: Reporter
-    tracer: Tracer
 
 
-def build_gateway(
-    settings: Settings,
-    reasoner: Reasoner,
-    segmenter: Segmenter,
-    metrics: Metrics,
-    tracer: Tracer = NO_TRACER,
-) -> Gateway:
-    """Put the parts together; starts nothing but the (idle) image threads. Raises AccessError."""
+def build_runtime(
+    settings: Settings, reasoner: Reasoner, segmenter: Segmenter, metrics: Metrics
+) -> Runtime:
+    """Put the parts together; starts nothing but the (idle) image threads."""
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
     metrics.inflight.set_function(lambda: admission.inflight)
@@ -50,17 +38,5 @@ def build_gateway(
     metrics.ready.labels("gateway").set_function(lambda: lifecycle.ready)
     metrics.ready.labels("reasoner").set_function(lambda: reasoner.alive)
     metrics.ready.labels("segmenter").set_function(lambda: segmenter.alive)
-    return Gateway(
-        settings=settings,
-        access=make_access(settings),
-        reasoner=reasoner,
-        segmenter=segmenter,
-        metrics=metrics,
-        threads=threads,
-        admission=admission,
-        lifecycle=lifecycle,
-        forms=FormReader(settings, threads),
-        pipeline=Pipeline(settings, reasoner, segmenter, threads, metrics),
-        reporter=Reporter(metrics),
-        tracer=tracer,
-    )
+    pipeline = Pipeline(settings, reasoner, segmenter, threads, metrics)
+    return Runtime(settings, metrics, reasoner, segmenter, threads, admission, lifecycle, pipeline)

@@ -1,0 +1,19 @@
+"""Closed sets of names that several rooms share: values of the API, of settings and of metrics."""
+
+from typing import Literal
+
+StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+MaskFormat = Literal["rle", "png", "polygon"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+Status = Literal["found", "no_target", "unparsed", "truncated"]
+"""What an answer came to; see `SegmentResult.status`."""
+
+RequestStage = Literal["admission", "body", "decode", "reason", "segment", "respond"]
+"""Where a request is, for the count of cancelled ones."""
+
+Operation = Literal["encode", "decode"]
+"""What the segmenter does in batches."""
+
+CacheResult = Literal["hit", "shared", "miss"]
+"""Whether an image's embedding existed, was being computed for another request, or neither."""
