@@ -42,10 +42,11 @@ test: lint ## all checks: ruff, mypy, unit, HTTP, process and end-to-end tests
 test-fast: setup ## the tests that need no model: seconds
 	$(BIN)/python -m pytest tests/unit tests/http tests/sdk
 
-lint: setup ## ruff and mypy --strict
+lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup ## let ruff format and fix what it can
 	$(BIN)/ruff format .

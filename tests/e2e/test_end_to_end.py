@@ -21,7 +21,7 @@ from wise_client import (
     MaskReady,
     ThinkingDelta,
 )
-from wise_serve import allocator
+from wise_serve import processes
 
 SEED = 8_000_000  # never used in training
 
@@ -193,7 +193,7 @@ def test_nothing_of_a_request_is_logged(server: RunningServer, client: Client) -
     assert ours
 
 
-@pytest.mark.skipif(allocator.installed() is None, reason="tcmalloc is not installed")
+@pytest.mark.skipif(processes.find_tcmalloc() is None, reason="tcmalloc is not installed")
 def test_the_models_allocate_by_tcmalloc(server: RunningServer) -> None:
     members = family(server.pid)
     for role in ("engine", "segmenter"):

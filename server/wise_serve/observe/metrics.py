@@ -18,7 +18,6 @@ from prometheus_client import (
 from wise_serve import __version__
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
 from wise_serve.contract.names import RequestStage, Status, StrategyName
-from wise_serve.reasoner.tokens import TokenCounts
 
 _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -183,13 +182,22 @@ class Metrics:
         for stage in get_args(RequestStage):
             self.cancelled.labels(stage)
 
-    def count_tokens(self, strategy: str, counts: TokenCounts, prompt: int, cached: int) -> None:
+    def count_tokens(
+        self,
+        strategy: str,
+        *,
+        thinking_tokens: int,
+        answer_tokens: int,
+        completion_tokens: int,
+        prompt_tokens: int,
+        cached_tokens: int,
+    ) -> None:
         """Record one generation's usage."""
-        self.thinking_tokens.labels(strategy).observe(counts.thinking_tokens)
-        self.answer_tokens.labels(strategy).observe(counts.answer_tokens)
-        self.completion_tokens.labels(strategy).observe(counts.completion_tokens)
-        self.prompt_tokens.inc(prompt)
-        self.cached_prompt_tokens.inc(cached)
+        self.thinking_tokens.labels(strategy).observe(thinking_tokens)
+        self.answer_tokens.labels(strategy).observe(answer_tokens)
+        self.completion_tokens.labels(strategy).observe(completion_tokens)
+        self.prompt_tokens.inc(prompt_tokens)
+        self.cached_prompt_tokens.inc(cached_tokens)
 
     def expose(self) -> bytes:
         """Our series, then those of the process-wide registry, where vLLM keeps its `vllm:*`."""

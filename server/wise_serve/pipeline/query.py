@@ -122,8 +122,14 @@ class QueryRun:
         )
         metrics.requests.labels(result.strategy, result.status, "200").inc()
         metrics.instances.observe(len(masked))
-        usage = generation.prompt_tokens, generation.cached_tokens
-        metrics.count_tokens(result.strategy, generation.counts, *usage)
+        metrics.count_tokens(
+            result.strategy,
+            thinking_tokens=generation.counts.thinking_tokens,
+            answer_tokens=generation.counts.answer_tokens,
+            completion_tokens=generation.counts.completion_tokens,
+            prompt_tokens=generation.prompt_tokens,
+            cached_tokens=generation.cached_tokens,
+        )
         return result
 
     def _encode_ms(self) -> float:
