@@ -5,7 +5,7 @@ import warnings
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "wise_serve.imaging.images"]):
+with atheris.instrument_imports(include=["PIL", "wise_serve.imaging"]):
     from wise_serve.contract.errors import TooLarge, UnsupportedImage
     from wise_serve.imaging import images
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import displayed_files
+import pictures
 from wise_client import InputError
 from wise_client.inputs import identity, keep, load_rgb, prepare
+from wise_serve.imaging import images
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -45,6 +48,68 @@ def test_other_formats_become_png_without_loss(kind: str, pixels: np.ndarray) ->
     assert prepared.content_type == "image/png"
     picture = Image.open(io.BytesIO(prepared.content))
     assert np.array_equal(np.asarray(picture.convert("RGB")), pixels)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bit_tiff_of_either_byte_order_is_sent_with_all_its_bits(order: str) -> None:
+    values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    picture = Image.fromarray(values.astype(f"{order}u2"))
+    assert picture.mode == ("I;16" if order == "<" else "I;16B")
+    for image in (encoded(picture, "TIFF"), picture):
+        assert np.array_equal(sent(prepare(image).content), values)
+        shrunk = sent(prepare(image, max_side_pixels=8).content)
+        assert shrunk.shape == (8, 8)
+        assert shrunk.min() < 20
+        assert shrunk.max() > 235
+
+
+def test_16_bit_ppm_is_sent_with_all_its_bits() -> None:
+    values = np.linspace(0, 65535, 256).astype(">u2")
+    content = b"P5 16 16 65535\n" + values.tobytes()
+    assert np.array_equal(sent(prepare(content).content).ravel(), values)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_formats_that_become_png_are_turned_once(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100} if kind == "AVIF" else {}
+    content = encoded(displayed_files.quadrants(), kind, exif=exif, **options)
+    size = (64, 32) if orientation < 5 else (32, 64)
+    for most, expected in ((None, size), (32, (size[0] // 2, size[1] // 2))):
+        prepared = prepare(content, max_side_pixels=most)
+        assert prepared.original_size == size
+        assert prepared.sent_size == expected
+        pixels = sent(prepared.content)
+        assert pixels.shape[:2] == expected[::-1]
+        corners = displayed_files.CORNERS[orientation]
+        assert np.allclose(displayed_files.corners_of(pixels), corners, atol=8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "La", "PA", "CMYK"])
+def test_the_overlay_shows_what_the_server_sees_of_pixels_that_are_held(mode: str) -> None:
+    values = np.random.default_rng(2).integers(0, 256, (6, 8, 4), np.uint8)
+    picture = Image.fromarray(values)
+    by_way = {"RGBa": "RGBA", "La": "LA", "PA": "P", "CMYK": "RGB"}.get(mode)
+    picture = picture.convert(by_way).convert(mode) if by_way else picture.convert(mode)
+    served = images.load(prepare(picture).content, 1 << 20, 1 << 20)
+    assert np.array_equal(np.asarray(load_rgb(picture)), served.pixels)
+
+
+def test_an_image_beyond_pillow_s_limit_is_sent_or_shrunk() -> None:
+    content = pictures.bomb(14_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 90_000_000)  # its limit is twice this
+        assert prepare(content).content is content
+        assert prepare(content, max_side_pixels=700).sent_size == (700, 700)
+
+
+def test_more_pixels_than_can_be_decoded_are_told_with_the_bound() -> None:
+    content = pictures.bomb(23_000)
+    assert prepare(content).sent_size == (23_000, 23_000)  # its limits are the server's to tell
+    with pytest.raises(InputError, match="23000 x 23000 pixels; at most 500,000,000"):
+        prepare(content, max_side_pixels=700)
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3), (40, 60, 4)])
@@ -127,7 +192,7 @@ def test_what_cannot_be_an_image_is_told_in_words(image: object, says: str) -> N
 
 def test_a_damaged_file_is_told_when_its_pixels_are_needed(jpeg: bytes) -> None:
     half = jpeg[:-40]
-    with pytest.raises(InputError, match="cannot be decoded"):
+    with pytest.raises(InputError, match="damaged or cut short"):
         prepare(half, max_side_pixels=8)
     with pytest.raises(InputError, match="damaged"):
         load_rgb(half)

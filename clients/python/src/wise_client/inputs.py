@@ -1,12 +1,12 @@
 """Images a caller holds -> the bytes that are sent, and back to pixels for the overlay.
 
-JPEG, PNG and WebP bytes are sent as they are; everything else is encoded as PNG, without loss.
-Coordinates and masks are in pixels of the image as it is displayed: for files and bytes the EXIF
-orientation counts; for a PIL image or an array it is the pixels as they are held.
+JPEG (MPO of phones included), PNG and WebP bytes are sent as they are; everything else is encoded
+as PNG, without loss. Coordinates and masks are in pixels of the image as it is displayed: for
+files and bytes the orientation that they state counts (see `wise_client.displayed`); for a PIL
+image or an array it is the pixels as they are held.
 """
 
 import hashlib
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from wise_client import decoding, displayed
 from wise_client.errors import InputError
 
 ImageInput: TypeAlias = (
@@ -32,10 +33,6 @@ ImageInput: TypeAlias = (
 Source: TypeAlias = Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
-_RGB_MODES = {"CMYK", "YCbCr", "HSV", "LAB", "RGBX", "RGBa", "PA", "La"}
-_EXIF_ORIENTATION = 0x0112
-_PNG_COMPRESS_LEVEL = 1  # zlib's fastest: the network is rarely slower than level 6
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,26 +74,28 @@ def prepare(image: ImageInput, max_side_pixels: int | None = None) -> PreparedIm
     if max_side_pixels is not None and max_side_pixels < 1:
         raise InputError(f"max_side_pixels must be at least 1, not {max_side_pixels}")
     source = keep(image)
-    content = _content(source)
-    with _opened(source, content) as picture:
-        size = _displayed_size(picture) if content is not None else picture.size
-        sent_size = _bounded(size, max_side_pixels)
-        content_type = _SENT_AS_IS.get(picture.format or "")
-        if content is not None and content_type and sent_size == size:
-            name = f"image.{(picture.format or '').lower()}"
-            return PreparedImage(content, content_type, name, size, size, source)
-        png = _as_png(picture, sent_size, source)
-    return PreparedImage(png, "image/png", "image.png", sent_size, size, source)
+    if isinstance(source, Path | bytes):
+        return _of_file(source, max_side_pixels)
+    picture = _held(source)
+    with decoding.told_of("The image"):
+        sent_size = _bounded(picture.size, max_side_pixels)
+        png = _as_png(picture, 1, picture.size, sent_size)
+        return PreparedImage(png, "image/png", "image.png", sent_size, picture.size, source)
 
 
 def load_rgb(source: Source) -> Image.Image:
-    """The source's pixels as displayed, RGB; raises InputError when they cannot be read."""
+    """The source's pixels as displayed, which are those that the server sees; mode RGB.
+
+    Raises InputError when they cannot be read.
+    """
+    if not isinstance(source, Path | bytes):
+        held = _held(source)
+        with decoding.told_of("The image"):
+            return displayed.to_rgb(decoding.decode(held))
     content = _content(source)
-    with _opened(source, content) as picture:
-        try:
-            return _upright(picture, source).convert("RGB")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{_name(source)} is damaged: {error}") from error
+    with decoding.told_of(_name(source)), decoding.open_file(content) as picture:
+        flat = displayed.to_rgb(decoding.decode(picture))
+        return displayed.upright(flat, decoding.orientation(picture))
 
 
 def identity(source: Source) -> str:
@@ -111,12 +110,37 @@ def identity(source: Source) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _content(source: Source) -> bytes | None:
-    """The encoded bytes of a file or bytes source, None for pixels."""
+def _of_file(source: Path | bytes, max_side_pixels: int | None) -> PreparedImage:
+    content = _content(source)
+    kind = displayed.identify(content)
+    with decoding.told_of(_name(source)), decoding.open_file(content) as picture:
+        if kind is None:
+            picture.load()  # Pillow knows the size and the orientation of some formats only then
+        turn = decoding.orientation(picture)
+        size = picture.size if turn < 5 else picture.size[::-1]
+        sent_size = _bounded(size, max_side_pixels)
+        if kind is not None and sent_size == size:
+            name = f"image.{kind.lower()}"
+            return PreparedImage(content, _SENT_AS_IS[kind], name, size, size, source)
+        png = _as_png(picture, turn, size, sent_size)
+    return PreparedImage(png, "image/png", "image.png", sent_size, size, source)
+
+
+def _as_png(
+    picture: Image.Image, turn: int, size: tuple[int, int], sent_size: tuple[int, int]
+) -> bytes:
+    """`size` and `sent_size` are those of the turned image."""
+    if sent_size == size:
+        made = decoding.decode(picture)
+    else:
+        made = decoding.shrink(picture, sent_size if turn < 5 else sent_size[::-1])
+    return decoding.as_png(displayed.upright(made, turn))
+
+
+def _content(source: Path | bytes) -> bytes:
+    """The encoded bytes of a file or bytes source."""
     if isinstance(source, bytes):
         return source
-    if not isinstance(source, Path):
-        return None
     try:
         return source.read_bytes()
     except FileNotFoundError as error:
@@ -125,17 +149,9 @@ def _content(source: Source) -> bytes | None:
         raise InputError(f"{source} cannot be read: {error.strerror}") from error
 
 
-def _opened(source: Source, content: bytes | None) -> Image.Image:
-    if isinstance(source, np.ndarray):
-        return _of_array(source)
-    if isinstance(source, Image.Image):
-        return source.copy()  # so that the caller's image is not closed with ours
-    try:
-        return Image.open(io.BytesIO(content or b""))
-    except UnidentifiedImageError as error:
-        raise InputError(f"{_name(source)} is not an image of a format known here") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{_name(source)} cannot be read as an image: {error}") from error
+def _held(source: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
+    """A picture of pixels that the caller holds; its own, so that ours can be closed."""
+    return _of_array(source) if isinstance(source, np.ndarray) else source.copy()
 
 
 def _of_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
@@ -150,44 +166,12 @@ def _of_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _displayed_size(picture: Image.Image) -> tuple[int, int]:
-    width, height = picture.size
-    turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    return (height, width) if turned else (width, height)
-
-
-def _upright(picture: Image.Image, source: Source) -> Image.Image:
-    return ImageOps.exif_transpose(picture) if isinstance(source, Path | bytes) else picture
-
-
 def _bounded(size: tuple[int, int], max_side_pixels: int | None) -> tuple[int, int]:
     longest = max(size)
     if max_side_pixels is None or longest <= max_side_pixels:
         return size
     width, height = (max(1, round(side * max_side_pixels / longest)) for side in size)
     return width, height
-
-
-def _as_png(picture: Image.Image, size: tuple[int, int], source: Source) -> bytes:
-    try:
-        picture = _upright(picture, source)
-        if picture.mode in _RGB_MODES:
-            picture = picture.convert("RGB")
-        if picture.mode not in _PNG_MODES:
-            raise InputError(
-                f"Images of mode {picture.mode} have no agreed range; convert to RGB or L first"
-            )
-        if picture.size != size:
-            if picture.mode in ("1", "P"):  # neither can be interpolated
-                picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            picture = picture.resize(size, Image.Resampling.LANCZOS)
-        # Upright by now: EXIF sent along would turn it a second time.
-        picture.info.pop("exif", None)
-        out = io.BytesIO()
-        picture.save(out, "PNG", compress_level=_PNG_COMPRESS_LEVEL, exif=b"")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{_name(source)} cannot be decoded: {error}") from error
-    return out.getvalue()
 
 
 def _name(source: Source) -> str:
