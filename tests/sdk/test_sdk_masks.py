@@ -5,13 +5,14 @@ import io
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
 
 from wise_client import UnexpectedAnswerError, masks
-from wise_client.polygons import Polygon, polygons
+from wise_client.polygons import Polygon, polygons, without_holes
 
 SMALL_MASKS = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -131,6 +132,59 @@ def test_polygons_enclose_exactly_the_mask(mask: np.ndarray) -> None:
             steps = np.roll(ring, -1, axis=0) - ring
             assert ((steps == 0).sum(axis=1) == 1).all()  # along one axis, never of length 0
             assert ((steps[:, 0] == 0) != (np.roll(steps, 1, axis=0)[:, 0] == 0)).all()  # turns
+
+
+def valid(parts: list[Polygon]) -> shapely.MultiPolygon:
+    made = shapely.MultiPolygon([(part.exterior, part.holes) for part in parts])
+    assert made.is_valid, shapely.is_valid_reason(made)
+    return made
+
+
+@given(SMALL_MASKS)
+@settings(max_examples=300)
+def test_polygons_are_valid_by_ogc_s_rules(mask: np.ndarray) -> None:
+    assert valid(polygons(mask)).area == np.count_nonzero(mask)
+
+
+def test_polygons_of_large_masks_are_valid() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        coarse = Image.fromarray(rng.integers(0, 255, (12, 16), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((160, 120), Image.Resampling.BICUBIC)) > 128
+        noisy = rng.random((60, 80)) < rng.random()
+        for mask in (smooth, noisy):
+            assert valid(polygons(mask)).area == np.count_nonzero(mask)
+
+
+@given(SMALL_MASKS)
+@settings(max_examples=200)
+def test_rings_without_holes_enclose_exactly_the_mask(mask: np.ndarray) -> None:
+    rings = without_holes(mask)
+    assert np.array_equal(filled([Polygon(ring) for ring in rings], mask.shape), mask)
+    pieces = [shapely.Polygon(ring) for ring in rings]
+    assert all(piece.is_valid for piece in pieces)
+    assert sum(piece.area for piece in pieces) == np.count_nonzero(mask)  # none lies on another
+
+
+def test_a_part_with_hundreds_of_holes_is_cut_in_little_time() -> None:
+    mask = np.ones((1200, 1600), bool)
+    mask[10:-10:40, 10:-10:40] = False
+    assert sum(shapely.Polygon(ring).area for ring in without_holes(mask)) == mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("rows", "holes"),
+    [
+        (["XXXX", "X...", "X..X", "XXXX"], 0),  # open
+        (["XXXX", "X..X", "X..X", "XXX."], 1),  # closed by a diagonal
+        (["XXXX", "X.XX", "XX.X", "XXXX"], 2),  # two hole pixels that meet at a corner
+    ],
+)
+def test_a_part_that_touches_itself_at_a_corner(rows: list[str], holes: int) -> None:
+    mask = np.array([[letter == "X" for letter in row] for row in rows])
+    (part,) = polygons(mask)
+    assert len(part.holes) == holes
+    assert valid([part]).area == mask.sum()
 
 
 def test_a_ring_with_an_island_in_its_hole() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from contract_server import answer
 from PIL import Image
 from pycocotools.coco import COCO
 
-from wise_client import InputError, Segmentation, UnexpectedAnswerError, coco
+from wise_client import InputError, Segmentation, UnexpectedAnswerError, coco, masks
 
 
 @pytest.fixture
@@ -86,10 +87,25 @@ def test_labelme(two: Segmentation) -> None:
     document = json.loads(json.dumps(two.to_labelme("photo.jpg")))
     assert document["imagePath"] == "photo.jpg"
     assert (document["imageHeight"], document["imageWidth"]) == (40, 60)
-    first, second = document["shapes"]
-    assert first["shape_type"] == "polygon"
-    assert sorted(first["points"]) == [[10, 5], [10, 25], [30, 5], [30, 25]]
-    assert (first["group_id"], second["group_id"]) == (0, 1)
+    rectangle, *frame = document["shapes"]
+    assert rectangle["shape_type"] == "polygon"
+    assert sorted(rectangle["points"]) == [[10, 5], [10, 25], [30, 5], [30, 25]]
+    assert rectangle["group_id"] == 0
+    assert {one["group_id"] for one in frame} == {1}
+    pieces = [shapely.Polygon(one["points"]) for one in frame]
+    assert all(piece.is_valid for piece in pieces)
+    assert shapely.union_all(pieces).area == two.instances[1].area  # the hole is left out
+
+
+def test_geojson_of_a_part_that_touches_itself_is_valid(jpeg: bytes) -> None:
+    document = answer(jpeg, "rle", "q")
+    mask = np.zeros((40, 60), bool)
+    mask[0, :4] = mask[:4, 0] = mask[3, :3] = mask[1:3, 3] = True
+    document["instances"][0]["mask"] = masks.encode(mask)
+    (feature,) = Segmentation.from_dict(document).to_geojson()["features"]
+    geometry = shapely.geometry.shape(feature["geometry"])
+    assert geometry.is_valid
+    assert geometry.area == mask.sum()
 
 
 def test_the_overlay_shows_masks_boxes_and_points(two: Segmentation, pixels: np.ndarray) -> None:

@@ -41,14 +41,32 @@ def to_polygons(size: Size, counts: str) -> list[Ring]:
     """Compressed RLE -> closed rings [(x, y), ...] in pixels, the last vertex joined to the first.
 
     Vertices are corners of pixels (a pixel at column 3 spans x = 3..4), so the rings enclose the
-    mask's pixels exactly, under the even-odd rule: a ring inside another one is a hole.
+    mask's pixels exactly, under the even-odd rule: a ring inside another one is a hole. No ring
+    visits a corner twice, so that other tools hold each for valid.
     """
     mask = decode_rle(size, counts).astype(np.uint8)
     # OpenCV follows the border through pixel centres. In a mask of twice the size every border
     # pixel belongs to one corner of a pixel of ours: an even one to its left or upper side.
     doubled = mask.repeat(2, axis=0).repeat(2, axis=1)
     borders, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    return [_corners((border.reshape(-1, 2) + 1) // 2) for border in borders]
+    return [ring for border in borders for ring in _rings((border.reshape(-1, 2) + 1) // 2)]
+
+
+def _rings(path: NDArray[np.int32]) -> list[Ring]:
+    """A closed path cut where it comes to a corner for the second time."""
+    rings: list[Ring] = []
+    ring: Ring = []
+    places: dict[tuple[float, float], int] = {}
+    for corner in _corners(path):
+        start = places.get(corner)
+        if start is not None:
+            rings.append(ring[start:])
+            for passed in ring[start:]:
+                del places[passed]
+            del ring[start:]
+        places[corner] = len(ring)
+        ring.append(corner)
+    return [*rings, ring]
 
 
 def _corners(path: NDArray[np.int32]) -> Ring:

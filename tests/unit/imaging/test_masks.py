@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -54,6 +55,13 @@ def test_polygons_enclose_exactly_the_mask(mask: NDArray[np.bool_]) -> None:
                 inside[int(min(y1, y2)) : int(max(y1, y2)), int(x1) :] ^= True
     assert (inside == mask).all()
     assert all(0 <= x <= width and 0 <= y <= height for ring in rings for x, y in ring)
+
+
+@given(any_mask)
+def test_each_ring_is_valid_by_itself(mask: NDArray[np.bool_]) -> None:
+    for ring in masks.to_polygons(mask.shape, encode(mask)):
+        assert len(set(ring)) == len(ring) >= 4
+        assert shapely.Polygon(ring).is_valid
 
 
 def test_known_counts() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from wise_client import masks
 from wise_client.inputs import Source
-from wise_client.polygons import Ring
+from wise_client.polygons import Ring, without_holes
 
 if TYPE_CHECKING:
     import supervision
@@ -58,19 +58,23 @@ def coco(results: "Iterable[tuple[str, Segmentation]]") -> dict[str, Any]:
 
 
 def labelme(result: "Segmentation", name: str) -> dict[str, Any]:
-    """A LabelMe annotation document (https://github.com/wkentaro/labelme); holes are not kept."""
+    """A LabelMe annotation document (https://github.com/wkentaro/labelme).
+
+    A LabelMe polygon knows no holes: a part that has some is cut into several, which together
+    enclose exactly the mask. The polygons of one instance share a `group_id`.
+    """
     width, height = result.size
     shapes = [
         {
             "label": result.query or "object",
-            "points": [[float(x), float(y)] for x, y in part.exterior],
+            "points": [[float(x), float(y)] for x, y in ring],
             "group_id": number,
             "shape_type": "polygon",
             "flags": {},
             "description": "",
         }
         for number, one in enumerate(result.instances)
-        for part in one.to_polygons()
+        for ring in without_holes(one.mask)
     ]
     return {
         "version": "5.5.0",

@@ -1,4 +1,8 @@
-"""bool masks -> polygons along the pixels' borders, so that they enclose exactly those pixels."""
+"""bool masks -> polygons along the pixels' borders, so that they enclose exactly those pixels.
+
+They are valid by OGC Simple Features, as shapely and the tools behind it ask: no ring visits a
+corner twice, rings touch each other at single corners only.
+"""
 
 from dataclasses import dataclass
 
@@ -37,10 +41,41 @@ def polygons(mask: BoolMask) -> list[Polygon]:
     return parts[::-1]  # largest first
 
 
+def without_holes(mask: BoolMask) -> list[Ring]:
+    """Rings that together enclose exactly the mask, for formats that know no holes.
+
+    A part with holes is cut in two along the edge of a column, until no piece has one.
+    """
+    rings: list[Ring] = []
+    for part in polygons(mask):
+        if not part.holes:
+            rings.append(part.exterior)
+            continue
+        origin, end = part.exterior.min(axis=0), part.exterior.max(axis=0)
+        moved = Polygon(part.exterior - origin, tuple(hole - origin for hole in part.holes))
+        whole = _filled(moved, *(end - origin).tolist())
+        places = sorted(int(hole[:, 0].min()) for hole in moved.holes)
+        cut = places[len(places) // 2]
+        left, right = whole.copy(), whole
+        left[:, cut:] = right[:, :cut] = False
+        rings += [ring + origin for half in (left, right) for ring in without_holes(half)]
+    return rings
+
+
+def _filled(part: Polygon, width: int, height: int) -> BoolMask:
+    """bool [height, width] of one part: each vertical border flips what is to its right."""
+    flips = np.zeros((height, width + 1), dtype=bool)
+    for ring in (part.exterior, *part.holes):
+        for (x, y), (next_x, next_y) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+            if x == next_x:
+                flips[min(y, next_y) : max(y, next_y), x] ^= True
+    return np.asarray(np.logical_xor.accumulate(flips, axis=1)[:, :-1], dtype=bool)
+
+
 def _rings(mask: BoolMask) -> list[Ring]:
     """All closed borders, walked with the mask on the right: outer ones clockwise on screen."""
     leaving = _borders(mask)
-    rings = []
+    rings: list[Ring] = []
     while leaving:
         start = next(iter(leaving))
         point, direction = start, next(iter(leaving[start]))
@@ -58,8 +93,28 @@ def _rings(mask: BoolMask) -> list[Ring]:
             # Where two parts touch at a corner, turning right stays on this part.
             turns = ((direction + 1) % 4, direction, (direction + 3) % 4)
             direction = next((turn for turn in turns if turn in onward), direction)
-        rings.append(_without_straight_start(np.array(corners, dtype=np.int64)))
+        rings += [_without_straight_start(loop) for loop in _loops(corners)]
     return rings
+
+
+def _loops(corners: list[tuple[int, int]]) -> list[Ring]:
+    """A closed walk cut where it comes to a corner for the second time.
+
+    Where a part touches itself at a corner, what it surrounds there becomes a hole of its own.
+    """
+    loops: list[Ring] = []
+    path: list[tuple[int, int]] = []
+    places: dict[tuple[int, int], int] = {}
+    for corner in corners:
+        if corner in places:
+            start = places[corner]
+            loops.append(np.array(path[start:], dtype=np.int64))
+            for passed in path[start:]:
+                del places[passed]
+            del path[start:]
+        places[corner] = len(path)
+        path.append(corner)
+    return [*loops, np.array(path, dtype=np.int64)]
 
 
 def _borders(mask: BoolMask) -> dict[tuple[int, int], set[int]]:

@@ -149,7 +149,7 @@ class Segmentation:
         return export.coco([(file_name or export.file_name(self.source), self)])
 
     def to_labelme(self, file_name: str | None = None) -> dict[str, Any]:
-        """A LabelMe document: one polygon a part; the parts of an instance share a group_id."""
+        """A LabelMe document: polygons without holes; those of one instance share a group_id."""
         return export.labelme(self, file_name or export.file_name(self.source))
 
     def to_geojson(self) -> dict[str, Any]:
