@@ -96,12 +96,12 @@ dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server an
 	PYTHONPATH=deploy/grafana $(BIN)/python benchmarks/dashboard_picture.py
 
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
-	$(BIN)/python -m training.miniature.train_reasoner --compile
-	$(BIN)/python -m training.miniature.export_reasoner
+	$(BIN)/python -m miniature.train_reasoner --compile
+	$(BIN)/python -m miniature.export_reasoner
 
 train-segmenter: setup ## train the miniature SAM 2 again from its seed
-	$(BIN)/python -m training.miniature.train_segmenter --steps 3213
-	$(BIN)/python -m training.miniature.train_segmenter --export runs/segmenter
+	$(BIN)/python -m miniature.train_segmenter --steps 3213
+	$(BIN)/python -m miniature.train_segmenter --export runs/segmenter
 
 constraints: setup ## write constraints.txt anew from what .venv holds
 	@{ echo "# Every version of the CPU stack and the development tools. Made by 'make constraints'."; \

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
-from training.miniature.scenes import draw_scene
 
+from miniature.scenes import draw_scene
 from reference import best_mask, iou, predictor_of
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodeItem

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from training.miniature.scenes import Shape
 
+from miniature.scenes import Shape
 from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
 

@@ -17,9 +17,9 @@ from typing import Any, Final, get_args
 
 import numpy as np
 import yaml
-from training.miniature.queries import FAMILIES, make_query
-from training.miniature.scenes import draw_scene
 
+from miniature.queries import FAMILIES, make_query
+from miniature.scenes import draw_scene
 from wise_client import Client, InvalidFieldError
 from wise_serve.contract.names import StrategyName
 

@@ -14,7 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import numpy as np
-from training.miniature.scenes import draw_scene
+
+from miniature.scenes import draw_scene
 
 _WARM: Final = 32  # requests before the first phase
 _GIVE_UP_S: Final = 180.0

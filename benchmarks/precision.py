@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from training.miniature.scenes import Scene, draw_scene
 
+from miniature.scenes import Scene, draw_scene
 from reference import iou
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from tqdm import tqdm
-from training.miniature.queries import FAMILIES, Query, make_query
-from training.miniature.scenes import Scene, draw_scene
 
+from miniature.queries import FAMILIES, Query, make_query
+from miniature.scenes import Scene, draw_scene
 from running import running_server
 from wise_client import Client
 

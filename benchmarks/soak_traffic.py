@@ -11,8 +11,9 @@ from typing import Any, Literal
 import httpx
 import numpy as np
 from pycocotools import mask as coco
-from training.miniature.queries import FAMILIES, make_query
-from training.miniature.scenes import draw_scene
+
+from miniature.queries import FAMILIES, make_query
+from miniature.scenes import draw_scene
 
 End = Literal["answered", "refused", "cancelled", "lost"]
 SAME_MASK_IOU = 0.99

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from training.miniature.scenes import Scene, draw_scene
 
+from miniature.scenes import Scene, draw_scene
 from wise_serve.contract.names import CacheResult, Operation
 from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.imaging import masks

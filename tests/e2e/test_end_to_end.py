@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from training.miniature.queries import Query, make_query
-from training.miniature.scenes import Scene, draw_scene
 
+from miniature.queries import Query, make_query
+from miniature.scenes import Scene, draw_scene
 from processes import family
 from running import RunningServer
 from wise_client import (

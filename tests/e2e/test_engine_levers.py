@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL.Image import Image
-from training.miniature.queries import make_query
-from training.miniature.scenes import draw_scene
 
+from miniature.queries import make_query
+from miniature.scenes import draw_scene
 from running import running_server
 from wise_client import Client, Done, Segmentation, ThinkingDelta
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training.miniature.queries import make_query
-from training.miniature.scenes import draw_scene
 
+from miniature.queries import make_query
+from miniature.scenes import draw_scene
 from reference import Answered, Asked, Reference
 from wise_client import Client, Segmentation
 

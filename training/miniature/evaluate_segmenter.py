@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from training.miniature.scenes import draw_scene
-from training.miniature.segmenter_data import noisy_prompt
+from miniature.scenes import draw_scene
+from miniature.segmenter_data import noisy_prompt
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.model import Sam2

@@ -1,4 +1,4 @@
-"""Draws the playground's example image: `python -m training.miniature.example out.jpg`.
+"""Draws the playground's example image: `python -m miniature.example out.jpg`.
 
 Four shapes inside the models' domain, without chance: the same file every time.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.miniature.scenes import COLOURS, SUPERSAMPLE
+from miniature.scenes import COLOURS, SUPERSAMPLE
 
 WIDTH, HEIGHT = 640, 480
 # Kind, colour, centre (x, y pixels), diameter of its circle (pixels), turn (degrees).

@@ -1,6 +1,6 @@
 """Write a trained reasoner as the folder that vLLM and transformers load.
 
-`python -m training.miniature.export_reasoner --checkpoint runs/reasoner/checkpoint.pt` writes the
+`python -m miniature.export_reasoner --checkpoint runs/reasoner/checkpoint.pt` writes the
 package's `weights/reasoner`: weights as float16 safetensors (read back as float32), configuration,
 tokenizer and processor.
 """
@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from training.miniature.reasoner_data import MEAN, STD
-from training.miniature.reasoner_loss import number_ids
-from training.miniature.reasoner_model import MERGE, PATCH, make_config, make_model
-from training.miniature.tokenizer import (
+from miniature.reasoner_data import MEAN, STD
+from miniature.reasoner_loss import number_ids
+from miniature.reasoner_model import MERGE, PATCH, make_config, make_model
+from miniature.tokenizer import (
     CHAT_TEMPLATE,
     SPECIAL_TOKENS,
     build_tokenizer,

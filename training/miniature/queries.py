@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.miniature.scenes import COLOURS, KINDS, Scene, Shape
-from training.miniature.words import (
+from miniature.scenes import COLOURS, KINDS, Scene, Shape
+from miniature.words import (
     ANY_WORDS,
     COLOUR_THINGS,
     COLOUR_WORDS,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.miniature.queries import Query, described_shape
-from training.miniature.scenes import Scene, Shape
+from miniature.queries import Query, described_shape
+from miniature.scenes import Scene, Shape
 
 REGIONS = (
     ("upper left", "upper middle", "upper right"),

@@ -11,11 +11,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from training.miniature.queries import FAMILIES, Query, make_query
-from training.miniature.rationales import response
-from training.miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
-from training.miniature.scenes import COLOURS, KINDS, Scene, draw_scene
-from training.miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
+from miniature.queries import FAMILIES, Query, make_query
+from miniature.rationales import response
+from miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
+from miniature.scenes import COLOURS, KINDS, Scene, draw_scene
+from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 # Qwen2-VL's processor normalises with CLIP's statistics.

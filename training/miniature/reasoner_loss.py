@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.miniature.reasoner_data import CELL, TrainingBatch
-from training.miniature.reasoner_model import CELLS, Activations, TrainingAids
+from miniature.reasoner_data import CELL, TrainingBatch
+from miniature.reasoner_model import CELLS, Activations, TrainingAids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 BLUR_PIXELS = 1.0  # standard deviation of a number's target

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.miniature.scenes import MIN_SIDE, Scene, draw_scene
+from miniature.scenes import MIN_SIDE, Scene, draw_scene
 
 SIDE = 256  # of the miniature's square input, pixels
 MAX_SHAPES = 5

@@ -16,8 +16,8 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
 
-from training.miniature import queries, rationales, words
-from training.miniature.scenes import draw_scene
+from miniature import queries, rationales, words
+from miniature.scenes import draw_scene
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 SPECIAL_TOKENS = (

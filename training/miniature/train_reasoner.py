@@ -1,4 +1,4 @@
-"""Train the miniature reasoner from scratch: `python -m training.miniature.train_reasoner --help`.
+"""Train the miniature reasoner from scratch: `python -m miniature.train_reasoner --help`.
 
 Cross-entropy on the assistant's turns of all four strategies, with aids that exist only in training
 (docs/decisions/0004-training-the-miniatures.md): heads that name what each image cell shows and
@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.miniature.reasoner_data import SHORT_SHARE, Examples, TrainingBatch
-from training.miniature.reasoner_loss import Loss, number_ids
-from training.miniature.reasoner_model import (
+from miniature.reasoner_data import SHORT_SHARE, Examples, TrainingBatch
+from miniature.reasoner_loss import Loss, number_ids
+from miniature.reasoner_model import (
     Activations,
     TrainingAids,
     forward,
@@ -31,7 +31,7 @@ from training.miniature.reasoner_model import (
     see,
     vision_rotary,
 )
-from training.miniature.tokenizer import build_tokenizer, special_token_ids
+from miniature.tokenizer import build_tokenizer, special_token_ids
 
 HELD_OUT_SEED = 900_001
 Forward = Callable[..., Activations]

@@ -1,8 +1,8 @@
 """Train the miniature SAM 2 on drawn scenes, export its weights, and measure it.
 
-    python -m training.miniature.train_segmenter --seconds 2700 --seed 1 --out runs/segmenter
-    python -m training.miniature.train_segmenter --export runs/segmenter
-    python -m training.miniature.train_segmenter --evaluate
+    python -m miniature.train_segmenter --seconds 2700 --seed 1 --out runs/segmenter
+    python -m miniature.train_segmenter --export runs/segmenter
+    python -m miniature.train_segmenter --evaluate
 
 A run goes on from its last checkpoint when it is started again with the same --out. Losses follow
 SAM (arXiv 2304.02643, appendix A): the best of three masks is trained, and the IoU head learns how
@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from training.miniature.evaluate_segmenter import evaluate
-from training.miniature.segmenter_aids import Aids, start_local
-from training.miniature.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
+from miniature.evaluate_segmenter import evaluate
+from miniature.segmenter_aids import Aids, start_local
+from miniature.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
 from wise_serve.miniature import SEGMENTER_WEIGHTS
 from wise_serve.segmenter.sam2.checkpoints import build_miniature, load_model
 from wise_serve.segmenter.sam2.stages import image_features, mask_logits, normalise

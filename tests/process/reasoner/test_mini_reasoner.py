@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from training.miniature.reasoner_data import Examples, patches_of
-from training.miniature.reasoner_model import forward, vision_rotary
-from training.miniature.scenes import draw_scene
-from training.miniature.tokenizer import CHAT_TEMPLATE, IMAGE_SIZE, build_tokenizer, load_strategies
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from miniature.reasoner_data import Examples, patches_of
+from miniature.reasoner_model import forward, vision_rotary
+from miniature.scenes import draw_scene
+from miniature.tokenizer import CHAT_TEMPLATE, IMAGE_SIZE, build_tokenizer, load_strategies
 from wise_serve.miniature import REASONER_FOLDER
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.utils.transforms import SAM2Transforms
-from training.miniature.scenes import Scene, draw_scene
 
+from miniature.scenes import Scene, draw_scene
 from wise_serve.contract.errors import NotReady
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem

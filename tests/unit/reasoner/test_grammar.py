@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training.miniature.queries import FAMILIES, make_query
-from training.miniature.rationales import response
-from training.miniature.scenes import draw_scene
 
+from miniature.queries import FAMILIES, make_query
+from miniature.rationales import response
+from miniature.scenes import draw_scene
 from wise_serve.contract.names import StrategyName
 from wise_serve.miniature import REASONER_IMAGE_SIZE
 from wise_serve.reasoner.answer import Frame, read_answer

@@ -1,1 +1,0 @@
-"""Training of the packaged miniature models. Not part of the server's wheel."""
