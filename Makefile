@@ -9,7 +9,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,8 +39,8 @@ serve: setup ## serve the miniature pair on 127.0.0.1:8000
 test: lint ## all checks: ruff, mypy, unit, HTTP, process and end-to-end tests
 	$(BIN)/python -m pytest
 
-test-fast: setup ## the tests that need no model: seconds
-	$(BIN)/python -m pytest tests/unit tests/http tests/sdk
+test-fast: setup ## unit, HTTP and SDK tests, which need no model: under a minute
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/http tests/sdk
 
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
@@ -89,6 +89,13 @@ metrics-cost: setup ## what recording metrics costs a request, on fakes
 docs: setup ## write what is generated: the settings' table in docs/operations.md
 	$(BIN)/python docs/settings_table.py
 
+DOCS := .venv-docs
+docs-site: ## build the documentation's site into build/site; fails on a broken link
+	@test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && \
+	  $(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -r docs/site/requirements.txt; }
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "build/site/index.html"
+
 dashboards: setup ## write Grafana's JSON from deploy/grafana/panels.py
 	$(BIN)/python deploy/grafana/build.py
 
@@ -109,4 +116,4 @@ constraints: setup ## write constraints.txt anew from what .venv holds
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) $(AUDIT) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
-"""One real server for all end-to-end tests: real vLLM, real SAM 2, the miniature pair."""
+"""A marker for each folder, and one real server for all end-to-end tests: the miniature pair."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,19 @@ from wise_client import Client
 # How long an example takes is no subject of these tests, and depends on what else runs.
 settings.register_profile("wise", deadline=None)
 settings.load_profile("wise")
+
+
+TESTS = Path(__file__).parent
+# The folders of tests/ whose tests start real processes or need Debian's packages: `-m "not e2e"`.
+MARKED = ("browser", "deploy", "e2e", "process")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's folder is its marker, so that no test module has to remember it."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in MARKED:
+            item.add_marker(folder)
 
 
 @pytest.fixture(scope="session")
