@@ -8,22 +8,26 @@ from contract_server import ContractServer, Problem, Raw
 
 from wise_client import Client, RetryPolicy, WiseClientError, errors
 from wise_client.problems import from_answer, from_problem, retry_after_s
+from wise_serve.contract import errors as served
+from wise_serve.http.problems import status_of
 
-CONTRACT = [
-    (400, "malformed_request", errors.MalformedRequestError),
-    (422, "invalid_field", errors.InvalidFieldError),
-    (401, "unauthorized", errors.UnauthorizedError),
-    (413, "too_large", errors.TooLargeError),
-    (408, "request_timeout", errors.RequestTimeoutError),
-    (415, "unsupported_image", errors.UnsupportedImageError),
-    (429, "overloaded", errors.OverloadedError),
-    (503, "not_ready", errors.NotReadyError),
-    (503, "draining", errors.DrainingError),
-    (503, "reasoner_lost", errors.ReasonerLostError),
-    (503, "segmenter_lost", errors.SegmenterLostError),
-    (504, "deadline_exceeded", errors.DeadlineExceededError),
-    (500, "internal_error", errors.InternalServerError),
-]
+
+def below(kind: type) -> list[type]:
+    return [one for child in kind.__subclasses__() for one in (child, *below(child))]
+
+
+# The server's own list: (HTTP status, code, may be sent again).
+CONTRACT = sorted(
+    (status_of(kind), kind.code, issubclass(kind, served.Retryable))
+    for kind in below(served.WiseError)
+    if "code" in vars(kind)
+)
+OF_THE_CLIENT_ALONE = {"bad_request", "retryable", "unavailable", "unexpected_answer"}
+
+
+def test_the_client_knows_the_servers_codes_and_no_others() -> None:
+    known = {kind.default_code for kind in below(errors.APIError)}
+    assert known - OF_THE_CLIENT_ALONE == {code for _, code, _ in CONTRACT}
 
 
 def test_the_drawing_is_the_tree() -> None:
@@ -44,16 +48,18 @@ def test_the_codes_in_the_drawing_are_the_classes_codes() -> None:
         assert getattr(errors, name).default_code == code
 
 
-@pytest.mark.parametrize(("status", "code", "kind"), CONTRACT)
+@pytest.mark.parametrize(("status", "code", "retryable"), CONTRACT)
 def test_every_code_of_the_contract(
-    server: ContractServer, photo: str, status: int, code: str, kind: type[WiseClientError]
+    server: ContractServer, photo: str, status: int, code: str, retryable: bool
 ) -> None:
     server.script.append(Problem(status, code, "2", {"field": "query"}))
     policy = RetryPolicy(max_retries=0)
-    with Client(server.url, retry=policy) as client, pytest.raises(kind) as caught:
+    with Client(server.url, retry=policy) as client, pytest.raises(errors.APIError) as caught:
         client.segment(photo, "q")
+    assert type(caught.value).default_code == code
+    assert isinstance(caught.value, errors.RetryableError) == retryable
     error = caught.value
-    assert (type(error), error.code, error.status) == (kind, code, status)
+    assert (error.code, error.status) == (code, status)
     assert (error.request_id, error.detail) == ("srv-7", "A detail")
     assert str(error) == f"A detail ({code}, HTTP {status}, request srv-7)"
     if isinstance(error, errors.InvalidFieldError):

@@ -40,6 +40,7 @@ from wise_client.errors import (
     UnavailableError,
     UnexpectedAnswerError,
     UnsupportedImageError,
+    UnsupportedMediaTypeError,
     WiseClientError,
 )
 from wise_client.events import Done, InstanceFound, MaskReady, StreamEvent, ThinkingDelta
@@ -95,6 +96,7 @@ __all__ = [
     "UnavailableError",
     "UnexpectedAnswerError",
     "UnsupportedImageError",
+    "UnsupportedMediaTypeError",
     "Usage",
     "WiseClientError",
     "__version__",

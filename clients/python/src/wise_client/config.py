@@ -9,7 +9,9 @@ from wise_client.errors import InputError
 from wise_client.requests import user_agent
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-_KEEPALIVE_EXPIRY_S = 3.0  # below uvicorn's 5 s, so that it is we who close idle connections
+# Many servers and proxies close a connection after 5 s without a request, wise-serve after 30 s.
+# The client closes it earlier, so that it never sends on one that is being closed.
+_KEEPALIVE_EXPIRY_S = 3.0
 
 
 @dataclass(frozen=True)

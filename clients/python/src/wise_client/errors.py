@@ -10,11 +10,12 @@
     └── APIError                      the answer is an error
         ├── BadRequestError               sent again unchanged, it fails again
         │   ├── MalformedRequestError         400                          malformed_request
+        │   │   └── UnsupportedMediaTypeError     415, of the body         unsupported_media_type
         │   ├── InvalidFieldError             422                          invalid_field
         │   ├── UnauthorizedError             401                          unauthorized
         │   ├── TooLargeError                 413                          too_large
         │   ├── RequestTimeoutError           408                          request_timeout
-        │   └── UnsupportedImageError         415                          unsupported_image
+        │   └── UnsupportedImageError         415, of the image            unsupported_image
         ├── RetryableError                the same request may succeed later
         │   ├── OverloadedError               429                          overloaded
         │   └── UnavailableError              502, 503                     unavailable
@@ -112,17 +113,27 @@ class BadRequestError(APIError):
 
 
 class MalformedRequestError(BadRequestError):
+    """The body is not JSON or multipart as its type says, or a field is missing."""
+
     default_code = "malformed_request"
 
 
+class UnsupportedMediaTypeError(MalformedRequestError):
+    """The server does not read bodies of this Content-Type or Content-Encoding."""
+
+    default_code = "unsupported_media_type"
+
+
 class InvalidFieldError(BadRequestError):
-    """A field's value is not taken. `field` names it, where the server says so."""
+    """A field's value is not accepted. `field` names it, where the server says so."""
 
     default_code = "invalid_field"
     field: str | None = None
 
 
 class UnauthorizedError(BadRequestError):
+    """The server wants an API key, and there was none, or a wrong one."""
+
     default_code = "unauthorized"
 
 
@@ -139,6 +150,8 @@ class RequestTimeoutError(BadRequestError):
 
 
 class UnsupportedImageError(BadRequestError):
+    """The server cannot read the image: another format, damaged or cut short."""
+
     default_code = "unsupported_image"
 
 
@@ -150,34 +163,50 @@ class RetryableError(APIError):
 
 
 class OverloadedError(RetryableError):
+    """Every place of the server is occupied; `retry_after_s` says when to ask again."""
+
     default_code = "overloaded"
 
 
 class UnavailableError(RetryableError):
+    """The server, or a proxy before it, cannot answer now."""
+
     default_code = "unavailable"
 
 
 class NotReadyError(UnavailableError):
+    """The server is still loading its models."""
+
     default_code = "not_ready"
 
 
 class DrainingError(UnavailableError):
+    """The server is shutting down; another one may answer."""
+
     default_code = "draining"
 
 
 class ReasonerLostError(UnavailableError):
+    """The process of the reasoning model ended during the request."""
+
     default_code = "reasoner_lost"
 
 
 class SegmenterLostError(UnavailableError):
+    """The process of the segmenter ended during the request."""
+
     default_code = "segmenter_lost"
 
 
 class DeadlineExceededError(APIError):
+    """The answer was not there by the server's deadline."""
+
     default_code = "deadline_exceeded"
 
 
 class InternalServerError(APIError):
+    """The server has a defect; its log names the `request_id`."""
+
     default_code = "internal_error"
 
 

@@ -11,7 +11,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from pycocotools import mask as coco
 from wise_client.errors import UnexpectedAnswerError
 
 BoolMask = npt.NDArray[np.bool_]
+# pycocotools walks a polygon's whole outline, wherever it lies; no image is nearly that wide.
+MOST_COORDINATE_PIXELS: Final = 1_000_000
 
 
 class Rle(TypedDict):
@@ -70,26 +72,70 @@ def tight_box(mask: BoolMask) -> tuple[int, int, int, int]:
     return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
 
 
+def from_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> BoolMask:
+    """COCO's RLE, compressed or a list of run lengths -> bool [height, width].
+
+    `size` is the image's (width, height). Raises ValueError, TypeError or KeyError when it is no
+    RLE, is of another size, or its runs do not add up to the image.
+    """
+    _same_size(rle["size"], size)
+    width, height = size
+    counts = rle["counts"]
+    if isinstance(counts, str | bytes):
+        packed = counts.encode("ascii") if isinstance(counts, str) else counts
+        runs = _runs(packed)
+    else:
+        runs = [int(run) for run in counts]
+        if runs != list(counts) or min(runs, default=0) < 0:
+            raise ValueError("a run length is not a whole number of pixels")
+        packed = None
+    if sum(runs) != height * width:
+        # pycocotools leaves the pixels after the last run as they were in memory.
+        raise ValueError(f"its runs are {sum(runs)} pixels, the image has {height * width}")
+    if packed is None:
+        packed = coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)[
+            "counts"
+        ]
+    return np.asarray(coco.decode({"size": [height, width], "counts": packed}), dtype=bool)
+
+
+def flat_ring(ring: object) -> list[float] | None:
+    """A polygon's [x1, y1, x2, y2, ...] or [[x1, y1], ...] -> the former, in pixels.
+
+    None for a polygon of fewer than three corners, which encloses nothing. Raises ValueError or
+    TypeError for what is no list of finite coordinates near an image.
+    """
+    values = np.asarray(ring, dtype=np.float64).ravel()
+    if values.size % 2:
+        raise ValueError(f"a polygon has {values.size} numbers, which are no pairs of x and y")
+    if not np.isfinite(values).all():
+        raise ValueError("a polygon has a coordinate that is not a finite number")
+    if np.abs(values).max(initial=0) > MOST_COORDINATE_PIXELS:
+        raise ValueError("a polygon has a coordinate far outside of any image")
+    return values.tolist() if values.size >= 6 else None
+
+
 def _decoded(payload: object, size: tuple[int, int]) -> BoolMask:
     if isinstance(payload, Mapping):
         if "counts" in payload:
-            height, width = (int(side) for side in payload["size"])
-            if (width, height) != size:  # told before pycocotools allocates it
-                raise ValueError(f"it is {width} x {height}, its image {size[0]} x {size[1]}")
-            counts = str(payload["counts"]).encode("ascii")
-            if sum(_runs(counts)) != height * width:
-                # pycocotools leaves the pixels after the last run as they were in memory.
-                raise ValueError("its runs do not add up to the image")
-            rle = {"size": [height, width], "counts": counts}
-            return np.asarray(coco.decode(rle), dtype=bool)
+            return from_rle(payload, size)
         if "png" in payload:
             return _of_png(payload["png"])
+        if "size" in payload:
+            _same_size(payload["size"], size)
         return _of_polygons(payload["polygons"], size)
     if isinstance(payload, str):
         return _of_png(payload)
     if isinstance(payload, Sequence):
         return _of_polygons(payload, size)
     raise ValueError("it is none of RLE, PNG and polygons")
+
+
+def _same_size(told: Sequence[Any], size: tuple[int, int]) -> None:
+    """`told` is a mask's [height, width]; checked before pycocotools allocates that much."""
+    height, width = told
+    if (width, height) != size:
+        raise ValueError(f"it is {width} x {height}, its image {size[0]} x {size[1]} pixels")
 
 
 def _runs(counts: bytes) -> list[int]:
@@ -99,6 +145,8 @@ def _runs(counts: bytes) -> list[int]:
     value = shift = 0
     for character in counts:
         bits = character - 48
+        if not 0 <= bits < 64:
+            raise ValueError("it holds a character that compressed RLE does not use")
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
@@ -119,8 +167,7 @@ def _of_png(text: str) -> BoolMask:
 
 def _of_polygons(rings: Sequence[Any], size: tuple[int, int]) -> BoolMask:
     width, height = size
-    flat = [[float(value) for value in np.ravel(ring)] for ring in rings]
-    flat = [ring for ring in flat if len(ring) >= 6]
+    flat = [ring for ring in map(flat_ring, rings) if ring is not None]
     if not flat:
         return np.zeros((height, width), bool)
     filled = coco.decode(coco.frPyObjects(flat, height, width))

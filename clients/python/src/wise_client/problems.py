@@ -24,6 +24,7 @@ from wise_client.errors import (
     UnavailableError,
     UnexpectedAnswerError,
     UnsupportedImageError,
+    UnsupportedMediaTypeError,
 )
 
 _OF_STATUS: dict[int, type[APIError]] = {
@@ -43,6 +44,7 @@ _OF_CODE: dict[str, type[APIError]] = {
     kind.default_code: kind
     for kind in (
         MalformedRequestError,
+        UnsupportedMediaTypeError,
         UnauthorizedError,
         TooLargeError,
         RequestTimeoutError,

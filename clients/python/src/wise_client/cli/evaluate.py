@@ -42,7 +42,6 @@ _EPILOG = """\
 datasets (recognised by what is there; --format says it):
   reasonseg  a folder of name.jpg with name.json ("text", "shapes"), as published
   parquet    a file or folder; columns image, text, mask, image_id, ann_id, img_height, img_width
-             (needs: pip install 'wise-client[eval]')
   refcoco    a folder with refs(...).p (or as JSON) and instances.json; --split val, testA...
   coco       instances JSON with a "query" in each annotation
   folder     name.jpg, name.mask.png (or name.png; not 0 where meant) and name.txt, the query
@@ -55,6 +54,8 @@ limits of --fail-below, joined by commas; every strategy must keep all of them:
 
 --output makes the run resumable: a second one with the same folder asks only what is missing or
 failed. Throughput then counts this run's answers alone.
+
+reasonseg, parquet and --html need more packages: pip install 'wise-client[eval]'
 
 """
 

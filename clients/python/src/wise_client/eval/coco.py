@@ -5,7 +5,8 @@ An empty `segmentation` means that the query names nothing in the image.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from wise_client.errors import InputError
-from wise_client.eval.samples import Dataset, Sample, Size, Truth, fitting, in_memory
-from wise_client.masks import BoolMask
+from wise_client.eval.samples import Dataset, Sample, Size, Truth, in_memory, located, stated
+from wise_client.masks import BoolMask, flat_ring, from_rle
 
 FORMAT = "coco"
 
@@ -26,15 +27,21 @@ def read(path: Path, images: Path | None = None) -> Dataset:
     """
     document = load_json(path)
     try:
-        files = {one["id"]: one["file_name"] for one in document["images"]}
-        asked: dict[tuple[Any, str], list[Any]] = {}
+        images_of = {one["id"]: one for one in document["images"]}
+        asked: dict[tuple[Any, str], list[Mapping[str, Any]]] = {}
         for annotation in document["annotations"]:
-            key = (annotation["image_id"], str(annotation["query"]).strip())
-            asked.setdefault(key, []).append(annotation["segmentation"])
-        root = images or image_root(path.parent, files.values())
+            key = (annotation["image_id"], _query(path, annotation))
+            annotation["segmentation"]
+            asked.setdefault(key, []).append(annotation)
+        root = images or image_root(path.parent, [one["file_name"] for one in images_of.values()])
         samples = [
-            Sample(f"{image}:{query}", root / files[image], query, _truth_of(parts, str(image)))
-            for (image, query), parts in asked.items()
+            Sample(
+                f"{image}:{query}",
+                located(root, images_of[image]["file_name"]),
+                query,
+                partial(truth, path, images_of[image], annotations),
+            )
+            for (image, query), annotations in asked.items()
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -44,53 +51,83 @@ def read(path: Path, images: Path | None = None) -> Dataset:
     return in_memory(str(path), FORMAT, samples)
 
 
+def truth(
+    path: Path, image: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], size: Size
+) -> Truth:
+    """The annotations' masks together, at the displayed image's (width, height) `size`.
+
+    Raises InputError, with the file and the annotation, when they are of another size or one of
+    them cannot be read.
+    """
+    stated(image.get("width"), image.get("height"), size, f"{path}: image {image['id']}")
+    mask = np.zeros((size[1], size[0]), dtype=bool)
+    for annotation in annotations:
+        try:
+            mask |= decode(annotation["segmentation"], size)
+        except InputError as error:
+            name = f"annotation {annotation.get('id', '?')} of image {image['id']}"
+            raise InputError(f"{path}: {name}: {error.detail}") from error
+    return Truth(mask)
+
+
 def load_json(path: Path) -> Any:
-    """Raises InputError when the file is missing or no JSON."""
+    """JSON in UTF-8, 16 or 32, with a byte-order mark or without one.
+
+    Raises InputError when the file is missing or no JSON.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
-def image_root(folder: Path, names: Any) -> Path:
+def image_root(folder: Path, names: Iterable[Any]) -> Path:
     """Where the first image is: `images/` in the folder, else the folder itself."""
-    first = next(iter(names), "")
-    return folder / "images" if (folder / "images" / first).is_file() else folder
+    first = str(next(iter(names), ""))
+    return folder / "images" if located(folder / "images", first).is_file() else folder
 
 
 def decode(segmentation: Any, size: Size) -> BoolMask:
     """Polygons (joined), RLE or compressed RLE -> bool [height, width].
 
-    Raises InputError when it is none of these, or an RLE of another size.
+    A polygon of fewer than three corners encloses nothing and is left out beside others. Raises
+    InputError when none is left, or a part cannot be read or is an RLE of another size.
     """
     width, height = size
-    if isinstance(segmentation, Mapping):
-        segmentation = [segmentation]
     mask = np.zeros((height, width), dtype=bool)
     try:
-        for part in segmentation:
-            if isinstance(part, Mapping) and isinstance(part["counts"], str | bytes):
-                counts = part["counts"]
-                rle = {**part, "counts": counts.encode() if isinstance(counts, str) else counts}
-            elif isinstance(part, Mapping):
-                rle = coco.frPyObjects(dict(part), *part["size"])
-            else:
-                rle = coco.frPyObjects([[float(value) for value in part]], height, width)[0]
-            found = np.asarray(coco.decode(rle), dtype=bool)
-            mask |= fitting(found, size, "the annotation")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"The segmentation cannot be read: {error}") from error
+        parts = [flat_ring(one) if isinstance(one, list) else one for one in _parts(segmentation)]
+        for part in parts:
+            if isinstance(part, Mapping):
+                mask |= from_rle(part, size)
+            elif part is not None:
+                mask |= np.asarray(coco.decode(coco.frPyObjects([part], height, width)[0]), bool)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"its segmentation cannot be read: {error}") from error
+    if parts and all(part is None for part in parts):
+        raise InputError("its segmentation has no polygon of three corners or more")
     return mask
 
 
-def _truth_of(parts: list[Any], name: str) -> Any:
-    def truth(size: Size) -> Truth:
-        try:
-            masks = [decode(part, size) for part in parts]
-        except InputError as error:
-            raise InputError(f"image {name}: {error.detail}") from error
-        return Truth(np.logical_or.reduce(masks))
+def _parts(segmentation: Any) -> list[Any]:
+    """The polygons and RLEs; some tools write a single polygon without the list around it."""
+    if isinstance(segmentation, Mapping):
+        return [segmentation]
+    if not isinstance(segmentation, list):
+        raise TypeError(f"it is {type(segmentation).__name__}, not polygons or RLE")
+    if segmentation and all(isinstance(value, int | float) for value in segmentation):
+        return [segmentation]
+    for part in segmentation:
+        if not isinstance(part, list | Mapping):
+            raise TypeError(f"a part is {type(part).__name__}, not a polygon or an RLE")
+    return segmentation
 
-    return truth
+
+def _query(path: Path, annotation: Mapping[str, Any]) -> str:
+    query = annotation["query"]
+    if not isinstance(query, str) or not query.strip():
+        name = f"annotation {annotation.get('id', '?')}"
+        raise InputError(f"{path}: the query of {name} is empty, or no text")
+    return query.strip()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wise_client.errors import InputError
 from wise_client.eval import coco, folder, parquet, reasonseg, refcoco
-from wise_client.eval.samples import Dataset
+from wise_client.eval.samples import Dataset, seen
 
 FORMATS = (reasonseg.FORMAT, parquet.FORMAT, refcoco.FORMAT, coco.FORMAT, folder.FORMAT)
 
@@ -35,22 +35,23 @@ def read(
 def recognise(path: Path, split: str | None = None) -> str:
     """The format by what is there; raises InputError when nothing known is."""
     if path.is_file():
-        if path.suffix == ".parquet":
+        suffix = path.suffix.lower()
+        if suffix == ".parquet":
             return parquet.FORMAT
-        if path.suffix == ".p" or path.name.startswith("refs"):
+        if suffix == ".p" or path.name.startswith("refs"):
             return refcoco.FORMAT
-        if path.suffix == ".json":
+        if suffix == ".json":
             return coco.FORMAT
         raise InputError(f"{path} is of no known format; give --format: {', '.join(FORMATS)}")
     inside = path / split if split and (path / split).is_dir() else path
-    if any(inside.glob("refs*")):
+    if refcoco.refs_files(inside):
         return refcoco.FORMAT
-    if any(reasonseg.image_of(document) for document in inside.glob("*.json")):
+    if reasonseg.pairs(inside):
         return reasonseg.FORMAT
-    if any(inside.glob("*.txt")):
+    if seen(inside, ".txt"):
         return folder.FORMAT
-    if any(inside.rglob("*.parquet")):
+    if parquet.files_in(inside):
         return parquet.FORMAT
-    splits = sorted(one.name for one in path.iterdir() if one.is_dir() and any(one.glob("*.json")))
+    splits = sorted(one.name for one in path.iterdir() if one.is_dir() and seen(one, ".json"))
     hint = f"; give --split, one of: {', '.join(splits)}" if splits else ""
     raise InputError(f"{path} is of no known format{hint or ' (see --help)'}")

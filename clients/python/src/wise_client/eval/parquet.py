@@ -8,10 +8,9 @@
 | `image_id`, `ann_id`      | the sample's name                                                  |
 | `img_height`, `img_width` | pixels                                                             |
 
-Needs pyarrow, which nothing else here does: `pip install 'wise-client[eval]'`.
+Needs pyarrow: `pip install 'wise-client[eval]'`.
 """
 
-import importlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wise_client import extras
 from wise_client.errors import InputError
-from wise_client.eval.samples import Dataset, Sample, Size, Truth, fitting, mask_of
+from wise_client.eval.samples import Dataset, Sample, Size, Truth, fitting, located, mask_of
 from wise_client.masks import BoolMask
 
 FORMAT = "parquet"
@@ -35,12 +35,12 @@ def read(path: Path, split: str | None = None) -> Dataset:
     `split` keeps the files that are named after it, as the hub does: `val-00000-of-00001.parquet`.
     Raises InputError when pyarrow is missing, there is no file, or a column is missing.
     """
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    files = [path] if path.is_file() else files_in(path)
     if split is not None:
         files = [one for one in files if one.name.startswith(split)]
     if not files:
         raise InputError(f"There is no parquet file{f' of {split}' if split else ''} in {path}")
-    pyarrow = _pyarrow()
+    pyarrow = extras.pyarrow_parquet()
     count = 0
     for one in files:
         with _opened(pyarrow, one) as table:
@@ -53,12 +53,13 @@ def read(path: Path, split: str | None = None) -> Dataset:
     return Dataset(str(path), FORMAT, count, lambda: _samples(pyarrow, files))
 
 
-def _pyarrow() -> Any:
-    try:
-        # Imported at its use: it is optional.
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise InputError("Reading parquet needs: pip install 'wise-client[eval]'") from error
+def files_in(folder: Path) -> list[Path]:
+    """Every `.parquet` under a folder, by its path; hidden files are left out."""
+    return sorted(
+        one
+        for one in folder.rglob("*")
+        if one.suffix.lower() == ".parquet" and not one.name.startswith(".") and one.is_file()
+    )
 
 
 def _opened(pyarrow: Any, path: Path) -> Any:
@@ -69,30 +70,47 @@ def _opened(pyarrow: Any, path: Path) -> Any:
 
 
 def _samples(pyarrow: Any, files: list[Path]) -> Iterator[Sample]:
+    """A row that cannot be read is a sample that says so, since answers have come by then."""
     for path in files:
         with _opened(pyarrow, path) as table:
-            for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(COLUMNS)):
-                for row in range(batch.num_rows):
-                    yield _sample({name: batch.column(name)[row] for name in COLUMNS}, path)
+            row, count = 0, table.metadata.num_rows
+            try:
+                for batch in table.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(COLUMNS)):
+                    for place in range(batch.num_rows):
+                        columns = {name: batch.column(name)[place] for name in COLUMNS}
+                        yield _sample(columns, path, row)
+                        row += 1
+            except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+                problem = InputError(f"{path}: row {row} and those after it are lost: {error}")
+                for lost in range(row, count):
+                    yield Sample.unreadable(f"{path.name} row {lost}", problem)
 
 
-def _sample(row: dict[str, Any], path: Path) -> Sample:
+def _sample(row: dict[str, Any], path: Path, number: int) -> Sample:
     name = f"{row['image_id']}/{row['ann_id']}"
-    size = int(row["img_width"].as_py()), int(row["img_height"].as_py())
-    image = _encoded(row["image"].as_py(), path)
+    query = row["text"].as_py()
+    try:
+        size = int(row["img_width"].as_py()), int(row["img_height"].as_py())
+        image = _encoded(row["image"].as_py(), path)
+    except (TypeError, ValueError) as error:
+        problem = InputError(f"{path}: row {number}, {name}, is not read: {error}")
+        return Sample.unreadable(name, problem)
     if image is None:
-        raise InputError(f"{path}: the image of {name} is neither bytes nor a path")
+        problem = InputError(f"{path}: the image of {name} is neither bytes nor a path")
+        return Sample.unreadable(name, problem)
+    if not isinstance(query, str) or not query.strip():
+        return Sample.unreadable(name, InputError(f"{path}: the text of {name} is empty"))
 
     def truth(shown: Size) -> Truth:
         return Truth(fitting(_mask(row["mask"], size, path, name), shown, name))
 
-    return Sample(name, image, str(row["text"].as_py()).strip(), truth)
+    return Sample(name, image, query.strip(), truth)
 
 
 def _encoded(value: Any, path: Path) -> Path | bytes | None:
     if isinstance(value, dict):
         content, name = value.get("bytes"), value.get("path")
-        return content or (path.parent / name if name else None)
+        return content or (located(path.parent, name) if name else None)
     return value if isinstance(value, bytes) else None
 
 
@@ -106,5 +124,7 @@ def _mask(scalar: Any, size: Size, path: Path, name: str) -> BoolMask:
                 return mask_of(picture)
         flat = scalar.values.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=bool).reshape(size[1], size[0])
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except InputError as error:
+        raise InputError(f"{path}: the mask of {name} {error.detail}") from error
+    except Exception as error:  # Pillow's decoders raise nearly any type on a damaged mask
         raise InputError(f"{path}: the mask of {name} is not read: {error}") from error

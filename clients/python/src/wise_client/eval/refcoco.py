@@ -10,12 +10,13 @@ containers, strings and numbers, and nothing else. The same refs as JSON are rea
 
 import io
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from wise_client.errors import InputError
-from wise_client.eval.coco import decode, image_root, load_json
-from wise_client.eval.samples import Dataset, Sample, Truth, in_memory
+from wise_client.eval.coco import image_root, load_json, truth
+from wise_client.eval.samples import Dataset, Sample, in_memory, located, seen
 
 FORMAT = "refcoco"
 # Where the public layout keeps the images, from the folder that holds refcoco/.
@@ -41,14 +42,18 @@ def read(path: Path, split: str | None = None, images: Path | None = None) -> Da
     instances = load_json(refs_path.parent / "instances.json")
     refs = _refs(refs_path)
     try:
-        segmentations = {one["id"]: one["segmentation"] for one in instances["annotations"]}
-        files = {one["id"]: one["file_name"] for one in instances["images"]}
-        root = images or _default_images(refs_path.parent, files)
+        annotations = {one["id"]: one for one in instances["annotations"]}
+        images_of = {one["id"]: one for one in instances["images"]}
+        root = images or _default_images(
+            refs_path.parent, [one["file_name"] for one in images_of.values()]
+        )
         chosen = [ref for ref in refs if split is None or in_split(ref["split"], split)]
         if not chosen:
             raise InputError(f"{refs_path} has {_splits(refs)}; no {split}")
         samples = [
-            _sample(root / files[ref["image_id"]], segmentations[ref["ann_id"]], sentence)
+            _sample(
+                root, refs_path, images_of[ref["image_id"]], annotations[ref["ann_id"]], sentence
+            )
             for ref in chosen
             for sentence in ref["sentences"]
         ]
@@ -60,9 +65,14 @@ def read(path: Path, split: str | None = None, images: Path | None = None) -> Da
     return in_memory(f"{refs_path.parent}{f' {split}' if split else ''}", FORMAT, samples)
 
 
+def refs_files(folder: Path) -> list[Path]:
+    """Every refs file of a folder, by name."""
+    return [one for one in seen(folder, ".p", ".json") if one.name.lower().startswith("refs")]
+
+
 def refs_file(folder: Path) -> Path:
     """The refs of a folder; raises InputError when there is none, or more than one."""
-    found = sorted([*folder.glob("refs*.p"), *folder.glob("refs*.json")])
+    found = refs_files(folder)
     if len(found) != 1:
         names = ", ".join(one.name for one in found) or "none"
         raise InputError(f"{folder} should hold one refs file ({names}); name one of them")
@@ -75,7 +85,7 @@ def in_split(own: str, asked: str) -> bool:
 
 
 def _refs(path: Path) -> list[Any]:
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         refs = load_json(path)
     else:
         try:
@@ -90,18 +100,17 @@ def _refs(path: Path) -> list[Any]:
     return refs
 
 
-def _sample(image: Path, segmentation: Any, sentence: Any) -> Sample:
-    return Sample(
-        f"sent {sentence['sent_id']}",
-        image,
-        str(sentence["sent"]).strip(),
-        lambda size: Truth(decode(segmentation, size)),
-    )
+def _sample(root: Path, refs: Path, image: Any, annotation: Any, sentence: Any) -> Sample:
+    name, query = f"sent {sentence['sent_id']}", sentence["sent"]
+    if not isinstance(query, str) or not query.strip():
+        return Sample.unreadable(name, InputError(f"{refs}: {name} is empty or no text"))
+    annotated = partial(truth, refs.parent / "instances.json", image, [annotation])
+    return Sample(name, located(root, image["file_name"]), query.strip(), annotated)
 
 
-def _default_images(folder: Path, files: dict[Any, str]) -> Path:
+def _default_images(folder: Path, names: list[Any]) -> Path:
     published = folder.parent / _IMAGES
-    return published if published.is_dir() else image_root(folder, files.values())
+    return published if published.is_dir() else image_root(folder, names)
 
 
 def _splits(refs: list[Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wise_client.batch import Outcome
 from wise_client.client import Client
-from wise_client.errors import WiseClientError
+from wise_client.errors import InputError, WiseClientError
 from wise_client.eval.samples import Dataset, Sample, Truth
 from wise_client.eval.scores import Scored, Summary, score, summarise
 from wise_client.masks import Rle, encode
@@ -127,8 +127,17 @@ def run(
 
 def _take(made: StrategyRun, outcome: Outcome, sample: Sample, keep: bool) -> Shown | None:
     """Score one outcome into `made`; raises the outcome's error, or the truth's."""
+    if sample.problem is not None:
+        raise sample.problem
     result = outcome.unwrap()
-    truth: Truth = sample.truth(result.size)
+    try:
+        truth: Truth = sample.truth(result.size)
+    except WiseClientError:
+        raise
+    except Exception as error:  # one bad record must not end a run whose answers have come
+        raise InputError(
+            f"{sample.name}: its truth cannot be read ({type(error).__name__}: {error})"
+        ) from error
     scored = score(outcome.index, sample.name, result, truth)
     made.scored.append(scored)
     made.models.add((result.model.reasoner, result.model.segmenter))

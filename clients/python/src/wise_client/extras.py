@@ -1,0 +1,33 @@
+"""Packages that are extras: imported where they are used, with what to install if they are not."""
+
+import importlib
+from typing import Any
+
+from wise_client.errors import InputError
+
+
+def pyarrow_parquet() -> Any:
+    """pyarrow.parquet; raises InputError where it is not installed."""
+    return _needed("pyarrow.parquet", "eval", "Parquet")
+
+
+def opencv() -> Any:
+    """cv2; raises InputError where it is not installed."""
+    return _needed("cv2", "eval", "Filling polygons")
+
+
+def jinja2() -> Any:
+    """jinja2; raises InputError where it is not installed."""
+    return _needed("jinja2", "eval", "An HTML report")
+
+
+def matplotlib_figure() -> Any:
+    """matplotlib.figure, which needs no display; raises InputError where it is not installed."""
+    return _needed("matplotlib.figure", "eval", "An HTML report")
+
+
+def _needed(module: str, extra: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{what} needs: pip install 'wise-client[{extra}]'") from error
