@@ -24,12 +24,12 @@ ifeq ($(STACK),cpu)
 	$(PIP) install -c constraints.txt torch || \
 	  $(PIP) install -c constraints.txt --extra-index-url $(TORCH_CPU_INDEX) torch
 	@echo "Installing the server, the client and the development tools (about two minutes)..."
-	SAM2_BUILD_CUDA=0 $(PIP) install -c constraints.txt --no-build-isolation -e '.[cpu,dev]' -e clients/python
+	SAM2_BUILD_CUDA=0 $(PIP) install -c constraints.txt --no-build-isolation -e '.[cpu,dev]' -e 'clients/python[eval]'
 	@# Built for CUDA as published, and imported where present: beside a CPU torch they only fail.
 	$(PIP) uninstall --yes torchaudio torchcodec
 else
 	$(PIP) install torch
-	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation -e '.[$(STACK),dev]' -e clients/python
+	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation -e '.[$(STACK),dev]' -e 'clients/python[eval]'
 endif
 	@touch $@
 

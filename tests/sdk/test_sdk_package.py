@@ -52,6 +52,7 @@ def test_the_wheel_runs_without_the_server_and_without_torch(tmp_path: Path) -> 
         scripts = next(name for name in names if name.endswith("/entry_points.txt"))
         assert "wise-segment = wise_client.cli.main:main" in content.read(scripts).decode()
     assert "wise_client/py.typed" in names
+    assert "wise_client/eval/page.html.jinja" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"wise_client"}
     assert "Requires-Python: >=3.10" in metadata
     for foreign in ("torch", "vllm", "fastapi", "wise-serve"):
@@ -59,7 +60,8 @@ def test_the_wheel_runs_without_the_server_and_without_torch(tmp_path: Path) -> 
     # Imported from the wheel itself, with everything that is not declared made to fail.
     code = """
 import sys
-for name in ("torch", "vllm", "sam2", "fastapi", "starlette", "pydantic", "wise_serve", "cv2"):
+for name in ("torch", "vllm", "sam2", "fastapi", "starlette", "pydantic", "wise_serve", "cv2",
+             "jinja2", "matplotlib", "pyarrow"):
     sys.modules[name] = None
 import wise_client
 from wise_client.cli.main import main
@@ -73,7 +75,7 @@ main(["--version"])
 
 
 def test_importing_brings_nothing_heavy() -> None:
-    heavy = ("torch", "cv2", "supervision", "scipy")
-    code = f"import sys, wise_client; print([n for n in {heavy} if n in sys.modules])"
+    heavy = ("torch", "cv2", "supervision", "scipy", "jinja2", "matplotlib", "pyarrow")
+    code = f"import sys, wise_client.cli.evaluate; print([n for n in {heavy} if n in sys.modules])"
     done = python("-c", code, PYTHONPATH="src")
     assert done.stdout == "[]\n", done.stderr

@@ -21,9 +21,11 @@ def jinja2() -> Any:
     return _needed("jinja2", "eval", "An HTML report")
 
 
-def matplotlib_figure() -> Any:
-    """matplotlib.figure, which needs no display; raises InputError where it is not installed."""
-    return _needed("matplotlib.figure", "eval", "An HTML report")
+def matplotlib() -> Any:
+    """matplotlib with its `figure`, which needs no display; raises InputError where it is not
+    installed."""
+    _needed("matplotlib.figure", "eval", "An HTML report")
+    return importlib.import_module("matplotlib")
 
 
 def _needed(module: str, extra: str, what: str) -> Any:

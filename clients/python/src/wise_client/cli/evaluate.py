@@ -121,6 +121,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     check_writable(*files)
     if options.html == Path("-"):
         raise InputError("--html needs the name of a file")
+    if options.html is not None:
+        html.check_installed()
     if Path("-") == options.json == options.csv:
         raise InputError("--json - and --csv - cannot both be printed; name a file for one")
     if options.output is not None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from wise_client import extras
 from wise_client.errors import InputError
 from wise_client.eval import shapes
 from wise_client.eval.samples import (
@@ -44,8 +45,10 @@ _IGNORED = 255  # the public reader's value
 def read(path: Path, split: str | None = None) -> Dataset:
     """All pairs of a folder, by name; `split` is a folder in it, such as "val".
 
-    Raises InputError for a folder without pairs and for a JSON of another form.
+    Raises InputError for a folder without pairs, for a JSON of another form, and where OpenCV is
+    not installed.
     """
+    extras.opencv()
     folder = path / split if split else path
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}")
