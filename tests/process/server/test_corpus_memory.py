@@ -100,6 +100,14 @@ def many_texts() -> bytes:
     return swelling_texts(60)
 
 
+def base64_in_lines() -> bytes:
+    return in_json(base64.encodebytes(bytes(LIMIT * 18 // 25)).decode())
+
+
+def base64_of_escapes() -> bytes:
+    return in_json("").replace(b'""', b'"%b"' % (rb"\/" * (LIMIT // 2 - 100)), 1)
+
+
 ATTACKS = {
     "100 megapixels": (body(lambda: form(bomb()), FORM), 413, "too_large"),
     "100 megapixels in base64": (body(lambda: in_json(bomb()), JSON), 413, "too_large"),
@@ -147,6 +155,8 @@ ATTACKS = {
         body(lambda: in_json(base64.b64encode(bytes((LIMIT - 1000) * 3 // 4)).decode()), JSON),
         415, "unsupported_image",
     ),
+    "base64 in lines to the limit": (body(base64_in_lines, JSON), 415, "unsupported_image"),
+    "base64 of escapes to the limit": (body(base64_of_escapes, JSON), 415, "unsupported_image"),
     "base64 of whitespace to the limit": (
         body(lambda: in_json(" " * (LIMIT - 1000)), JSON), 422, "invalid_field",
     ),
