@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer, Problem
+from contract_server import ContractServer, Disconnect, Problem
 from PIL import Image
 from test_sdk_cli import Run, feed, run
 
@@ -113,17 +113,32 @@ def test_failures_are_seven_and_a_second_run_mends_them(
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 3
 
 
-def test_a_server_that_is_gone_ends_the_run(
+def test_a_server_that_is_not_there_is_told_at_once(
     run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_pairs(tmp_path / "p.jsonl", [{"image": "photo.jpg", "query": f"{i}"} for i in range(500)])
+    write_pairs(tmp_path / "p.jsonl", [{"image": "photo.jpg", "query": "q"}])
     with ContractServer() as gone:
         monkeypatch.setenv("WISE_URL", gone.url)
     monkeypatch.setattr("wise_client.retry.RetryPolicy.wait_s", lambda *_: None)
-    code, _, err = run("batch", "p.jsonl", "-o", "o.jsonl", "--concurrency", "4")
+    code, _, err = run("batch", "p.jsonl", "-o", "o.jsonl")
     assert code == 6
     assert "is wise-serve running" in err
-    assert len(records(tmp_path / "o.jsonl")) < 100
+    assert records(tmp_path / "o.jsonl") == []
+
+
+def test_a_server_that_goes_away_ends_the_run(
+    run: Run, photo: Path, tmp_path: Path, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [{"image": "photo.jpg", "query": f"{i}"} for i in range(500)]
+    write_pairs(tmp_path / "p.jsonl", pairs)
+    server.script.extend([None] * 10 + [Disconnect()] * 490)
+    monkeypatch.setattr("wise_client.retry.RetryPolicy.wait_s", lambda *_: None)
+    code, _, err = run("batch", "p.jsonl", "-o", "o.jsonl", "--concurrency", "4")
+    assert code == 6
+    assert "connection_lost" in err.splitlines()[-1]
+    kept = records(tmp_path / "o.jsonl")
+    assert 10 <= len(kept) < 100
+    assert sum("response" in one for one in kept) == 10
 
 
 def test_a_killed_run_goes_on_where_it_was(

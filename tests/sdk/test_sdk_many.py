@@ -188,15 +188,26 @@ def test_leaving_early_keeps_what_is_under_way(
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_bytes(b'{"index":0,"a":1}\n{"index":1,"a"')
-    answers = AnswerFile(path)
-    assert answers.get(0) == {"index": 0, "a": 1}
-    assert answers.get(1) is None
-    answers.append({"index": 1, "a": "ä"})
-    answers.append({"index": 0, "a": 2})
-    assert answers.get(0) == {"index": 0, "a": 2}
-    answers.finish()
+    with AnswerFile(path) as answers:
+        assert answers.get(0) == {"index": 0, "a": 1}
+        assert answers.get(1) is None
+        answers.append({"index": 1, "a": "ä"})
+        answers.append({"index": 0, "a": 2})
+        assert answers.get(0) == {"index": 0, "a": 2}
+        answers.finish()
+        assert list(answers.records()) == [{"index": 0, "a": 2}, {"index": 1, "a": "ä"}]
     assert path.read_text("utf-8") == '{"index":0,"a":2}\n{"index":1,"a":"ä"}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with AnswerFile(path) as answers:
+        with pytest.raises(InputError, match="being written by another process"):
+            AnswerFile(path)
+        answers.append({"index": 0})
+    with AnswerFile(path) as answers:
+        assert len(answers) == 1
 
 
 @pytest.mark.parametrize("content", [b"text\n", b"[]\n", b'{"a": 1}\n', b'{"index": "x"}\n'])

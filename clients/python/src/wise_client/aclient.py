@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
+from wise_client.answers import Answers
+from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
 from wise_client.core import (
     Core,
@@ -120,10 +121,10 @@ class AsyncClient:
 
     async def segment_many(
         self,
-        pairs: Iterable[tuple[ImageInput, str]],
+        pairs: Iterable[Pair],
         *,
         concurrency: int = 8,
-        output: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str] | Answers | None = None,
         progress: bool = False,
         strategy: Strategy | None = None,
         max_instances: int | None = None,

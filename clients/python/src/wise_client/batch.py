@@ -4,11 +4,11 @@ import os
 import threading
 from collections.abc import Iterable, Sized
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
-from wise_client.answers import AnswerFile
+from wise_client.answers import AnswerFile, Answers
 from wise_client.core import Core, Steps, Work
 from wise_client.errors import InputError, OutputMismatchError, WiseClientError
 from wise_client.inputs import ImageInput, Source, identity, keep
@@ -17,6 +17,36 @@ from wise_client.requests import Options
 from wise_client.results import Segmentation
 
 WINDOW_PER_WORKER = 4  # answers that may wait, per worker, for one before them that is slow
+
+
+@dataclass(frozen=True)
+class Question:
+    """A pair with a number and a name of its own, as each input of a large batch has them.
+
+    `index` is its place among all inputs, from 0. `name` is what the output file calls the image.
+    `label` is the class that a training set gives to what is found; "" stands for the query.
+    An InputError in place of `image` is what becomes of the pair; nothing is sent then.
+    """
+
+    index: int
+    name: str
+    query: str
+    image: Source | InputError
+    label: str = ""
+
+    def asked(self, options: Options) -> dict[str, Any]:
+        """What the output holds of it, beside the answer."""
+        return asked_as(self.index, self.name, self.query, self.label, options)
+
+
+def asked_as(index: int, name: str, query: str, label: str, options: Options) -> dict[str, Any]:
+    """A record of `Answers` but for the answer; without a label where there is none."""
+    named = {"label": label} if label else {}
+    pair = {"index": index, "image": name, "query": query, **named}
+    return {**pair, "options": options.given()}
+
+
+Pair: TypeAlias = tuple[ImageInput, str] | Question
 
 
 @dataclass(frozen=True)
@@ -48,7 +78,7 @@ class BatchJob:
         core: Core,
         pairs: object,
         options: Options,
-        output: str | os.PathLike[str] | None,
+        output: str | os.PathLike[str] | Answers | None,
         progress: bool,
     ) -> None:
         self._core = core
@@ -56,29 +86,37 @@ class BatchJob:
         self._lock = threading.Lock()
         self._pace = Pace(len(pairs) if isinstance(pairs, Sized) else None)
         self._bar = ProgressBar(self._pace, shown=progress)
-        self._answers = AnswerFile(output) if output is not None else None
         self._open = ExitStack()
+        self._answers: Answers | None = None
+        if isinstance(output, str | os.PathLike):
+            self._answers = self._open.enter_context(AnswerFile(output))
+        elif output is not None:
+            self._answers = output  # its caller opened it, and closes it
 
     def steps(self, index: int, pair: object) -> Steps[Outcome]:
         """Take pair `index` from the output file, or ask and write it there; never raises a
         failure of the pair. Raises InputError when the file belongs to other pairs."""
-        query = ""
-        asked: dict[str, Any] = {}
+        asked: dict[str, Any] = {"index": index, "query": ""}
         try:
-            image, query = _checked(pair)
-            source: Source = yield Work(lambda: keep(image))
-            if self._answers is not None:
-                asked = yield Work(lambda: self._asked(index, source, query))
-                earlier: Outcome | None = yield Work(lambda: self._earlier(asked, source))
-                if earlier is not None:
-                    return earlier
-            result = yield from self._core.segment(source, query, self._options)
-            outcome = Outcome(index, query, result)
+            if isinstance(pair, Question):
+                question = pair
+            else:
+                image, asked["query"] = _checked(pair)
+                question = yield Work(lambda: self._question(index, image, asked["query"]))
+            asked = question.asked(self._options)
+            if isinstance(question.image, InputError):
+                raise question.image
+            source = question.image
+            earlier: Outcome | None = yield Work(lambda: self._earlier(asked, source))
+            if earlier is not None:
+                return earlier
+            result = yield from self._core.segment(source, question.query, self._options)
+            outcome = Outcome(asked["index"], asked["query"], result)
         except OutputMismatchError:
             raise
         except WiseClientError as error:
-            outcome = Outcome(index, query, None, error)
-        yield Work(lambda: self._record(asked or {"index": index, "query": query}, outcome))
+            outcome = Outcome(asked["index"], asked["query"], None, error)
+        yield Work(lambda: self._record(asked, outcome))
         return outcome
 
     def finish(self) -> None:
@@ -87,8 +125,6 @@ class BatchJob:
             self._answers.finish()
 
     def __enter__(self) -> "BatchJob":
-        if self._answers is not None:
-            self._open.callback(self._answers.close)
         self._open.enter_context(self._bar)
         return self
 
@@ -100,22 +136,16 @@ class BatchJob:
     ) -> None:
         self._open.close()
 
-    def _asked(self, index: int, source: Source, query: str) -> dict[str, Any]:
-        options = {name: value for name, value in asdict(self._options).items() if value}
-        return {"index": index, "image": identity(source), "query": query, "options": options}
+    def _question(self, index: int, image: ImageInput, query: str) -> Question:
+        source = keep(image)
+        name = identity(source) if self._answers is not None else ""
+        return Question(index, name, query, source)
 
     def _earlier(self, asked: dict[str, Any], source: Source) -> Outcome | None:
         """The pair's answer of an earlier run; None where there is none, or a failure."""
-        record = self._answers.get(asked["index"]) if self._answers else None
-        if record is None:
+        if self._answers is None or not self._answers.answered(asked):
             return None
-        if any(name in record and record[name] != value for name, value in asked.items()):
-            raise OutputMismatchError(
-                f"{self._answers.path if self._answers else ''} holds another image, query or "
-                f"options as pair {asked['index']}; choose another output file, or delete it"
-            )
-        if "response" not in record:
-            return None
+        record = self._answers.get(asked["index"]) or {}
         result = Segmentation.from_dict(record["response"], query=asked["query"], image=source)
         with self._lock:
             self._pace.resumed()
@@ -143,5 +173,4 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is not None:
         return {"response": outcome.result.to_dict()}
     error = outcome.error or WiseClientError("unknown")
-    names = ("code", "detail", "status", "request_id")
-    return {"error": {name: getattr(error, name) for name in names}}
+    return {"error": error.to_dict()}

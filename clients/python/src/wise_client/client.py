@@ -1,7 +1,7 @@
 """The synchronous client."""
 
 import os
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome
+from wise_client.answers import Answers
+from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
 from wise_client.core import (
     Core,
@@ -24,6 +25,7 @@ from wise_client.core import (
     is_event_stream,
     transport_failure,
 )
+from wise_client.errors import ConnectFailedError
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.requests import MaskFormat, Options, Strategy
@@ -52,7 +54,7 @@ class Client:
         retry: RetryPolicy | None = None,
         max_connections: int = 64,
         transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         """`transport` and `sleep` stand in for the network and the clock, in tests."""
         self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
@@ -141,10 +143,10 @@ class Client:
 
     def segment_many(
         self,
-        pairs: Iterable[tuple[ImageInput, str]],
+        pairs: Iterable[Pair],
         *,
         concurrency: int = 8,
-        output: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str] | Answers | None = None,
         progress: bool = False,
         strategy: Strategy | None = None,
         max_instances: int | None = None,
@@ -157,20 +159,21 @@ class Client:
         as is needed. With `output`, every answer is appended to that JSONL file as it comes (see
         `wise_client.answers`), and a run on the same pairs takes what is answered there from it:
         only failed and missing pairs are sent. Leaving early waits for the requests under way,
-        so that their answers are kept. Options as in `segment`.
+        so that their answers are kept, but sends none of them again. Options as in `segment`.
 
         Raises InputError when `output` is not the output of these pairs.
         """
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
         workers = max(1, min(concurrency, self._config.max_connections))
         window: deque[Future[Outcome]] = deque()
+        leaving = threading.Event()
         with (
             BatchJob(self._core, pairs, options, output, progress) as job,
             ThreadPoolExecutor(workers, "wise-client") as pool,
         ):
             try:
                 for index, pair in enumerate(pairs):
-                    window.append(pool.submit(self._run, job.steps(index, pair)))
+                    window.append(pool.submit(self._run, job.steps(index, pair), leaving))
                     while window and (
                         window[0].done() or len(window) >= workers * WINDOW_PER_WORKER
                     ):
@@ -178,6 +181,7 @@ class Client:
                 while window:
                     yield window.popleft().result()
             finally:
+                leaving.set()
                 for waiting in window:
                     waiting.cancel()
             job.finish()
@@ -197,8 +201,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: Steps[T]) -> T:
-        """The loop that waits: each step's result, or its exception, goes back into `steps`."""
+    def _run(self, steps: Steps[T], leaving: threading.Event | None = None) -> T:
+        """The loop that waits: each step's result, or its exception, goes back into `steps`.
+
+        Once `leaving` is set, no wait before a retry goes on: it ends `steps`.
+        """
         resume: Callable[[], Step] = partial(next, steps)
         while True:
             try:
@@ -207,15 +214,18 @@ class Client:
                 result: T = stop.value
                 return result
             try:
-                resume = partial(steps.send, self._perform(step))
+                resume = partial(steps.send, self._perform(step, leaving))
             except Exception as error:
                 resume = partial(steps.throw, error)
 
-    def _perform(self, step: Step) -> object:
+    def _perform(self, step: Step, leaving: threading.Event | None) -> object:
         if isinstance(step, Work):
             return step.call()
         if isinstance(step, Pause):
-            self._sleep(step.seconds)
+            if self._sleep is not None:
+                self._sleep(step.seconds)
+            elif (leaving or threading.Event()).wait(step.seconds):
+                raise ConnectFailedError("The run ended before the request was sent again")
             return None
         return self._attempt(step)
 

@@ -54,6 +54,11 @@ class WiseClientError(Exception):
         self.status = status
         self.request_id = request_id
 
+    def to_dict(self) -> dict[str, str | int | None]:
+        """As outputs of a batch have it."""
+        names = ("code", "detail", "status", "request_id")
+        return {name: getattr(self, name) for name in names}
+
     def __str__(self) -> str:
         marks = [self.code]
         if self.status is not None:

@@ -6,9 +6,14 @@ from typing import Any
 from wise_client.errors import InputError
 
 
-def pyarrow_parquet() -> Any:
-    """pyarrow.parquet; raises InputError where it is not installed."""
-    return _needed("pyarrow.parquet", "eval", "Parquet")
+def pyarrow() -> Any:
+    """pyarrow; raises InputError where it is not installed."""
+    return _needed("pyarrow", "batch", "Parquet")
+
+
+def pyarrow_parquet(extra: str = "batch") -> Any:
+    """pyarrow.parquet; raises InputError where it is not installed, naming `extra`."""
+    return _needed("pyarrow.parquet", extra, "Parquet")
 
 
 def opencv() -> Any:

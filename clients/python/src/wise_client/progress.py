@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from wise_client.parts import Usage
 
+_LINE_EVERY_S = 30.0
+
 
 class Pace:
     """Counts of a run. What was answered in an earlier run is done, but is not this run's pace."""
@@ -55,21 +57,32 @@ class Pace:
 
 
 class ProgressBar:
-    """A rich bar on standard error; silent where that is not a terminal, but for its last state."""
+    """A rich bar on standard error; where that is no terminal, a line each half minute."""
 
-    def __init__(self, pace: Pace, shown: bool) -> None:
+    def __init__(
+        self, pace: Pace, shown: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pace = pace
+        self._console = Console(stderr=True)
         self._bar = Progress(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.description}"),
-            console=Console(stderr=True),
+            console=self._console,
             disable=not shown,
         )
         self._task = self._bar.add_task(str(pace), total=pace.total)
+        self._clock = clock
+        self._line_due_s = clock() + _LINE_EVERY_S
 
     def update(self) -> None:
-        self._bar.update(self._task, completed=self._pace.done, description=str(self._pace))
+        """Show what the pace is now."""
+        pace = self._pace
+        self._bar.update(self._task, completed=pace.done, total=pace.total, description=str(pace))
+        if not self._console.is_terminal and self._clock() >= self._line_due_s:
+            self._line_due_s = self._clock() + _LINE_EVERY_S
+            if not self._bar.disable:
+                self._console.print(f"{pace.done} of {pace.total or 'an unknown number'}: {pace}")
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()

@@ -5,7 +5,7 @@ import json
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import httpx
@@ -52,6 +52,10 @@ class Options:
             "mask_format": self.mask_format,
         }
         return {name: value for name, value in sent.items() if value is not None}
+
+    def given(self) -> dict[str, Any]:
+        """Those that the caller chose."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def user_agent() -> str:

@@ -15,6 +15,7 @@ from wise_client.errors import (
     WiseClientError,
 )
 from wise_client.requests import Strategy
+from wise_client.retry import RetryPolicy
 from wise_client.version import __version__
 
 FOUND, USAGE, NOTHING, REFUSED, SERVER, CONNECTION, PARTIAL, GATE = 0, 2, 3, 4, 5, 6, 7, 8
@@ -88,10 +89,17 @@ def parser(
     return made
 
 
-def client_of(options: argparse.Namespace, connections: int = 1) -> Client:
+def client_of(
+    options: argparse.Namespace, connections: int = 1, retry: RetryPolicy | None = None
+) -> Client:
     """Raises InputError for an address or a key that cannot be one."""
-    timeouts = Timeouts(read_s=options.timeout_s)
-    return Client(options.url, options.api_key, timeouts=timeouts, max_connections=connections)
+    return Client(
+        options.url,
+        options.api_key,
+        timeouts=Timeouts(read_s=options.timeout_s),
+        retry=retry,
+        max_connections=connections,
+    )
 
 
 def exit_code(error: WiseClientError) -> int:

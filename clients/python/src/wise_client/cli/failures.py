@@ -1,4 +1,10 @@
-"""Failures of a run's pairs: the first are told, and a server that is gone ends the run."""
+"""Failures of a run's pairs: the first are told, all are written down, and a server that is gone
+ends the run."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import IO
 
 from wise_client.cli.common import add_hint, say
 from wise_client.errors import TransportError, WiseClientError
@@ -31,3 +37,36 @@ class Failures:
             say(f"{name}: {error}")
         elif self.count == _MOST_SHOWN + 1:
             say(f"there are more failures; {self._elsewhere} names them all")
+
+
+class BadRecords:
+    """A JSONL file of the pairs that failed in this run, each with its error; none if none did.
+
+    A complete run leaves in it every pair without an answer, since those that failed in an earlier
+    run were asked again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def add(self, index: int, image: str, query: str, error: WiseClientError) -> None:
+        """Write one line; it is with the operating system when this returns."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+        record = {"index": index, "image": image, "query": query, "error": error.to_dict()}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> "BadRecords":
+        self._path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()

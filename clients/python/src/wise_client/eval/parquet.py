@@ -40,7 +40,7 @@ def read(path: Path, split: str | None = None) -> Dataset:
         files = [one for one in files if one.name.startswith(split)]
     if not files:
         raise InputError(f"There is no parquet file{f' of {split}' if split else ''} in {path}")
-    pyarrow = extras.pyarrow_parquet()
+    pyarrow = extras.pyarrow_parquet("eval")
     count = 0
     for one in files:
         with _opened(pyarrow, one) as table:

@@ -1,0 +1,132 @@
+"""The words of `wise-segment batch`."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from wise_client.cli.common import parser, positive_int
+from wise_client.errors import InputError
+from wise_client.sources.entries import Asked
+from wise_client.sources.inputs import How, Inputs, read
+from wise_client.sources.parquet import Columns
+
+_DESCRIPTION = """\
+Ask about many images, a hundred or ten million. Answers are kept as they come; a run that was
+stopped or killed goes on where it was when it is started again with the same arguments. In the end
+there is one row for each input. Memory does not grow with the number of inputs.
+
+  wise-segment batch photos/ --query "the cup" -o cups.jsonl
+  wise-segment batch pairs.jsonl -o answers/
+  wise-segment batch images-*.parquet --query-column caption -o answers/
+  wise-segment batch shards/*.tar --query "the cup" --query "the spoon" -o answers/
+  wise-segment batch instances_val2017.json --image-root val2017/ -o answers/
+  until wise-segment batch shards/*.tar -o answers/ --url http://gpu:8000; do sleep 10; done
+"""
+_EPILOG = """\
+inputs, several of one kind or of different kinds; order counts:
+  a folder      its images, in subfolders too, by each --query; without images, its .parquet and
+                .tar files
+  .jsonl, -     {"image": "photo.jpg", "query": "the cup she could drink from", "label": "cup"}
+                a line; paths are relative to the file's folder; a query may be left to --query
+  .parquet      a row an image: columns image (bytes, {"bytes", "path"} or a path) and query or text
+  .tar          WebDataset: a sample is an image and .json with "query", or .txt; also .tar.gz...
+  .json         COCO: images by their annotations' "query", or by their categories' names
+
+output:
+  a folder      Parquet, a row a pair: masks as RLE, boxes, points, tokens, times, the error if any
+                (needs: pip install 'wise-client[batch]')
+  a .jsonl file {"index": 0, "image": "...", "query": "...", "options": {}, "response": {...}}
+                a line, in the inputs' order once the run is complete;
+                or, for a pair that failed, "error": {"code", "detail", "status", "request_id"}
+
+"""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Raises InputError for words that do not go together."""
+    words = _parser().parse_args(arguments)
+    if len(words.label) not in (0, len(words.query)):
+        raise InputError("Give a --label for each --query, in their order, or none")
+    if words.bad is None:
+        words.bad = words.output.with_name(f"{words.output.stem}.bad.jsonl")
+    return words
+
+
+@contextmanager
+def inputs_of(words: argparse.Namespace) -> Iterator[Inputs]:
+    """The inputs; raises InputError where one is missing, or cannot be read as what it is."""
+    labels = words.label or [""] * len(words.query)
+    columns = Columns(words.image_column, words.query_column, words.label_column, words.name_column)
+    asked = Asked(tuple(zip(words.query, labels, strict=True)))
+    with read(words.input, How(asked, words.image_root, columns), sys.stdin.buffer) as inputs:
+        yield inputs
+
+
+def writes_parquet(words: argparse.Namespace) -> bool:
+    """Whether the output is a folder of Parquet files."""
+    output: Path = words.output
+    return output.is_dir() or (output.suffix in ("", ".parquet") and not output.is_file())
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser("wise-segment batch", _DESCRIPTION, _EPILOG)
+    made.add_argument("input", metavar="INPUT", nargs="+", help="what to ask about; see below")
+    made.add_argument(
+        "--query",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="asked of every image; may be given several times",
+    )
+    made.add_argument(
+        "--label",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="the class of what a --query finds, for training sets (default: the query)",
+    )
+    made.add_argument("--image-root", type=Path, metavar="DIR", help="where paths of images start")
+    columns = made.add_argument_group("columns of Parquet inputs")
+    columns.add_argument("--image-column", metavar="NAME", default="image", help="(default: image)")
+    columns.add_argument("--query-column", metavar="NAME", help="(default: query, or else text)")
+    columns.add_argument("--label-column", metavar="NAME", help="(default: label, if it is there)")
+    columns.add_argument(
+        "--name-column", metavar="NAME", help="what names an image (default: file:row)"
+    )
+    _add_outputs(made)
+    return made
+
+
+def _add_outputs(made: argparse.ArgumentParser) -> None:
+    out = made.add_argument_group("output")
+    out.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="a folder, or a .jsonl file",
+    )
+    out.add_argument(
+        "--bad",
+        type=Path,
+        metavar="JSONL",
+        help="pairs that failed, with the reason (default: the output's name and .bad.jsonl)",
+    )
+    out.add_argument(
+        "--rows-per-part",
+        type=positive_int,
+        metavar="N",
+        help="rows of one Parquet file (default: 10000)",
+    )
+    out.add_argument("--coco", type=Path, metavar="JSON", help="write a COCO annotation file")
+    made.add_argument(
+        "--concurrency",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help="requests at once (default: %(default)s)",
+    )
+    made.add_argument("--no-progress", action="store_true", help="no progress bar")
