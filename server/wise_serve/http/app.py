@@ -13,9 +13,9 @@ from starlette.responses import Response
 from wise_serve import __version__
 from wise_serve.http.access import Access, make_access
 from wise_serve.http.apidocs import docs_router
-from wise_serve.http.forms import FormReader
+from wise_serve.http.bodies import BodyReader
 from wise_serve.http.health import info_router, ops_router
-from wise_serve.http.middleware import Boundary, Gate
+from wise_serve.http.middleware import Boundary, Gate, Head
 from wise_serve.http.openapi import completed
 from wise_serve.http.page import page_router, read_example, read_page
 from wise_serve.http.problems import Reporter, router_response
@@ -34,7 +34,7 @@ Every failure is an RFC 9457 problem document with a stable `code`."""
 
 # Keys travel in a header of their own, never as cookies, so no credentials are let through.
 _CORS: Final[dict[str, Any]] = {
-    "allow_methods": ["GET", "POST"],
+    "allow_methods": ["GET", "HEAD", "POST"],
     "allow_headers": ["Authorization", "X-Request-Id", "Traceparent", "Tracestate"],
     "expose_headers": ["X-Request-Id", "Retry-After"],
 }
@@ -88,7 +88,7 @@ def build_app(
         redoc_url=None,
         exception_handlers={HTTPException: _unserved},
     )
-    app.include_router(segment_router(runtime, FormReader(settings, runtime.threads), reporter))
+    app.include_router(segment_router(runtime, BodyReader(settings, runtime.threads), reporter))
     app.include_router(info_router(runtime, access))
     if settings.ops_port is None:
         app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
@@ -96,6 +96,7 @@ def build_app(
     app.include_router(docs_router(app.openapi))
     # The last one added is the outermost.
     app.add_middleware(Gate, runtime=runtime, access=access)
+    app.add_middleware(Head)
     app.add_middleware(Boundary, reporter=reporter, tracer=tracer)
     if origins := split_origins(settings.cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
@@ -107,6 +108,7 @@ def build_ops_app(runtime: Runtime) -> FastAPI:
     """What `--ops-port` serves: probes and metrics, without a lifespan of its own."""
     app = FastAPI(openapi_url=None, exception_handlers={HTTPException: _unserved})
     app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
+    app.add_middleware(Head)
     app.add_middleware(Boundary, reporter=Reporter(runtime.metrics), tracer=NO_TRACER)
     app.add_middleware(Lingering, limit_bytes=runtime.settings.max_body_bytes)
     return app

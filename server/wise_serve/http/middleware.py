@@ -1,6 +1,7 @@
 """Pure ASGI layers: the request's name and its errors outside, the gate of /segment inside.
 
 Boundary  every request: request id, problem documents, security headers, one log line.
+Head      HEAD: the answer to GET without its body.
 Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
           deadline, and the end of all work when the caller goes away, from the queue on.
 """
@@ -118,6 +119,26 @@ class Boundary:
             fields["caller"] = caller
         level = logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO
         logs.event(level, "request", fields)
+
+
+class Head:
+    """Answers HEAD on every path as GET, without the body (RFC 9110, section 9.3.2).
+
+    A layer, because FastAPI's routes, unlike Starlette's, do not add HEAD to GET.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class Gate:

@@ -35,7 +35,7 @@ STATUS: Final[Mapping[type[errors.WiseError], int]] = {
 # Answers of the router itself, which concern no request of the contract.
 _ROUTER: Final = {
     404: ("not_found", "There is nothing here", "This path is not served; see /docs."),
-    405: ("method_not_allowed", "The method is not taken here", "See the Allow header."),
+    405: ("method_not_allowed", "The method is not allowed here", "See the Allow header."),
 }
 
 
@@ -53,7 +53,7 @@ def as_wise_error(error: BaseException) -> errors.WiseError:
         known = [item for item in inner if not isinstance(item, errors.InternalError)]
         return (known or inner)[0]
     if isinstance(error, RequestValidationError):
-        return errors.InvalidField("A parameter has a value that is not taken.")
+        return errors.InvalidField("A parameter has a value that is not accepted.")
     return errors.InternalError("The server failed on this request; its log names the request id.")
 
 
@@ -94,7 +94,10 @@ def router_response(error: HTTPException) -> Response:
         request_id=current_request().request_id,
         field=None,
     )
-    return _render(problem, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see middleware.Head
+    return _render(problem, headers)
 
 
 def _render(problem: Problem, headers: dict[str, str]) -> Response:

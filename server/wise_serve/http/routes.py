@@ -8,7 +8,7 @@ from starlette.responses import Response
 from wise_serve.contract import errors
 from wise_serve.contract.schemas import SegmentResult, SegmentResults
 from wise_serve.http.answers import Presenter
-from wise_serve.http.forms import FormReader, SegmentForm
+from wise_serve.http.bodies import BodyReader, SegmentBody
 from wise_serve.http.openapi import event_schema, request_body
 from wise_serve.http.problems import Reporter, documented, leaves
 from wise_serve.http.sse import EventStream, Send
@@ -27,12 +27,12 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     return {200: found, **documented(*leaves(errors.WiseError))}
 
 
-def segment_router(runtime: Runtime, forms: FormReader, reporter: Reporter) -> APIRouter:
+def segment_router(runtime: Runtime, bodies: BodyReader, reporter: Reporter) -> APIRouter:
     """The route, bound to its parts. The gate (see middleware) has let the request in."""
     router = APIRouter()
 
-    def run(form: SegmentForm) -> "_Run":
-        options = form.options
+    def run(body: SegmentBody) -> "_Run":
+        options = body.options
         strategy = STRATEGIES[options.strategy or runtime.settings.strategy]
         context = current_request()
         context.strategy = strategy.name
@@ -42,7 +42,7 @@ def segment_router(runtime: Runtime, forms: FormReader, reporter: Reporter) -> A
         names = runtime.reasoner.name, runtime.segmenter.name
         return _Run(
             runtime.pipeline,
-            Job(context, form.image, queries, strategy, options.max_instances),
+            Job(context, body.image, queries, strategy, options.max_instances),
             Presenter(options.mask_format, runtime.threads, *names),
             many=options.queries is not None,
         )
@@ -56,9 +56,9 @@ def segment_router(runtime: Runtime, forms: FormReader, reporter: Reporter) -> A
     )
     async def segment(request: Request) -> Response:
         async with until(current_request().deadline):
-            form = await forms.read(request)
-        work = run(form)
-        if form.options.stream:
+            body = await bodies.read(request)
+        work = run(body)
+        if body.options.stream:
             return EventStream(work, reporter)
         result = await work(_discard)
         current_request().stage = "respond"

@@ -1,20 +1,26 @@
-"""uvicorn's HTTP protocol, with limits of time for what it waits for without any."""
+"""uvicorn's HTTP protocol with deadlines, a limit on heads, and HTTP/1.0 answers as HTTP/1.0 reads.
+
+Ours, because uvicorn waits for a request's head without a deadline or a limit of its size, and
+sends chunks also to HTTP/1.0, whose readers take the chunks' sizes for content.
+"""
 
 import asyncio
 import socket
 from http import HTTPStatus
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.types import Message
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from wise_serve.contract.errors import MalformedRequest, RequestTimeout
 from wise_serve.http.problems import response_of
 
-# Bytes that are sent and not taken for so long end the connection (tcp(7), TCP_USER_TIMEOUT). It
-# ends those whose caller has vanished without a word, and those whose caller does not read.
+# Data that is not acknowledged for so long ends the connection (tcp(7), TCP_USER_TIMEOUT): the
+# caller has vanished, or does not read.
 _UNREAD_MS: Final = 30_000
-_MOST_HEAD_BYTES: Final = 65_536  # of a head that comes in pieces; the parser has no limit
+_MOST_HEAD_BYTES: Final = 65_536  # of a head that arrives in pieces; the parser has no limit
 
 
 def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
@@ -47,12 +53,17 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
             elif self._overdue is None:
                 self._wait_for_head()
 
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            if self.cycle is not None and self.cycle.scope["http_version"] != "1.1":
+                _speak_http_1_0(self.cycle)
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._have_head()
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
-            """uvicorn's, in the form of all refusals."""
+            """uvicorn's method, answering with a problem document."""
             error = MalformedRequest("This is not HTTP/1.1, or the head is too long.")
             self.transport.write(_as_bytes(response_of(error)))
             self.transport.close()
@@ -75,6 +86,28 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
             self.transport.close()
 
     return Punctual
+
+
+def _speak_http_1_0(cycle: Any) -> None:
+    """No chunks (RFC 9112, section 6.1): an answer without Content-Length ends with the connection,
+    which uvicorn closes after every HTTP/1.0 request. No `100 Continue` either (RFC 9110, 10.1.1).
+    """
+    send = cycle.send
+    unsized = False
+
+    async def send_unchunked(message: Message) -> None:
+        nonlocal unsized
+        if message["type"] == "http.response.start":
+            unsized = "content-length" not in Headers(raw=message["headers"])
+            if unsized:
+                cycle.chunked_encoding = False
+        elif unsized:
+            # uvicorn compares what is sent with what was announced: announce each piece.
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)
+
+    cycle.send = send_unchunked
+    cycle.waiting_for_100_continue = False
 
 
 def _as_bytes(response: Response) -> bytes:

@@ -1,4 +1,4 @@
-"""The body of `POST /segment`, JSON or form, to one `Job`. Every refusal says what to do."""
+"""The body of `POST /segment`, JSON or form, to its image and checked options."""
 
 import mmap
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any, Final, NoReturn
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import FormData, Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
 
 from wise_serve.contract.errors import (
     InvalidField,
@@ -17,6 +17,7 @@ from wise_serve.contract.errors import (
 )
 from wise_serve.contract.schemas import SegmentOptions
 from wise_serve.http.jsonbody import loads, read_json, shown
+from wise_serve.http.multipart import FormParser
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.settings import Settings
 
@@ -31,14 +32,14 @@ _FIELD_BYTES: Final = 65_536  # a text of a form, and what is not queries in JSO
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentForm:
-    """A request as it came in: the encoded image and the checked options."""
+class SegmentBody:
+    """What a body holds: the image as it was encoded, and the checked options."""
 
     image: bytes
     options: SegmentOptions
 
 
-class FormReader:
+class BodyReader:
     """Reads bodies within the limits of the settings."""
 
     def __init__(self, settings: Settings, threads: ImageThreads) -> None:
@@ -48,7 +49,7 @@ class FormReader:
         self._longest_field_bytes = max(_FIELD_BYTES, _UTF_8_BYTES * characters)
         self._most_json_bytes = _FIELD_BYTES + _ESCAPED_BYTES * characters * settings.max_queries
 
-    async def read(self, request: Request) -> SegmentForm:
+    async def read(self, request: Request) -> SegmentBody:
         """Raises MalformedRequest, UnsupportedMediaType, InvalidField, TooLarge."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type == _FORM:
@@ -67,16 +68,15 @@ class FormReader:
             pages.write(part)
         return memoryview(pages)[: pages.tell()]
 
-    async def _read_form(self, request: Request) -> SegmentForm:
-        parser = MultiPartParser(
-            _latin_1(request.headers),
-            request.stream(),
-            max_files=1,
-            max_fields=_SINGLE_FIELDS + self._settings.max_queries,
-            max_part_size=self._longest_field_bytes,
-        )
-        parser.spool_max_size = self._settings.max_body_bytes  # stay in memory, off the disk
+    async def _read_form(self, request: Request) -> SegmentBody:
         try:
+            parser = FormParser(
+                request.headers["content-type"],
+                request.stream(),
+                max_fields=_SINGLE_FIELDS + self._settings.max_queries,
+                max_field_bytes=self._longest_field_bytes,
+                max_body_bytes=self._settings.max_body_bytes,
+            )
             form = await parser.parse()
         except MultiPartException as error:
             if error.message.startswith("Part exceeded"):
@@ -90,14 +90,14 @@ class FormReader:
         finally:
             await form.close()
 
-    async def _take_form(self, form: FormData) -> SegmentForm:
+    async def _take_form(self, form: FormData) -> SegmentBody:
         fields: dict[str, Any] = {}
         image: bytes | None = None
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 if name != "image":
-                    raise InvalidField("Only 'image' is taken as a file.", field=shown(name))
-                # `_file` is documented: here it is a BytesIO, whose value needs no second copy.
+                    raise InvalidField("Only 'image' may be a file.", field=shown(name))
+                # `_file`, which Python documents: here a BytesIO, whose value needs no second copy.
                 image = value.file._file.getvalue()  # type: ignore[attr-defined]
             elif name == "image":
                 raise InvalidField("Send 'image' as a file, with a file name.", field="image")
@@ -105,11 +105,11 @@ class FormReader:
                 _put(fields, _text(name), _text(value))
         return self._checked(fields, image)
 
-    def _read_json(self, body: memoryview) -> SegmentForm:
+    def _read_json(self, body: memoryview) -> SegmentBody:
         image, fields = read_json(body, self._most_json_bytes)
         return self._checked(fields, image)
 
-    def _checked(self, fields: dict[str, Any], image: bytes | None) -> SegmentForm:
+    def _checked(self, fields: dict[str, Any], image: bytes | None) -> SegmentBody:
         if image is None:
             raise MalformedRequest("The field 'image' is missing.")
         if "query" not in fields and "queries" not in fields:
@@ -119,30 +119,21 @@ class FormReader:
             options = SegmentOptions.model_validate(fields, strict=True)
         except ValidationError as error:
             _raise_first(error)
-        return SegmentForm(image, options)
+        return SegmentBody(image, options)
 
     def _check_sizes(self, fields: dict[str, Any]) -> None:
         queries = fields.get("queries")
         many = queries if isinstance(queries, list) else []
         if len(many) > self._settings.max_queries:
-            raise TooLarge(f"At most {self._settings.max_queries} queries are taken at once.")
+            raise TooLarge(f"At most {self._settings.max_queries} queries may be asked at once.")
         limit = self._settings.max_query_characters
         texts = [text for text in (fields.get("query"), *many) if isinstance(text, str)]
         if any(len(text) > limit for text in texts):
             raise TooLarge(f"A query may have at most {limit} characters.")
 
 
-def _latin_1(headers: Headers) -> Headers:
-    """The headers with the form's charset set to one that loses no byte.
-
-    The parser would decode by a charset of the caller's choice, and put Latin-1 in place of UTF-8
-    that does not decode. So it decodes as Latin-1 always, and `_text` reads the bytes strictly.
-    """
-    parts = [part for part in headers["content-type"].split(";") if "boundary" in part.lower()]
-    return Headers({"content-type": "; ".join([_FORM, *parts, "charset=latin-1"])})
-
-
 def _text(latin_1: str) -> str:
+    """A text of the form, read as UTF-8 without replacing anything. Raises InvalidField."""
     try:
         return latin_1.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -159,7 +150,7 @@ def _put(fields: dict[str, Any], name: str, value: str) -> None:
 
 
 def _typed(text: str) -> Any:
-    """A number or a boolean of a form, written as in JSON; `True`, too, as Python sends it."""
+    """A number or a boolean of a form, written as in JSON, or as Python writes `True`."""
     try:
         return loads(text.lower().encode())
     except (ValueError, RecursionError):

@@ -1,0 +1,80 @@
+"""Multipart forms as people send them: python-multipart's parser, and what RFC 2046 also allows.
+
+Ours, because the parser refuses text before the first boundary and spaces after that one
+(RFC 2046, section 5.1.1), and does not take a part with `filename*` alone for a file.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from email.message import Message
+from typing import Final
+
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+_MOST_PADDING_BYTES: Final = 256  # spaces between a boundary and its line's end
+
+
+class FormParser(MultiPartParser):
+    """A form of at most one file, held in memory. Texts come as Latin-1, which loses no byte."""
+
+    def __init__(
+        self,
+        content_type: str,
+        stream: AsyncIterator[bytes],
+        *,
+        max_fields: int,
+        max_field_bytes: int,
+        max_body_bytes: int,
+    ) -> None:
+        """Raises MultiPartException if `content_type` names no boundary."""
+        _, options = parse_options_header(content_type)
+        if not (boundary := options.get(b"boundary")):
+            raise MultiPartException("Missing boundary in multipart.")
+        # Without the caller's charset: the parser would put other letters in place of what is not
+        # of that charset. So it reads Latin-1, and whoever asks for the texts reads them strictly.
+        parts = [part for part in content_type.split(";") if "boundary" in part.lower()]
+        super().__init__(
+            Headers({"content-type": "; ".join(["form", *parts, "charset=latin-1"])}),
+            from_first_boundary(stream, boundary),
+            max_files=1,
+            max_fields=max_fields,
+            max_part_size=max_field_bytes,
+        )
+        self.spool_max_size = max_body_bytes  # files stay in memory
+
+    def on_headers_finished(self) -> None:
+        """Gives a part with `filename*` alone (RFC 5987) a file name, by which the parser knows a
+        file. The name itself is not used."""
+        disposition = self._current_part.content_disposition or b""
+        _, options = parse_options_header(disposition)
+        if b"filename" not in options and _has_extended_file_name(disposition):
+            self._current_part.content_disposition = disposition + b"; filename=file"
+        super().on_headers_finished()
+
+
+async def from_first_boundary(
+    stream: AsyncIterator[bytes], boundary: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The form without what stands before its first boundary and without spaces after that one.
+
+    Of a preamble no more is held than a boundary's line may have, and what has just arrived.
+    """
+    line = re.compile(rb"\n(--%b)(?:(?=--)|[ \t]*(?=\r\n))" % re.escape(boundary))
+    longest = len("\n--\r\n") + len(boundary) + _MOST_PADDING_BYTES
+    head = b"\n"  # the first line begins a line, too
+    async for part in stream:
+        head += part
+        if found := line.search(head):
+            yield found[1] + head[found.end() :]
+            break
+        head = head[-longest:]
+    async for part in stream:
+        yield part
+
+
+def _has_extended_file_name(disposition: bytes) -> bool:
+    message = Message()
+    message["Content-Disposition"] = disposition.decode("latin-1")
+    return message.get_filename() is not None
