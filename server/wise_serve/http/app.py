@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from wise_serve import __version__
 from wise_serve.http.access import Access, make_access
-from wise_serve.http.apidocs import docs_router
 from wise_serve.http.bodies import BodyReader
+from wise_serve.http.docs import add_docs
 from wise_serve.http.health import info_router, ops_router
 from wise_serve.http.middleware import Boundary, Gate, Head
 from wise_serve.http.openapi import completed
@@ -84,7 +84,7 @@ def build_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # ours, which fetches nothing from elsewhere
+        docs_url=None,  # see docs.py: its assets are served from here
         redoc_url=None,
         exception_handlers={HTTPException: _unserved},
     )
@@ -93,7 +93,7 @@ def build_app(
     if settings.ops_port is None:
         app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
     app.include_router(page_router(read_page(), read_example()))
-    app.include_router(docs_router(app.openapi))
+    add_docs(app)
     # The last one added is the outermost.
     app.add_middleware(Gate, runtime=runtime, access=access)
     app.add_middleware(Head)

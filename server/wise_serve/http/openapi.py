@@ -25,6 +25,19 @@ _REQUEST_ID: Final = {
 _KEY: Final = "key"
 _KEYED: Final = {("/segment", "post"), ("/info", "get")}
 _FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP, a file."}
+_EVENTS: Final = {
+    "thinking": "More text of the rationale.",
+    "instance": "An object's box and points, as soon as they are complete in the generated text.",
+    "mask": "The same object with its mask.",
+    "done": "The whole answer, as it comes without `stream`. The last event.",
+    "error": "The request failed after the stream had begun. The last event.",
+}
+STREAM_EXAMPLE: Final = (
+    'event: thinking\ndata: {"query_index":0,"text":"round, so it rolls"}\n\n'
+    'event: instance\ndata: {"query_index":0,"index":0,"box":[120,80,310,402],'
+    '"points":[[200,190],[220,300]]}\n\n: keep-alive\n\n'
+    'event: mask\ndata: {"query_index":0,"index":0, ...}\n\nevent: done\ndata: {...}\n\n'
+)
 _ONE_QUESTION: Final = [
     {"required": ["query"], "properties": {"query": {"type": "string"}}},
     {"required": ["queries"], "properties": {"queries": {"type": "array"}}},
@@ -72,7 +85,7 @@ def request_body(settings: Settings) -> dict[str, Any]:
 
 
 def event_schema() -> dict[str, Any]:
-    """One server-sent event of a streamed answer (see streaming.py), its data as JSON."""
+    """One server-sent event of a streamed answer (see sse.py), its data as JSON."""
     index = {"type": "integer", "minimum": 0}
     place = _fields(query_index=index, index=index)
     corner = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
@@ -86,14 +99,16 @@ def event_schema() -> dict[str, Any]:
         "error": _schema_of("Problem"),
     }
     return {
-        "description": "With `stream`. One event; the last one is `done` or `error`.",
+        "description": "With `stream`. One event; the last one is `done` or `error`. Comments "
+        "(`: keep-alive`) may stand between events.",
         "oneOf": [_event(name, content) for name, content in data.items()],
     }
 
 
 def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
     text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
-    return {"title": name, **_fields(event={"const": name}, data=text)}
+    about = {"title": name, "description": _EVENTS[name]}
+    return {**about, **_fields(event={"const": name}, data=text)}
 
 
 def _fields(**fields: dict[str, Any]) -> dict[str, Any]:

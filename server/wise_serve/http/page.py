@@ -24,9 +24,11 @@ def read_example() -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
-def content_security_policy(html: str) -> str:
-    """Only the page's own inline scripts and styles (by hash), its own server, its own images."""
-    hashes: dict[str, list[str]] = {"script": [], "style": []}
+def content_security_policy(html: str, *, assets: bool = False) -> str:
+    """The page's own inline scripts and styles (by hash), its own server, its own images; nothing
+    else. `assets`: scripts and styles that this server serves as files, too."""
+    own = ["'self'"] if assets else []
+    hashes: dict[str, list[str]] = {"script": [*own], "style": [*own]}
     for tag, text in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         hashes[tag.lower()].append(f"'sha256-{digest}'")

@@ -9,7 +9,7 @@ from wise_serve.contract import errors
 from wise_serve.contract.schemas import SegmentResult, SegmentResults
 from wise_serve.http.answers import Presenter
 from wise_serve.http.bodies import BodyReader, SegmentBody
-from wise_serve.http.openapi import event_schema, request_body
+from wise_serve.http.openapi import STREAM_EXAMPLE, event_schema, request_body
 from wise_serve.http.problems import Reporter, documented, leaves
 from wise_serve.http.sse import EventStream, Send
 from wise_serve.observe.context import current_request
@@ -22,7 +22,7 @@ from wise_serve.reasoner.strategies import STRATEGIES
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    stream = {"text/event-stream": {"schema": event_schema()}}
+    stream = {"text/event-stream": {"schema": event_schema(), "example": STREAM_EXAMPLE}}
     found = {"description": "The answer, whatever its `status`.", "content": stream}
     return {200: found, **documented(*leaves(errors.WiseError))}
 
