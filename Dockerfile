@@ -39,22 +39,23 @@ LABEL org.opencontainers.image.title="wise-serve (CPU)" \
       org.opencontainers.image.description="Language segmentation at high throughput, on CPU" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
-# libgomp: torch's threads. libtcmalloc: the models' memory (docs/decisions/0015). tini: signals
-# reach the server, and orphans are reaped. The versions are those of the base image's Debian release.
+# libgomp1: torch's threads. libnuma1: vLLM's C library is linked to it. libtcmalloc-minimal4: the
+# models' memory (docs/decisions/0015). tini: signals reach the server, and orphans are reaped. The
+# versions are those of the base image's Debian release.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends libgomp1 libtcmalloc-minimal4 tini \
+ && apt-get install --yes --no-install-recommends libgomp1 libnuma1 libtcmalloc-minimal4 tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=cpu-install /opt/wise /opt/wise
 RUN mkdir -p /cache && chown 10001:10001 /cache
 # USER names who runs it to libraries that ask: number 10001 has no entry in /etc/passwd.
 ENV PATH=/opt/wise/bin:$PATH HOME=/cache USER=wise XDG_CACHE_HOME=/cache \
-    HF_HOME=/cache/huggingface PYTHONUNBUFFERED=1 WISE_HOST=0.0.0.0 WISE_DEVICE=cpu
+    HF_HOME=/cache/huggingface PYTHONUNBUFFERED=1 WISE_HOST=0.0.0.0 WISE_PORT=8000 WISE_DEVICE=cpu
 VOLUME ["/cache"]
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['WISE_PORT']}/readyz\", timeout=4)"]
 ENTRYPOINT ["/usr/bin/tini", "--", "wise-serve"]
 CMD ["serve"]
 
@@ -72,20 +73,24 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=wheel /wheels /wheels
-# The constraint keeps the image's own torch and vLLM in place, to the letter.
+COPY constraints-gpu.txt /wheels/
+# torch, CUDA and vLLM stay those of the image, to the letter; the rest is pinned as `make setup
+# STACK=gpu` has it.
 RUN python3 -m pip list --format=freeze > /tmp/all.txt \
- && grep -E '^(torch|torchvision|vllm)==' /tmp/all.txt > /tmp/kept.txt \
+ && grep -E '^(torch|torchvision|torchaudio|triton|vllm)==' /tmp/all.txt > /tmp/kept.txt \
+ && grep -vE '^(torch|torchvision|torchaudio|triton|vllm|nvidia-.*|cuda-.*)==' \
+      /wheels/constraints-gpu.txt >> /tmp/kept.txt \
  && SAM2_BUILD_CUDA=0 python3 -m pip install --no-cache-dir --no-build-isolation \
       --constraint /tmp/kept.txt "$(ls /wheels/wise_serve-*.whl)[gpu,otel]" \
  && rm /tmp/all.txt /tmp/kept.txt
 RUN mkdir -p /cache && chown 10001:10001 /cache
 ENV HOME=/cache USER=wise XDG_CACHE_HOME=/cache HF_HOME=/cache/huggingface \
     VLLM_CACHE_ROOT=/cache/vllm TRITON_CACHE_DIR=/cache/triton \
-    TORCHINDUCTOR_CACHE_DIR=/cache/inductor PYTHONUNBUFFERED=1 WISE_HOST=0.0.0.0 WISE_DEVICE=cuda
+    TORCHINDUCTOR_CACHE_DIR=/cache/inductor PYTHONUNBUFFERED=1 WISE_HOST=0.0.0.0 WISE_PORT=8000 WISE_DEVICE=cuda
 VOLUME ["/cache"]
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15m --retries=3 \
-  CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+  CMD ["python3", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['WISE_PORT']}/readyz\", timeout=4)"]
 ENTRYPOINT ["/usr/bin/tini", "--", "wise-serve"]
 CMD ["serve"]

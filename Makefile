@@ -4,21 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Exactly one of the two model stacks: `make setup STACK=gpu` on a machine with an NVIDIA GPU.
 STACK ?= cpu
+CONSTRAINTS := $(if $(filter cpu,$(STACK)),constraints.txt,constraints-gpu.txt)
 # Where the CPU build of torch is published, for machines whose own index does not carry it.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints clean
+.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## create .venv with everything pinned in constraints.txt
 
-$(VENV)/.ready: pyproject.toml clients/python/pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml clients/python/pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt setuptools wheel hatchling editables
+	$(PIP) install -c $(CONSTRAINTS) setuptools wheel hatchling editables
 ifeq ($(STACK),cpu)
 	@echo "Installing torch (CPU build)..."
 	$(PIP) install -c constraints.txt torch || \
@@ -28,9 +29,11 @@ ifeq ($(STACK),cpu)
 	@# Built for CUDA as published, and imported where present: beside a CPU torch they only fail.
 	$(PIP) uninstall --yes torchaudio torchcodec
 else
-	$(PIP) install torch
-	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation -e '.[$(STACK),dev]' -e 'clients/python[eval]'
+	$(PIP) install -c $(CONSTRAINTS) torch
+	SAM2_BUILD_CUDA=0 $(PIP) install -c $(CONSTRAINTS) --no-build-isolation -e '.[$(STACK),dev]' -e 'clients/python[eval]'
 endif
+	@# Names each system library that a package is linked to and this machine lacks.
+	@$(BIN)/python -m wise_serve.preflight.native
 	@touch $@
 
 serve: setup ## serve the miniature pair on 127.0.0.1:8000
@@ -115,5 +118,17 @@ constraints: setup ## write constraints.txt anew from what .venv holds
 	   $(PIP) freeze --exclude-editable --all --exclude pip; } > constraints.new
 	@mv constraints.new constraints.txt
 
+constraints-gpu: setup ## write constraints-gpu.txt anew; resolves the GPU stack, installs nothing
+	$(BIN)/python deploy/constraints_gpu.py
+
+GPU_WHEEL := build/gpu-wheel
+vllm-surface: setup ## record what is used of vLLM from the GPU build's wheel (a download of 340 MB; not installed)
+	$(PIP) download --no-deps --dest $(GPU_WHEEL) "$$(grep '^vllm==' constraints-gpu.txt)"
+	$(BIN)/python deploy/vllm_surface.py $(GPU_WHEEL)/vllm-*.whl
+	rm -r $(GPU_WHEEL)
+
+image-test: setup ## build the CPU image, run it and the compose file, compare answers; as root, 8 GB of disk
+	tests/image/run.sh
+
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) $(AUDIT) $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) .venv-image $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,16 +26,6 @@ class Dockerfile:
     arguments: dict[str, str]  # before the first FROM
     stages: dict[str, Stage]
 
-    def needed_by(self, target: str) -> list[Stage]:
-        """The stages that a target is built from, itself last."""
-        stage = self.stages[target]
-        sources = re.findall(r"--from=(\S+)", " ".join(stage.all("COPY")))
-        needed: list[Stage] = []
-        for name in (*sources, stage.base):
-            if name in self.stages:
-                needed += [item for item in self.needed_by(name) if item not in needed]
-        return [*needed, stage]
-
 
 def read(path: Path) -> Dockerfile:
     lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]

@@ -1,9 +1,7 @@
-"""What can be held of the containers without a container engine: no image is built here."""
+"""What can be checked of the containers' files alone; tests/image builds and runs them."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +16,6 @@ FILE = dockerfile.read(ROOT / "Dockerfile")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 TARGETS = ("cpu", "gpu")
 SERVERS = ("gateway", "gateway-cpu")
-# What the images write to; in the test below, these paths lie in a folder of its own.
-PLACES = ("/src", "/wheels", "/opt/wise", "/cache")
 
 
 def tool(name: str) -> str:
@@ -48,7 +44,13 @@ def test_every_copied_file_exists_and_is_not_ignored() -> None:
         if not text.startswith("--from")
         for source in text.split()[:-1]
     }
-    assert copied == {"pyproject.toml", "README.md", "constraints.txt", "server"}
+    assert copied == {
+        "pyproject.toml",
+        "README.md",
+        "constraints.txt",
+        "constraints-gpu.txt",
+        "server",
+    }
     sent = (ROOT / ".dockerignore").read_text().splitlines()
     for source in copied:
         assert (ROOT / source).exists()
@@ -121,50 +123,3 @@ def test_one_gpu_is_reserved_and_the_cpu_profile_has_none() -> None:
     on_cpu = {name for name, names in profiles.items() if "cpu" in names}
     assert on_cpu == {"gateway-cpu", "prometheus", "grafana"}
     assert "deploy" not in COMPOSE["services"]["gateway-cpu"]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    os.environ.get("WISE_TEST_DOCKERFILE") != "1",
-    reason="installs the whole CPU stack, and Debian packages: set WISE_TEST_DOCKERFILE=1, as root",
-)
-def test_the_cpu_targets_run_lines_succeed_in_order(tmp_path: Path) -> None:
-    """As root, on Debian: /src, /wheels, /opt/wise and /cache lie in a folder of the test's own;
-    apt-get works on this machine itself. Build arguments are taken from the environment."""
-    variables = {"PATH": os.defpath, "HOME": str(tmp_path)} | {
-        name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))
-    }
-    python = shutil.which(
-        f"python3.{sys.version_info.minor}", path=str(Path(sys.base_prefix, "bin"))
-    )
-    assert python
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(python)
-    variables["PATH"] = f"{tmp_path}/bin:/usr/sbin:/sbin:{variables['PATH']}"
-
-    def placed(text: str) -> str:
-        for place in PLACES:
-            text = re.sub(rf"(?<![\w/]){place}\b", f"{tmp_path}{place}", text)
-        return text
-
-    here = tmp_path
-    for stage in FILE.needed_by("cpu"):
-        for item in stage.instructions:
-            if item.name == "ARG":
-                name, value = item.text.split("=", 1)
-                variables[name] = os.environ.get(name, value)
-            elif item.name == "WORKDIR":
-                here = Path(placed(item.text))
-                here.mkdir(parents=True)
-            elif item.name == "COPY" and not item.text.startswith("--from"):
-                *sources, destination = item.text.split()
-                for source in sources:
-                    run("cp", "-r", str(ROOT / source), str(here / placed(destination)))
-            elif item.name == "RUN":
-                subprocess.run(
-                    ["/bin/sh", "-c", placed(item.text)], cwd=here, env=variables, check=True
-                )
-    command = [f"{tmp_path}/opt/wise/bin/wise-serve", "check", "--json", "--port", "0"]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["ok"] is True

@@ -1,6 +1,6 @@
 """`wise-serve check`: would `wise-serve serve` with the same settings work on this machine?
 
-Loads no model and imports neither torch nor vLLM.
+Loads no model. Torch and vLLM are imported in processes of their own alone.
 """
 
 import json
@@ -20,6 +20,7 @@ from wise_serve.observe.metrics import package_version
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 from wise_serve.preflight.gpus import GpuError, list_gpus
 from wise_serve.preflight.memory import memory
+from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.weights import WeightsError, find_weights
 from wise_serve.reasoner.options import chosen_options, what_is_missing
 from wise_serve.settings import MINIATURE, Settings
@@ -41,6 +42,7 @@ def preflight(settings: Settings) -> list[Check]:
     machine = Machine(settings, gpus, gpu_error, reasoner_bytes, segmenter_bytes)
     checks: list[Callable[[Machine], Check]] = [
         _versions,
+        native_libraries,
         _driver,
         memory,
         _port,

@@ -26,6 +26,13 @@ LARGE, SMALL, TINY = (Gpu("Test", "570.1", size * GIB, size * GIB) for size in (
 SEVEN_B, SAM_LARGE = int(16.6e9), int(0.9e9)
 
 
+@pytest.fixture(autouse=True)
+def native_parts_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their import takes seconds; tests/unit/preflight/test_native.py has its own."""
+    found = Check("native libraries", "ok", "a test")
+    monkeypatch.setattr(preflight, "native_libraries", lambda machine: found)
+
+
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`machine(gpus, reasoner_bytes)` sets what the checks see."""
