@@ -1,10 +1,15 @@
 """Puts the real models behind the server. The only module that imports both."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from opentelemetry.trace import Tracer
+
+from wise_serve import __version__
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
-from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.segmenter.supervisor.client import SegmenterClient
@@ -20,10 +25,15 @@ def compose(settings: Settings) -> Runtime:
     return build_runtime(settings, reasoner, segmenter, metrics)
 
 
-def make_tracer(settings: Settings) -> Tracer:
-    """The tracer of `--otlp-endpoint`. Ends the process if its package is missing."""
+@contextmanager
+def tracing(settings: Settings) -> Iterator[Tracer]:
+    """The tracer of `--otlp-endpoint`; what it has not sent yet is sent at the end.
+
+    Raises SystemExit if the SDK's package is missing.
+    """
     if settings.otlp_endpoint is None:
-        return NO_TRACER
+        yield NO_TRACER
+        return
     # An optional extra, and no cost while tracing is off: hence imported here.
     try:
         otel = importlib.import_module("wise_serve.observe.otel")
@@ -32,5 +42,9 @@ def make_tracer(settings: Settings) -> Tracer:
             f"wise-serve: --otlp-endpoint needs the package '{error.name}': "
             "pip install 'wise-serve[otel]'."
         ) from None
-    tracer: Tracer = otel.tracer_to(settings.otlp_endpoint)
-    return tracer
+    provider = otel.make_provider(otel.sending_to(settings.otlp_endpoint))
+    try:
+        tracer: Tracer = provider.get_tracer("wise_serve", __version__)
+        yield tracer
+    finally:
+        provider.shutdown()

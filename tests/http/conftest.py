@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.trace import Tracer
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Server, Start
 from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
-from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.settings import Settings
 

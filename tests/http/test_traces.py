@@ -2,16 +2,21 @@
 
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Start
-from wise_serve.observe.otel import OtelTracer
+from wise_serve.compose import tracing
+from wise_serve.observe import traces
+from wise_serve.observe.otel import make_provider
+from wise_serve.settings import Settings
 
 STAGES = {
     "admission", "decode", "resize", "time_to_first_token", "reason", "encode_queue", "encode",
@@ -26,8 +31,8 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def tracer(exporter: InMemorySpanExporter) -> OtelTracer:
-    return OtelTracer(SimpleSpanProcessor(exporter))
+def tracer(exporter: InMemorySpanExporter) -> Tracer:
+    return make_provider(SimpleSpanProcessor(exporter)).get_tracer("tests")
 
 
 def split(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, ReadableSpan]]:
@@ -45,7 +50,7 @@ def seconds(span: ReadableSpan) -> float:
 
 
 async def test_one_span_for_each_stage(
-    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+    start: Start, tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
     server = await start(FakeReasoner(delay_s=0.002), FakeSegmenter(encode_s=0.03), tracer=tracer)
     await server.form()
@@ -62,7 +67,7 @@ async def test_one_span_for_each_stage(
 
 
 async def test_the_callers_trace_is_continued(
-    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+    start: Start, tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
     server = await start(tracer=tracer)
     server.client.headers.update({"traceparent": CALLER, "x-request-id": "mine-7"})
@@ -75,7 +80,7 @@ async def test_the_callers_trace_is_continued(
 
 
 async def test_failures_are_marked(
-    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+    start: Start, tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
     server = await start(FakeReasoner(fail_after=2), tracer=tracer)
     assert (await server.form()).status_code == 503
@@ -85,17 +90,41 @@ async def test_failures_are_marked(
 
 
 async def test_probes_make_no_spans(
-    start: Start, tracer: OtelTracer, exporter: InMemorySpanExporter
+    start: Start, tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
     server = await start(tracer=tracer)
     await server.client.get("/metrics")
     assert exporter.get_finished_spans() == ()
 
 
-def test_without_an_endpoint_the_library_is_not_loaded() -> None:
+def test_what_is_left_is_sent_at_the_end() -> None:
+    received = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever).start()
+        endpoint = f"http://127.0.0.1:{collector.server_address[1]}/v1/traces"
+        with tracing(Settings(otlp_endpoint=endpoint)) as tracer:
+            traces.begin(tracer, "mine-8", {}).end("wise-s", 200)
+            assert received == []
+        collector.shutdown()
+    [(path, spans)] = received
+    assert path == "/v1/traces"
+    assert b"mine-8" in spans
+
+
+def test_without_an_endpoint_the_sdk_is_not_loaded() -> None:
     code = (
         "import sys, wise_serve.http.app, wise_serve.server.serving; "
-        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+        "parts = ('opentelemetry.sdk', 'opentelemetry.exporter'); "
+        "print([name for name in sys.modules if name.startswith(parts)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -74,12 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report(preflight(settings), as_json=given["json"])
     processes.pause_collector()
-    from wise_serve.compose import compose, make_tracer
+    from wise_serve.compose import compose, tracing
     from wise_serve.http.access import AccessError
     from wise_serve.server.serving import serve
 
     processes.resume_collector()
     try:
-        return serve(compose(settings), make_tracer(settings))
+        with tracing(settings) as tracer:
+            return serve(compose(settings), tracer)
     except AccessError as error:
         parser.error(str(error))

@@ -1,11 +1,11 @@
 """The HTTP application: routes inside, the gate around them, the boundary around all."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from wise_serve.http.problems import Reporter, router_response
 from wise_serve.http.routes import segment_router
 from wise_serve.http.unread_body import Lingering
 from wise_serve.observe.metrics import Metrics
-from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
@@ -62,6 +62,7 @@ def build_app(
     runtime: Runtime, access: Access | None = None, tracer: Tracer = NO_TRACER
 ) -> FastAPI:
     """An application on a runtime. `access`: who may ask; default: as the settings say.
+    `tracer`: records the requests' spans; default: nothing does.
 
     Raises AccessError.
     """
@@ -76,7 +77,6 @@ def build_app(
         finally:
             await runtime.lifecycle.stop()
             runtime.threads.close()
-            await asyncio.to_thread(tracer.close)
 
     app = Application(
         needs_key=access.needs_key,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from opentelemetry.trace import Tracer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,9 +30,8 @@ from wise_serve.http import problems
 from wise_serve.http.access import Access
 from wise_serve.http.exchange import Body, Response, until_gone
 from wise_serve.http.problems import Reporter
-from wise_serve.observe import context, logs
+from wise_serve.observe import context, logs, traces
 from wise_serve.observe.context import RequestContext, current_request, new_context
-from wise_serve.observe.traces import Tracer
 from wise_serve.pipeline.deadlines import until
 from wise_serve.pipeline.runtime import Runtime
 
@@ -70,7 +70,7 @@ class Boundary:
         headers = Headers(scope=scope)
         request = new_context(headers.get("x-request-id"))
         if _is_segment(scope):
-            request.trace = self._tracer.begin(request.request_id, headers)
+            request.trace = traces.begin(self._tracer, request.request_id, headers)
         token = context.current.set(request)
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         status = 0

@@ -1,4 +1,5 @@
-"""What belongs to one HTTP request and is needed far from where it came in: its names."""
+"""What every stage of a request may need to know of it: its ids, its caller, its deadline, its
+trace. A ContextVar holds it for the logs; everybody else gets it as an argument."""
 
 import math
 import re
@@ -20,7 +21,7 @@ class RequestContext:
     caller: the name of its API key; empty where no key is asked for.
     deadline: event-loop time by which it must be answered.
     strategy: known once the fields are read; a metric label.
-    trace: where its stages are told; does nothing unless tracing is on.
+    trace: its spans; nothing is recorded unless tracing is on.
     """
 
     request_id: str
@@ -38,7 +39,8 @@ class RequestContext:
 
 
 def new_context(offered: str | None = None) -> RequestContext:
-    """A context for a new request; `offered` is its X-Request-Id, ignored if it is not plain."""
+    """A context for a new request; `offered` is its X-Request-Id, ignored unless it is up
+    to 64 letters, digits, '.', '_' and '-'."""
     own = f"seg-{uuid.uuid4().hex[:20]}"
     taken = offered is not None and _TAKEN.fullmatch(offered) is not None
     return RequestContext(request_id=offered if taken and offered else own, id=own)

@@ -1,49 +1,71 @@
-"""Traces: one span a request, one below it for each stage. This module knows no library.
+"""Traces by OpenTelemetry's API: one span a request, one below it for each stage.
 
-`otel.py` is the real tracer; without an endpoint the two classes here stand in, which do nothing.
+The API does nothing by itself; `otel.py` makes a tracer of the SDK, which records and sends.
 """
 
+import time
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
+
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NoOpTracer,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+NO_TRACER: Final[Tracer] = NoOpTracer()
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_NANOSECONDS: Final = 1e9
+_SERVER_ERROR: Final = 500
 
 
-class Trace(Protocol):
-    """One request."""
+class Trace:
+    """The spans of one request."""
+
+    def __init__(self, tracer: Tracer = NO_TRACER, span: Span = INVALID_SPAN) -> None:
+        self._tracer, self._span = tracer, span
 
     def stage(self, name: str, took_s: float, ended_ago_s: float = 0.0) -> None:
-        """A stage is over; it took so long and ended that long before this call."""
+        """Record a stage that took `took_s` seconds and ended `ended_ago_s` before this call."""
+        end_s = time.time() - ended_ago_s
+        span = self._tracer.start_span(
+            name,
+            context=set_span_in_context(self._span),
+            start_time=int((end_s - took_s) * _NANOSECONDS),
+        )
+        span.end(int(end_s * _NANOSECONDS))
 
     def end(self, strategy: str, status: int) -> None:
-        """The request is over. `status`: of the HTTP answer; 0 if the caller left first."""
+        """End the request's span. `status`: of the HTTP answer; 0 if the caller left first."""
+        self._span.set_attribute("wise.strategy", strategy)
+        if status:
+            self._span.set_attribute("http.response.status_code", status)
+        else:
+            self._span.set_attribute("error.type", "caller_left")
+        if status >= _SERVER_ERROR:
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
 
 
-class Tracer(Protocol):
-    """Makes the traces."""
-
-    def begin(self, request_id: str, headers: Mapping[str, str]) -> Trace:
-        """A request came in; a `traceparent` among its headers (W3C) is continued."""
-
-    def close(self) -> None:
-        """Send what is left. May block for seconds."""
+NO_TRACE: Final = Trace()
 
 
-class NoTrace:
-    """Nothing is recorded."""
-
-    def stage(self, name: str, took_s: float, ended_ago_s: float = 0.0) -> None: ...
-    def end(self, strategy: str, status: int) -> None: ...
-
-
-NO_TRACE: Final = NoTrace()
-
-
-class NoTracer:
-    """Tracing is off."""
-
-    def begin(self, request_id: str, headers: Mapping[str, str]) -> Trace:
-        return NO_TRACE
-
-    def close(self) -> None: ...
-
-
-NO_TRACER: Final = NoTracer()
+def begin(tracer: Tracer, request_id: str, headers: Mapping[str, str]) -> Trace:
+    """Begin the span of a request; a `traceparent` among its headers (W3C) is continued."""
+    span = tracer.start_span(
+        "POST /segment",
+        context=_PROPAGATOR.extract(headers),
+        kind=SpanKind.SERVER,
+        attributes={
+            "http.request.method": "POST",
+            "url.path": "/segment",
+            "wise.request_id": request_id,
+        },
+    )
+    return Trace(tracer, span)

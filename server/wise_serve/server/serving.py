@@ -10,12 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from opentelemetry.trace import Tracer
 from starlette.types import ASGIApp
 
 from wise_serve.http.access import Access, make_access
 from wise_serve.http.app import build_app, build_ops_app
 from wise_serve.observe import logs
-from wise_serve.observe.traces import NO_TRACER, Tracer
+from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime
 from wise_serve.server.connections import make_protocol
 from wise_serve.server.listeners import ByPort, open_listeners
