@@ -6,10 +6,16 @@ import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import httpx
+
+from pictures import picture
+
 READY_WITHIN_S = 60.0
+_SCRIPTS = Path(__file__).parent / "process" / "server"
+SERVE_FAILING = _SCRIPTS / "serve_failing.py"
 
 
 @asynccontextmanager
@@ -41,3 +47,15 @@ async def printed(child: Process, pattern: str) -> str:
 async def address(child: Process) -> str:
     """Where it listens, once it is ready."""
     return await printed(child, r"ready at (http://\S+)")
+
+
+def process(
+    *arguments: str, delay_s: float = 0.0, **env: str
+) -> AbstractAsyncContextManager[Process]:
+    """A server on the fakes; `delay_s` before each token."""
+    return running(_SCRIPTS / "serve_fakes.py", *arguments, DELAY_S=str(delay_s), **env)
+
+
+async def ask(client: httpx.AsyncClient) -> httpx.Response:
+    """A question that `process` answers with one object."""
+    return await client.post("/segment", files={"image": ("a", picture())}, data={"query": "x"})

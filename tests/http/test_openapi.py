@@ -5,11 +5,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from test_refusals import B64, GOOD, JSON, problem
-from test_stream import TWO, events
 
 from fakes import FakeReasoner
 from gateways import Server, Start
+from refusals import B64, GOOD, JSON, problem
+from streams import TWO, events
 from wise_serve.http.problems import STATUS
 
 ANYWHERE = {"400", "408", "500", "503", "504"}  # whatever is asked for

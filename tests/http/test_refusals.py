@@ -1,6 +1,5 @@
-"""Every refusal of the contract, over HTTP."""
+"""Requests that are refused for what they hold, over HTTP."""
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -10,35 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from fakes import FakeReasoner, FakeSegmenter
-from gateways import Server, Start, eventually
+from gateways import Start
 from pictures import bomb, picture
+from refusals import B64, GOOD, JSON, problem, still_right
 
-B64 = base64.b64encode(picture()).decode()
-GOOD = {"image": B64, "query": "x"}
-
-
-def problem(response: httpx.Response, status: int, code: str, field: str | None = None) -> str:
-    """Check the document; gives its detail."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert set(document) - {"field"} == {"type", "title", "status", "detail", "code", "request_id"}
-    assert (document["status"], document["code"]) == (status, code)
-    assert document.get("field") == field
-    assert document["request_id"] == response.headers["x-request-id"]
-    assert ("retry-after" in response.headers) == (status in (429, 503))
-    for leak in ("Traceback", "/work", "/site-packages", "0x", ".py"):
-        assert leak not in response.text
-    return str(document["detail"])
-
-
-async def still_right(server: Server) -> None:
-    assert (await server.form()).json()["status"] == "found"
-    assert server.runtime.admission.inflight == 0
-
-
-JSON = {"content-type": "application/json"}
 FORM = "multipart/form-data; boundary=b"
 DEEP = b"[" * 10_000 + b"]" * 10_000
 
@@ -221,101 +195,6 @@ async def test_paths_and_methods_not_served(start: Start) -> None:
     problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
     problem(await server.client.post("/livez"), 405, "method_not_allowed")
-
-
-async def test_full_is_429_whatever_the_body_is(start: Start) -> None:
-    server = await start(
-        reasoner=FakeReasoner(delay_s=0.01), max_inflight_requests=1, max_queued_requests=1
-    )
-    inside = [asyncio.create_task(server.form()) for _ in range(2)]
-    await eventually(lambda: server.runtime.admission.waiting == 1)
-
-    # Whatever came with the head is read, and nothing more: test_unread.py.
-    response = await server.client.post("/segment", content=b"no image", headers=JSON)
-    problem(response, 429, "overloaded")
-    assert int(response.headers["retry-after"]) >= 1
-    assert server.sample("wise_rejected_total", reason="overloaded") == 1
-    assert [answer.status_code for answer in await asyncio.gather(*inside)] == [200, 200]
-
-
-async def test_loading_and_lost_models_are_503(start: Start) -> None:
-    reasoner = FakeReasoner(gate=asyncio.Event())
-    server = await start(reasoner=reasoner, ready=False)
-    problem(await server.form(), 503, "not_ready")
-    problem(await server.client.get("/readyz"), 503, "not_ready")
-    assert (await server.client.get("/livez")).status_code == 200
-    assert reasoner.gate is not None
-    reasoner.gate.set()
-    ready = asyncio.Event()
-    server.runtime.lifecycle.on_ready = ready.set
-    await asyncio.wait_for(ready.wait(), 2)
-    await still_right(server)
-    for model in (server.reasoner, server.segmenter):
-        model.alive = False
-        problem(await server.form(), 503, "not_ready")
-        problem(await server.client.get("/readyz"), 503, "not_ready")
-        model.alive = True
-
-
-async def test_draining_is_503(start: Start) -> None:
-    server = await start()
-    server.runtime.admission.drain()
-    problem(await server.form(), 503, "draining")
-    problem(await server.client.get("/readyz"), 503, "draining")
-
-
-async def test_models_lost_under_a_request(start: Start) -> None:
-    server = await start(
-        reasoner=FakeReasoner(fail_after=3), segmenter=FakeSegmenter(encode_s=0.01)
-    )
-    problem(await server.form(), 503, "reasoner_lost")
-    server.reasoner.fail_after = None
-    server.segmenter.lost = True
-    server.reasoner.delay_s = 0.5
-    problem(await server.form(), 503, "segmenter_lost")
-    assert server.reasoner.running == 0
-    assert server.reasoner.aborted == len(server.reasoner.requests)
-    assert server.segmenter.open_now == 0
-    server.segmenter.lost, server.reasoner.delay_s = False, 0.0
-    await still_right(server)
-
-
-async def test_a_segmenter_lost_while_the_text_is_written_is_not_waited_with(start: Start) -> None:
-    server = await start(reasoner=FakeReasoner(delay_s=0.1))
-    answer = asyncio.create_task(server.form())
-    await eventually(lambda: len(server.reasoner._vocabulary) > 1)
-    server.segmenter.lost = True
-    problem(await asyncio.wait_for(answer, 1), 503, "segmenter_lost")
-    assert (server.reasoner.running, server.reasoner.aborted) == (0, 1)
-
-
-async def test_past_the_deadline_is_504(start: Start) -> None:
-    server = await start(reasoner=FakeReasoner(delay_s=10), request_deadline_s=0.1)
-    began = asyncio.get_running_loop().time()
-    problem(await server.form(), 504, "deadline_exceeded")
-    assert asyncio.get_running_loop().time() - began < 0.3
-    assert (server.reasoner.running, server.segmenter.open_now) == (0, 0)
-
-
-async def test_waiting_in_the_queue_counts_towards_the_deadline(start: Start) -> None:
-    server = await start(
-        reasoner=FakeReasoner(delay_s=10), request_deadline_s=0.1, max_inflight_requests=1
-    )
-    both = await asyncio.gather(server.form(), server.form())
-    for response in both:
-        problem(response, 504, "deadline_exceeded")
-
-
-async def test_a_defect_is_500_and_tells_nothing(start: Start, caplog: Any) -> None:
-    def broken(prompt: str) -> str:
-        raise RuntimeError(f"canary {prompt}")
-
-    server = await start(reasoner=FakeReasoner(script=broken))
-    detail = problem(await server.form(), 500, "internal_error")
-    assert "canary" not in detail
-    labels = {"strategy": "wise-s", "status": "error", "code": "500"}
-    assert server.sample("wise_requests_total", **labels) == 1
-    assert "request failed" in caplog.text
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])

@@ -1,30 +1,13 @@
 """`stream: true`: server-sent events."""
 
 import asyncio
-import json
-from typing import Any
 
-import httpx
 import pytest
 
 from fakes import FakeReasoner, FakeSegmenter
 from gateways import Start
 from pictures import picture
-
-TWO = (
-    '<think>both of them</think><answer>[{"bbox_2d": [0,0,420,420], "point_2d": [5,6]}, '
-    '{"bbox_2d": [420,420,840,840], "point_2d": [500,600]}]</answer>'
-)
-
-
-def events(response: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
-    assert response.status_code == 200
-    assert response.headers["content-type"].startswith("text/event-stream")
-    parsed = []
-    for block in response.text.removesuffix("\n\n").split("\n\n"):
-        name, data = block.split("\n")
-        parsed.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return parsed
+from streams import TWO, events
 
 
 async def test_events_come_in_order_and_agree_with_the_whole(start: Start) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from scripts import READY_WITHIN_S, address, printed, running
-
-SCRIPT = Path(__file__).with_name("serve_failing.py")
+from scripts import READY_WITHIN_S, SERVE_FAILING, address, printed, running
 
 
 async def logged(child: Process, words: str) -> str:
@@ -30,7 +28,7 @@ def digest(key: str) -> str:
 async def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{digest('old')}  team\n")
-    async with running(SCRIPT, WISE_API_KEY_FILE=str(keys)) as child:
+    async with running(SERVE_FAILING, WISE_API_KEY_FILE=str(keys)) as child:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base) as client:
 
@@ -60,7 +58,7 @@ async def test_sighup_reads_the_keys_again(tmp_path: Path) -> None:
 
 
 async def test_probes_and_metrics_on_a_port_of_their_own() -> None:
-    async with running(SCRIPT, WISE_OPS_PORT="0", WISE_OPS_HOST="127.0.0.2") as child:
+    async with running(SERVE_FAILING, WISE_OPS_PORT="0", WISE_OPS_HOST="127.0.0.2") as child:
         main = await address(child)
         ops = await printed(child, r"Metrics and probes are at (http://127\.0\.0\.2:\d+)")
         async with httpx.AsyncClient() as client:
@@ -81,9 +79,9 @@ async def test_probes_and_metrics_on_a_port_of_their_own() -> None:
 
 
 async def test_a_taken_operators_port_ends_it_with_status_1() -> None:
-    async with running(SCRIPT, WISE_OPS_PORT="0") as first:
+    async with running(SERVE_FAILING, WISE_OPS_PORT="0") as first:
         ops = await printed(first, r"Metrics and probes are at http://127\.0\.0\.1:(\d+)")
-        async with running(SCRIPT, WISE_OPS_PORT=ops) as second:
+        async with running(SERVE_FAILING, WISE_OPS_PORT=ops) as second:
             _, log = await asyncio.wait_for(second.communicate(), READY_WITHIN_S)
             assert second.returncode == 1
             assert b"a port cannot be had" in log

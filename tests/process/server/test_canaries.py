@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,10 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from test_access_process import SCRIPT, digest
 
 from pictures import chunk, picture
-from scripts import address, running
+from scripts import SERVE_FAILING, address, running
 
 KEY, IMAGE, QUERY, FIELD, URL, NAME, HEADER = (
     f"canary-{word}" for word in ("key", "image", "query", "field", "url", "name", "header")
@@ -119,9 +119,9 @@ async def caller(base: str) -> AsyncIterator[tuple[httpx.AsyncClient, Ask]]:
 @pytest.mark.parametrize("level", ["info", "debug"])
 async def test_no_canary_comes_out(tmp_path: Path, level: str) -> None:
     keys = tmp_path / "keys"
-    keys.write_text(f"{digest(KEY)}  visible-name\n")
+    keys.write_text(f"{hashlib.sha256(KEY.encode()).hexdigest()}  visible-name\n")
     async with running(
-        SCRIPT,
+        SERVE_FAILING,
         WISE_API_KEY_FILE=str(keys),
         WISE_LOG_LEVEL=level,
         WISE_REQUEST_DEADLINE_S="1.5",

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_serving import ask, process
 
 from corpus import FORM, form, gzip_bomb, in_json, parts, swelling_texts
 from pictures import bomb, picture
-from scripts import address
+from scripts import address, ask, process
 
 MIB = 2**20
 LIMIT = 20 * MIB  # max_body_bytes, as it is by default

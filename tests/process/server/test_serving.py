@@ -3,26 +3,11 @@
 import asyncio
 import signal
 from asyncio.subprocess import Process
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import httpx
 
 from pictures import picture
-from scripts import address, running
-
-SCRIPT = Path(__file__).with_name("serve_fakes.py")
-
-
-def process(
-    *arguments: str, delay_s: float = 0.0, **env: str
-) -> AbstractAsyncContextManager[Process]:
-    """The fakes, served; `delay_s` before each token."""
-    return running(SCRIPT, *arguments, DELAY_S=str(delay_s), **env)
-
-
-async def ask(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/segment", files={"image": ("a", picture())}, data={"query": "x"})
+from scripts import address, ask, process
 
 
 async def ended(child: Process, within_s: float) -> int:
