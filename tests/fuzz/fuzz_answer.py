@@ -25,8 +25,10 @@ def one(data: bytes) -> None:
     progress = [reader.feed(text[:at]), reader.feed(text[at:])]
     answer, last = reader.finish(finish)
     assert answer == whole
-    told = [instance for part in (*progress, last) for instance in part.instances]
-    assert tuple(told) == whole.instances
+    given = [instance for part in (*progress, last) for instance in part.instances]
+    assert set(given) >= set(whole.instances)
+    if text.count("<answer>") < 2:  # else a later answer may replace an earlier one
+        assert tuple(given) == whole.instances
     for instance in whole.instances:
         x1, y1, x2, y2 = instance.box
         assert 0 <= x1 < x2 <= width

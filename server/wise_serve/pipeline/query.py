@@ -46,7 +46,9 @@ class QueryRun:
 
             generation = await self._reason(start)
             self._context.stage = "segment"
-        return self._result(generation, [decode.result() for decode in decodes])
+        masked = [decode.result() for decode in decodes]
+        counted = generation.answer.instances  # a text that answers twice withdraws the first
+        return self._result(generation, [one for one in masked if one[0].prompt in counted])
 
     async def _reason(self, start: _Start) -> Generation:
         """Generate, reading the text as it comes; `start` is called with each complete prompt."""
@@ -65,7 +67,8 @@ class QueryRun:
         reason_ms = observe(self._metrics, self._context, "reason", ms_since(begun))
         answer, progress = reader.finish(last.finish_reason)
         await self._forward(progress, start)
-        counts = count_tokens(self._reasoner.token_texts(token_ids))
+        token_texts = self._reasoner.token_texts(token_ids)
+        counts = count_tokens(token_texts, last.finish_reason, self._scene.job.strategy.keys)
         return Generation(answer, counts, last.prompt_tokens, last.cached_tokens, reason_ms)
 
     def _request(self) -> ReasonRequest:

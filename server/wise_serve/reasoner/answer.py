@@ -1,49 +1,40 @@
 """From generated text to status, rationale, boxes and points, while the text is still coming.
 
-The text is `<think>rationale</think><answer>objects</answer>`, then perhaps `<d_think>`. Its
-parts:
-
-    before    up to `<think>`
-    thinking  inside `<think>`; without `</think>` it runs to `<answer>` or to the end
-    between   from `</think>` to `<answer>`
-    answer    inside `<answer>`; without `</answer>` it runs to `<d_think>` or to the end
-    after     the rest, never read
+Which part of the text is the answer: `parts.py`. How the answer is read: `scanner.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from wise_serve.contract.names import Status
 from wise_serve.contract.prompts import Prompt
 from wise_serve.reasoner import FinishReason
-from wise_serve.reasoner.scanner import AnswerScanner, RawInstance
-from wise_serve.reasoner.strategies import (
-    ANSWER_CLOSE,
-    ANSWER_OPEN,
-    D_THINK_OPEN,
-    THINK_CLOSE,
-    THINK_OPEN,
-    Strategy,
-)
+from wise_serve.reasoner.parts import PartReader, Step
+from wise_serve.reasoner.scanner import RawInstance
+from wise_serve.reasoner.strategies import Strategy
 
-Part = Literal["before", "thinking", "between", "answer", "after"]
-
-_NEXT: dict[Part, dict[str, Part]] = {
-    "before": {THINK_OPEN: "thinking", THINK_CLOSE: "between", ANSWER_OPEN: "answer"},
-    "thinking": {THINK_CLOSE: "between", ANSWER_OPEN: "answer"},
-    "between": {ANSWER_OPEN: "answer"},
-    "answer": {ANSWER_CLOSE: "after", D_THINK_OPEN: "after"},
-    "after": {},
-}
+_FRACTIONS_UP_TO: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The original image's size and the reasoner's square, pixels."""
+    """The original image, and the frame that the answer's coordinates are in.
+
+    width, height: of the original image, pixels.
+    x_range: x in an answer runs from 0 to this: the side of the reasoner's square, or whatever the
+    strategy writes coordinates in. y_range: the same of y; the same number if it is None.
+    """
 
     width: int
     height: int
-    square: int
+    x_range: float
+    y_range: float | None = None
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """From the answer's x and y to pixels of the original image."""
+        return self.width / self.x_range, self.height / (self.y_range or self.x_range)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,118 +55,62 @@ class Progress:
     instances: tuple[Prompt, ...]
 
 
-class PartSplitter:
-    """Cuts a growing text at its tags; a tag may arrive in pieces."""
-
-    def __init__(self) -> None:
-        self.part: Part = "before"
-        self._held = ""  # the end of the text, while it may be the start of a tag
-
-    def feed(self, text: str) -> list[tuple[Part, str]]:
-        """The pieces that are certain now, in order."""
-        text = self._held + text
-        pieces: list[tuple[Part, str]] = []
-        while True:
-            hits = [(at, tag) for tag in _NEXT[self.part] if (at := text.find(tag)) >= 0]
-            if not hits:
-                break
-            at, tag = min(hits)
-            pieces.append((self.part, text[:at]))
-            text = text[at + len(tag) :]
-            self.part = _NEXT[self.part][tag]
-        keep = self._possible_tag(text)
-        self._held = text[len(text) - keep :]
-        pieces.append((self.part, text[: len(text) - keep]))
-        return pieces
-
-    def close(self) -> tuple[Part, str]:
-        """The text is over: what was held back was no tag."""
-        held, self._held = self._held, ""
-        return self.part, held
-
-    def _possible_tag(self, text: str) -> int:
-        """Length of the longest end of `text` that starts one of the tags awaited now."""
-        tags = _NEXT[self.part]
-        longest = max(map(len, tags), default=1) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            if any(tag.startswith(text[-length:]) for tag in tags):
-                return length
-        return 0
-
-
 class AnswerReader:
     """Fed with text deltas; yields each instance as soon as its object is complete.
 
-    Never raises, whatever the text. `read_answer` is the same reader fed once.
+    Never raises, whatever the text. `read_answer` is the same reader fed once. What it yields is
+    what the answer has at its end, but for a text that goes on behind `</answer>` and answers
+    again: then the last answer counts. Generation stops at `</answer>`.
     """
 
     def __init__(self, strategy: Strategy, frame: Frame) -> None:
         self._strategy = strategy
         self._frame = frame
-        self._splitter = PartSplitter()
-        self._scanner = AnswerScanner()
+        self._parts = PartReader(strategy.keys)
         self._text: list[str] = []
-        self._parts: dict[Part, list[str]] = {part: [] for part in _NEXT}
-        self._instances: list[Prompt] = []
+        self._instances: dict[Prompt, None] = {}  # in their order, each once
+        self._refused = False
 
     def feed(self, text: str) -> Progress:
         """Read on."""
         self._text.append(text)
-        return self._take(self._splitter.feed(text))
+        return self._keep(self._parts.feed(text))
 
     def finish(self, reason: FinishReason) -> tuple[Answer, Progress]:
         """The text is over; the answer, and what its end added.
 
         A text cut by the token limit is `truncated`, with the objects complete by then. A text
-        that ended by itself is read to its end, the closing tag or not; without `<answer>`, the
-        objects are looked for behind `</think>`, or else everywhere.
+        that ended by itself is read to its end, the closing tag or not. Where a part of the answer
+        was not understood, the status is `unparsed`, with the objects that were.
         """
-        cut = reason == "length" and self._splitter.part != "after"
-        progress = self._take([self._splitter.close()])
-        found = list(progress.instances)
-        if not cut:
-            found += self._keep(self._close_scanner())
+        parts = self._parts
+        progress = self._keep(parts.finish(reason == "length"))
+        text = "".join(self._text)
         status: Status
-        if cut:
+        if reason == "length" and not parts.closed:
             status = "truncated"
+        elif self._refused or parts.scanner.refused:
+            status = "unparsed"
         elif self._instances:
             status = "found"
         else:
-            status = "no_target" if self._saw_answer and self._scanner.names_nothing else "unparsed"
-        answer = Answer(status, self._rationale(), tuple(self._instances), "".join(self._text))
-        return answer, Progress(progress.thinking, tuple(found))
+            status = "no_target" if parts.answered and parts.scanner.names_nothing else "unparsed"
+        rationale = text[slice(*parts.thinking)].strip()
+        return Answer(status, rationale, tuple(self._instances), text), progress
 
-    @property
-    def _saw_answer(self) -> bool:
-        return self._splitter.part in ("answer", "after")
-
-    def _take(self, pieces: list[tuple[Part, str]]) -> Progress:
-        found: list[Prompt] = []
-        for part, text in pieces:
-            self._parts[part].append(text)
-            if part == "answer":
-                found += self._keep(self._scanner.feed(text))
-        thinking = "".join(text for part, text in pieces if part == "thinking")
-        return Progress(thinking, tuple(found))
-
-    def _close_scanner(self) -> list[RawInstance]:
-        if self._saw_answer:
-            return self._scanner.close()
-        behind = "".join(self._parts["between"])
-        found = self._scanner.feed(behind or "".join(self._text))
-        return found + self._scanner.close()
-
-    def _keep(self, raw: list[RawInstance]) -> list[Prompt]:
-        placed = [place(item, self._strategy, self._frame) for item in raw]
-        kept = [item for item in placed if item is not None]
-        self._instances += kept
-        return kept
-
-    def _rationale(self) -> str:
-        opened = bool(self._parts["thinking"])
-        if not opened and self._parts["between"]:
-            return "".join(self._parts["before"]).strip()  # the opening tag is missing
-        return "".join(self._parts["thinking"]).strip()
+    def _keep(self, step: Step) -> Progress:
+        """Place what is new. The same object written again is no other object."""
+        if step.replaces:
+            self._instances, self._refused = {}, False
+        new: dict[Prompt, None] = {}
+        for raw in step.found:
+            if self._frame.x_range > _FRACTIONS_UP_TO and looks_normalized(raw):
+                self._refused = True
+            elif (placed := place(raw, self._strategy, self._frame)) is not None:
+                new[placed] = None
+        found = tuple(one for one in new if one not in self._instances)
+        self._instances.update(dict.fromkeys(found))
+        return Progress("".join(step.thinking), found)
 
 
 def read_answer(text: str, reason: FinishReason, strategy: Strategy, frame: Frame) -> Answer:
@@ -185,10 +120,24 @@ def read_answer(text: str, reason: FinishReason, strategy: Strategy, frame: Fram
     return reader.finish(reason)[0]
 
 
+def looks_normalized(raw: RawInstance) -> bool:
+    """Whether the box or one of its points is in fractions of the image's sides, not in pixels.
+
+    They are if they are not all integers and lie near 0 and 1: a little outside where the model is
+    inexact, and up to 2 where a corner and a size add up. No pixel box is that small.
+    """
+
+    def fractions(numbers: Sequence[float], most: float) -> bool:
+        near = all(-1 < number <= most for number in numbers)
+        return near and not all(isinstance(number, int) for number in numbers)
+
+    return fractions(raw.box, _FRACTIONS_UP_TO) or any(fractions(one, 1) for one in raw.points)
+
+
 def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
     """Scale to whole pixels of the original image, put corners in order, clip to the image; None if
     the box is empty then. Points are clipped to 0 <= x < width, 0 <= y < height."""
-    x_factor, y_factor = frame.width / frame.square, frame.height / frame.square
+    x_factor, y_factor = frame.factors
 
     def pixel(value: float, factor: float, limit: int) -> int:
         scaled = min(max(value * factor, -1.0), limit + 1.0)  # keeps int() small; clipped below

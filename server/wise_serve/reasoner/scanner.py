@@ -1,169 +1,250 @@
 """Finds boxes and points in the text inside `<answer>`, in one pass, without evaluating it.
 
-The models are asked for JSON and mostly write it. They also write single quotes, Python tuples,
-trailing commas, numbers as strings, code fences, prose around the JSON, and leave out brackets. So
-this is no JSON parser. It reads words, numbers, brackets and colons, treats quotes, commas and
-everything else as space, and collects the numbers that stand under each key:
+The models are asked for JSON and mostly write it; what they write besides is in `reading/lexer.py`.
+So this is no JSON parser. It is code of its own since no parser reads what it has to: a text that
+is still coming, with such mistakes in it, into either the boxes that were meant or a refusal.
+
+It follows braces, brackets and colons, collects what stands under each key, and reads
+an object (`reading/objects.py`) when its brace closes:
 
     object   { key : values ... }      nested freely; a missing brace is implied at the end
-    values   every number up to the next key, or up to the bracket that closes the value
+    values   every number up to the next key; a row of numbers ends with its list
 
-A word counts as a key when a colon follows. Time is linear in the text, memory too, and no step
-recurses.
+A quoted text or the words in a row before a colon are a key. What stands outside all braces is an
+object, too, which ends with the text. Time is linear in the text, memory too, and no step recurses.
 """
 
 import math
-import re
-from dataclasses import dataclass, field
+from typing import Final
 
-_NUMBER = r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
-_TOKEN = re.compile(_NUMBER + r"|(?P<word>[^\W\d]\w*)", re.A)
-_TOKEN_CHARACTERS = re.compile(r"[\w.+-]+", re.A)
-_LONGEST_NUMBER = 32  # characters; no coordinate is longer, and float() of a huge text is slow
-_NOT_A_VALUE = frozenset({"nan", "inf", "infinity", "null", "none"})
-_FENCE_WORDS = frozenset({"json", "python"})
-_BOX_NUMBERS = 4
+from wise_serve.reasoner.reading import literals
+from wise_serve.reasoner.reading.keys import STRAY, USUAL_KEYS, Keys
+from wise_serve.reasoner.reading.lexer import Lexer, Token
+from wise_serve.reasoner.reading.objects import Reading, read_object
+from wise_serve.reasoner.reading.values import (
+    Field,
+    NotUnderstood,
+    Number,
+    OpenObject,
+    RawInstance,
+    box_of,
+)
 
-Pair = tuple[float, float]
+__all__ = ["AnswerScanner", "RawInstance"]
 
-
-@dataclass(frozen=True, slots=True)
-class RawInstance:
-    """A box (x1, y1, x2, y2) and its points as written, in the reasoner's square, not checked
-    against it. Every number is finite."""
-
-    box: tuple[float, float, float, float]
-    points: tuple[Pair, ...]
-
-
-@dataclass(slots=True)
-class _Field:
-    key: str
-    numbers: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Object:
-    """An object that is still open; `depth` counts the lists open inside its current value."""
-
-    fields: list[_Field] = field(default_factory=list)
-    current: _Field | None = None
-    depth: int = 0
+_WITH_NUMBERS: Final = ("box", "point", "coordinate", "amount", "certainty")  # kinds of keys
 
 
 class AnswerScanner:
     """Fed with the answer's text in any pieces; gives each instance when its object closes."""
 
-    def __init__(self) -> None:
-        self._objects = [_Object()]  # the first is implied: it holds keys outside any brace
-        self._run = ""  # a word or number that may go on in the next piece
-        self._word: str | None = None  # a word that becomes a key if a colon follows
-        self._numbers = 0
-        self._prose = False
-        self._structure = False
-        self._zero_box = False
+    def __init__(self, keys: Keys = USUAL_KEYS) -> None:
+        self._keys = keys
+        self._lexer = Lexer(keys)
+        self._objects = [OpenObject()]  # the first is implied: it holds keys outside any brace
+        self._waiting: list[Token] = []  # a key, if a colon follows; else a value
+        self._line = False  # a line has ended since the last word
+        self._odd = False  # an odd character stands before the number
+        self._stray_quote = False
+        self._found: set[RawInstance] = set()
+        self._refused = False
+        self._structure = False  # there is something that can be empty
+        self._empty = False
+        self._filled = False
 
     def feed(self, text: str) -> list[RawInstance]:
         """Read on; the instances whose objects were closed in this piece."""
-        found: list[RawInstance] = []
-        position = 0
-        while position < len(text):
-            run = _TOKEN_CHARACTERS.match(text, position)
-            if run:
-                self._run += run.group()
-                position = run.end()
-                continue
-            self._flush()
-            found.extend(self._mark(text[position]))
-            position += 1
-        return found
+        return [one for token in self._lexer.feed(text) for one in self._read(token)]
 
     def close(self) -> list[RawInstance]:
-        """The text is over: the objects still open are taken as closed here."""
-        self._flush()
-        found: list[RawInstance] = []
+        """The text is over: the objects still open are read as if they were closed here."""
+        found = [one for token in self._lexer.close() for one in self._read(token)]
+        self._end_value()
         while len(self._objects) > 1:
-            found.extend(self._close_object())
-        found.extend(self._instance(self._objects[0]))
-        if self._word is not None:
-            self._prose = True
-        return found
+            found += self._close_object()
+        outside = self._outside()
+        if self._found and not self._found.issuperset(outside):
+            self._refused = True  # a box in the text around the objects: which of them is meant?
+            return found
+        return found + self._keep(outside)
+
+    @property
+    def refused(self) -> bool:
+        """Whether something that may be a box or a point was not understood."""
+        return self._refused
 
     @property
     def names_nothing(self) -> bool:
-        """Whether the closed text was a valid answer without a target: `{}`, `[]`, `null`, keys
-        with empty values, or a box of zeros."""
-        empty = self._structure and not self._prose and self._numbers == 0
-        return empty or self._zero_box
+        """Whether the closed text was a valid answer without a target: `{}`, `[]`, `null`, a box
+        or points that are empty, null, all -1 or all 0, an amount or a confidence of 0."""
+        something = self._found or self._refused or self._filled
+        return self._structure and self._empty and not something
 
-    def _flush(self) -> None:
-        run, self._run = self._run, ""
-        for match in _TOKEN.finditer(run):
-            if match["number"] is not None:
-                self._number(match["number"])
-            else:
-                self._read_word(match["word"])
+    @property
+    def is_answer(self) -> bool:
+        """Whether the closed text named an object, or nothing."""
+        return bool(self._found) or self.names_nothing
 
-    def _number(self, text: str) -> None:
-        self._numbers += 1
-        current = self._objects[-1].current
-        if current is not None:
-            current.numbers.append(float(text) if len(text) <= _LONGEST_NUMBER else math.nan)
-
-    def _read_word(self, word: str) -> None:
-        if word.lower() in _NOT_A_VALUE:
-            self._structure = True
-            current = self._objects[-1].current
-            if current is not None:
-                current.numbers.append(math.nan)  # keeps the other coordinates in their places
-        elif word.lower() not in _FENCE_WORDS:
-            if self._word is not None:
-                self._prose = True
-            self._word = word
+    def _read(self, token: Token) -> list[RawInstance]:
+        kind = token.kind
+        if self._stray_quote and kind != "line":
+            self._stray_quote = False
+            self._objects[-1].damaged |= token.text != ":"  # else it is the quote of a key
+        if kind == "mark":
+            return self._mark(token.text)
+        if kind == "line":
+            if self._waiting and self._waiting[0].kind == "number":
+                self._end_value()
+            self._line, self._odd = True, False
+        elif kind == "comment":
+            self._filled = True  # what is in it is not read
+        elif kind == "stray quote":
+            self._stray_quote = True
+        elif kind == "odd":
+            if self._waiting and self._waiting[0].kind == "number":
+                self._waiting = [Token("number", "")]
+            self._end_value()
+            self._odd = True
+        else:
+            goes_on = self._waiting and self._waiting[0].kind == kind == "word" and not self._line
+            if not goes_on:
+                self._end_value()
+            self._waiting.append(token)
+            self._line = False
+        return []
 
     def _mark(self, mark: str) -> list[RawInstance]:
         top = self._objects[-1]
-        if mark in ":=":
-            if self._word is not None:
-                # A key also ends a list that was never closed.
-                top.current, top.depth = _Field(self._word.lower()), 0
-                top.fields.append(top.current)
-                self._word = None
-        elif mark in "[(":
-            self._structure = True
-            top.depth += 1
-        elif mark in "])":
-            top.depth = max(0, top.depth - 1)
-            if top.depth == 0:
-                top.current = None
+        if mark == ":":
+            if self._waiting:
+                self._begin_field()
+            return []
+        self._end_value()
+        self._odd = top.awaits_value = False
+        if mark == ",":
+            return []
+        self._structure = True
+        if mark in "[]":
+            top.current.end_row()
+            top.current.depth = max(0, top.current.depth + (1 if mark == "[" else -1))
         elif mark == "{":
-            self._structure = True
-            self._objects.append(_Object())
-        elif mark == "}" and len(self._objects) > 1:
+            self._objects.append(OpenObject())
+        elif len(self._objects) > 1:
             return self._close_object()
         return []
 
+    def _begin_field(self) -> None:
+        self._odd = False
+        top, key = self._objects[-1], " ".join(token.text for token in self._waiting)
+        value_as_key = top.awaits_value and self._waiting[0].kind == "string"
+        top.damaged |= value_as_key or literals.swallows_structure(key)
+        top.begin(self._keys.read(key))
+        self._waiting = []
+
+    def _end_value(self) -> None:
+        """What waits is no key, but a value."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        kind, text = waiting[0].kind, " ".join(token.text for token in waiting)
+        value, top = text.strip(" .").lower(), self._objects[-1]
+        top.awaits_value = False
+        if kind == "number":
+            self._put(math.nan if self._odd else literals.number_of(text))
+        elif kind == "unclosed":
+            self._refused = True
+            top.add_text(text)
+        elif kind == "word" and value in literals.IGNORED:
+            pass
+        elif value in (literals.WORDS if kind == "word" else literals.NULLS):
+            self._put(literals.WORDS[value])
+        elif kind == "word" or not self._numbers_in(text):
+            top.add_text(text)
+            # A text of structure under no key: the quote of a key is missing.
+            stray = kind == "string" and top.current.key is STRAY
+            top.damaged |= stray and literals.holds_structure(text)
+
+    def _put(self, value: Number | None) -> None:
+        self._structure = True
+        self._objects[-1].current.row.append(value)
+
+    def _numbers_in(self, text: str) -> bool:
+        """Read a string as the numbers that it consists of; whether it does, or is not that key's
+        to hold. A string of several numbers is a row of its own."""
+        current = self._objects[-1].current
+        if current.key.kind not in _WITH_NUMBERS or not any(map(str.isdigit, text)):
+            return False
+        tokens = literals.number_tokens(text)
+        if tokens is None:
+            self._put(math.nan)
+            return False
+        depth = current.depth
+        if len(tokens) > 1:
+            current.end_row()
+        for token in tokens:
+            self._read(token)
+        self._end_value()
+        if len(tokens) > 1:
+            current.end_row()
+        current.depth = depth
+        return True
+
     def _close_object(self) -> list[RawInstance]:
         closed = self._objects.pop()
-        found = self._instance(closed)
-        current = self._objects[-1].current
-        if current is not None and not any("box" in item.key for item in closed.fields):
-            # {"bbox": {"x1": 1, ...}} or {"points": [{"x": 1, "y": 2}]}: values of the outer key.
-            for item in closed.fields:
-                current.numbers.extend(item.numbers)
-        return found
+        closed.current.end_row()
+        parent = self._objects[-1].current
+        try:
+            if closed.damaged:
+                raise NotUnderstood
+            reading = read_object(closed.fields)
+            if reading.keyless:
+                raise NotUnderstood  # what key is missing?
+            found = self._accept(reading, parent)
+            if closed.holds_found and found:
+                raise NotUnderstood  # a part of it, an alternative, what it stands beside?
+            self._objects[-1].holds_found |= closed.holds_found or bool(found)
+            return self._keep(found)
+        except NotUnderstood:
+            parent.children = self._refused = True
+            return []
 
-    def _instance(self, closed: _Object) -> list[RawInstance]:
-        box = next((item.numbers for item in closed.fields if "box" in item.key), [])
-        if len(box) < _BOX_NUMBERS or not all(map(math.isfinite, box[:_BOX_NUMBERS])):
-            return []
-        x1, y1, x2, y2 = box[:_BOX_NUMBERS]
-        if x1 == y1 == x2 == y2 == 0:
-            self._zero_box = True
-            return []
-        points: list[Pair] = []
-        for item in closed.fields:
-            if "point" in item.key and "box" not in item.key:
-                pairs = zip(item.numbers[::2], item.numbers[1::2], strict=False)
-                points.extend((x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y))
-        return [RawInstance((x1, y1, x2, y2), tuple(points))]
+    def _accept(self, reading: Reading, parent: Field) -> tuple[RawInstance, ...]:
+        """Hand what a closed object says to the key that it stands under. Raises NotUnderstood."""
+        self._empty |= reading.empty
+        self._filled |= reading.filled
+        kind, place, box = parent.key.kind, reading.place, box_of(reading.place)
+        if kind == "other" and len(self._objects) == 1:
+            kind = "stray"  # words before a colon outside all braces, such as "The box is:"
+        if (place and kind == ("box" if box else "point")) or (kind == "box" and place):
+            parent.end_row()
+            parent.rows.append(place)
+            return ()
+        parent.children = True
+        listed = kind == "other" and parent.depth > 0  # under some name, such as "cups"
+        if box and (listed or kind in ("stray", "holder")):
+            return (RawInstance(box, ()),)
+        if box and kind == "other":
+            parent.named.append(box)
+        elif place and kind == "other":
+            self._filled = True
+        elif place or (kind in ("box", "point", "coordinate") and reading.unread):
+            raise NotUnderstood
+        return reading.instances
+
+    def _outside(self) -> tuple[RawInstance, ...]:
+        """The boxes that stand outside all braces."""
+        root = self._objects[0]
+        root.current.end_row()
+        self._filled |= root.damaged
+        try:
+            found = self._accept(read_object(root.fields), Field(STRAY))
+            if root.damaged and found:
+                raise NotUnderstood
+            return found
+        except NotUnderstood:
+            self._refused = True
+            return ()
+
+    def _keep(self, found: tuple[RawInstance, ...]) -> list[RawInstance]:
+        self._found.update(found)
+        return list(found)

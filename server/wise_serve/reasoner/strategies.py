@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, Final, get_args
 
 from wise_serve.contract.names import StrategyName
+from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
@@ -48,6 +49,7 @@ class Strategy:
     max_tokens: limit of one generation, tokens.
     max_points: points read for one box; the reference reads no more.
     round: from a coordinate scaled to the original image to whole pixels.
+    keys: its names of boxes and points, where they are not among those that are always understood.
     """
 
     name: StrategyName
@@ -59,6 +61,7 @@ class Strategy:
     max_tokens: int
     max_points: int
     round: Rounding
+    keys: Keys = USUAL_KEYS
 
     def question(self, query: str) -> str:
         """The query as it stands in the prompt: lower-cased, outer `strip` characters removed.

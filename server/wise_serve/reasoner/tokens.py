@@ -7,15 +7,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
 
-from wise_serve.reasoner.strategies import (
-    ANSWER_CLOSE,
-    ANSWER_OPEN,
-    D_THINK_OPEN,
-    THINK_CLOSE,
-    THINK_OPEN,
-)
-
-Span = tuple[int, int]
+from wise_serve.reasoner import FinishReason
+from wise_serve.reasoner.parts import PartReader, Span
+from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +22,17 @@ class TokenCounts:
     completion_tokens: int
 
 
-def count_tokens(token_texts: Sequence[bytes]) -> TokenCounts:
-    """Count a generation, given the bytes that each of its tokens stands for.
+def count_tokens(
+    token_texts: Sequence[bytes], reason: FinishReason = "stop", keys: Keys = USUAL_KEYS
+) -> TokenCounts:
+    """Count a generation, given the bytes that each of its tokens stands for, why it ended, and the
+    keys by which its answer is read.
 
     A token counts for a part when any of its bytes lies strictly inside; a token that holds the
     end of a tag and the first letter behind it counts.
     """
     ends = list(accumulate(map(len, token_texts)))
-    thinking, answer = _spans(b"".join(token_texts))
+    thinking, answer = _spans(b"".join(token_texts), reason == "length", keys)
 
     def inside(span: Span) -> int:
         starts = [0, *ends]
@@ -47,26 +44,21 @@ def count_tokens(token_texts: Sequence[bytes]) -> TokenCounts:
     return TokenCounts(inside(thinking), inside(answer), len(token_texts))
 
 
-def _first(text: bytes, tags: Sequence[str], start: int) -> int:
-    hits = [at for tag in tags if (at := text.find(tag.encode(), start)) >= 0]
-    return min(hits, default=len(text))
+def _spans(text: bytes, cut: bool, keys: Keys) -> tuple[Span, Span]:
+    """Where thinking and answer lie, in bytes: the parts that the answer is read by.
 
+    Bytes that are no UTF-8, such as half a letter at the end, are kept as they are meanwhile.
+    """
+    letters = text.decode("utf-8", "surrogateescape")
+    parts = PartReader(keys)
+    parts.feed(letters)
+    parts.finish(cut)
 
-def _spans(text: bytes) -> tuple[Span, Span]:
-    """Where thinking and answer lie, in bytes; the same parts as `answer.PartSplitter` cuts."""
-    stop = _first(text, (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN), 0)
-    thinking = (0, 0)
-    if text.startswith(THINK_OPEN.encode(), stop):
-        start = stop + len(THINK_OPEN)
-        stop = _first(text, (THINK_CLOSE, ANSWER_OPEN), start)
-        thinking = (start, stop)
-    elif text.startswith(THINK_CLOSE.encode(), stop):  # the opening tag is missing
-        thinking = (0, stop)
-    start = _first(text, (ANSWER_OPEN,), stop)
-    if start == len(text):
-        return thinking, (0, 0)
-    start += len(ANSWER_OPEN)
-    return thinking, (start, _first(text, (ANSWER_CLOSE, D_THINK_OPEN), start))
+    def in_bytes(span: Span) -> Span:
+        start = len(letters[: span[0]].encode("utf-8", "surrogateescape"))
+        return start, start + len(letters[slice(*span)].encode("utf-8", "surrogateescape"))
+
+    return in_bytes(parts.thinking), in_bytes(parts.answer)
 
 
 def token_bytes(token: str, added: Set[str]) -> bytes:

