@@ -1,4 +1,4 @@
-"""API keys. The server knows only their SHA-256 digests; a caller sends a key as bearer token."""
+"""API keys, sent as bearer tokens. The server stores only their SHA-256 digests."""
 
 import hashlib
 import hmac
@@ -21,18 +21,18 @@ _UNNAMED = "-"  # what sha256sum calls its standard input
 
 
 class AccessError(Exception):
-    """The settings leave it unclear who may ask; says what to change."""
+    """The settings do not say who may send requests, or the key file is wrong."""
 
 
 class Access:
-    """Who may ask, and under which name. Without a file: everybody, as ANYONE.
+    """Who may send requests, and under which name. Without a file: everybody, as ANYONE.
 
     A line of the file is `DIGEST  NAME`. Keys of the same name are the same caller; a key without
     a name is called after its line, such as `line-3`.
     """
 
     def __init__(self, file: Path | None) -> None:
-        """Raises AccessError if there is a file that is not as it should be."""
+        """`file`: the keys. Raises AccessError if it cannot be read or has a wrong line."""
         self._file = file
         self._names: Mapping[str, str] = {} if file is None else _read(file)
 
@@ -50,15 +50,17 @@ class Access:
             raise Unauthorized("Send an API key in the header 'Authorization: Bearer KEY'.")
         # Headers come decoded as Latin-1; the key is the bytes that were sent.
         digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).hexdigest()
-        # All are compared, each in constant time: how long it takes tells nothing.
+        # All are compared, each in constant time, so the time reveals nothing about the keys.
         known = [name for own, name in self._names.items() if hmac.compare_digest(digest, own)]
         if not known:
             raise Unauthorized("This API key is not known here.")
         return known[0]
 
     def reload(self) -> None:
-        """Read the file again: its keys count from the next request on, all at once. If it is not
-        as it should be, the keys stay as they are and the log says why."""
+        """Read the file again; its keys are valid from the next request on.
+
+        If the file is wrong, the keys stay as they are and the log says why.
+        """
         if self._file is None:
             return
         try:
@@ -71,14 +73,17 @@ class Access:
 
 
 def make_access(settings: Settings) -> Access:
-    """Read the keys. Raises AccessError if the file has none, or if a public address would be open
-    to everybody without having been told so."""
+    """Read the keys of `--api-key-file`.
+
+    Raises AccessError if the file is wrong, or if an address other than loopback would be open to
+    everybody and `--allow-anyone` is not given.
+    """
     if settings.api_key_file is not None:
         return Access(Path(settings.api_key_file))
     if not settings.allow_anyone and not _is_loopback(settings.host):
         raise AccessError(
-            f"Whoever reaches {settings.host} could use this server. Give --api-key-file, or "
-            "--allow-anyone if that is meant."
+            f"Everybody who can reach {settings.host} could use this server. Give "
+            "--api-key-file, or --allow-anyone if that is what you want."
         )
     return Access(None)
 
@@ -97,13 +102,14 @@ def _read(path: Path) -> dict[str, str]:
             names[digest] = name
     if not names:
         raise AccessError(
-            "The API key file holds no key. Put in one a line: `printf %s KEY | sha256sum`."
+            "The API key file holds no key. Add one per line, as `printf %s KEY | sha256sum` "
+            "prints it."
         )
     return names
 
 
 def _entry(line: str, number: int) -> tuple[str, str]:
-    # The line itself is never shown: whoever misunderstood may have put the key there.
+    # The line itself is never shown: somebody may have put the key there by mistake.
     digest, *rest = line.split(maxsplit=1)
     if not _DIGEST.fullmatch(digest):
         raise AccessError(
@@ -115,8 +121,8 @@ def _entry(line: str, number: int) -> tuple[str, str]:
         return digest, f"line-{number}"
     if not _NAME.fullmatch(name):
         raise AccessError(
-            f"The name in line {number} of the API key file is not plain: up to 64 letters, "
-            "digits, '.', '_' and '-'."
+            f"The name in line {number} of the API key file is not allowed. Use up to 64 "
+            "letters, digits, '.', '_' and '-'."
         )
     return digest, name
 

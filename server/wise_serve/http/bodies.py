@@ -1,4 +1,4 @@
-"""The body of `POST /segment`, JSON or form, to its image and checked options."""
+"""The body of `POST /segment`, JSON or form, to its image and its checked options."""
 
 import mmap
 from dataclasses import dataclass

@@ -1,5 +1,9 @@
-"""One caller of POST /segment: the body as it arrives, the response as it is sent, and whether
-the caller is still there."""
+"""One exchange with a caller: the body as it arrives, the response as it is sent, and whether the
+caller is still connected.
+
+Ours, because ASGI reports that a caller has left only to those who read on, and nobody reads while
+the models work.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,29 +15,29 @@ from starlette.types import Message, Receive, Send
 from wise_serve.contract.errors import RequestTimeout, TooLarge
 from wise_serve.pipeline.deadlines import until
 
-# Messages of a body that are read before the application asks for them: 64 to 320 KiB each.
+# Messages of a body that are buffered before the application asks for them: 64 to 320 KiB each.
 _MESSAGES_AHEAD: Final = 4
 
 
 class Response:
-    """The response's messages on their way out; whether all have been sent."""
+    """Passes the response's messages on and knows whether all have been sent."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.complete = False
 
     async def send(self, message: Message) -> None:
-        """As ASGI has it."""
+        """ASGI's `send`."""
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         self.complete = last
         await self._send(message)
 
 
 class Body:
-    """The request's messages: a few are read ahead, so that a caller who leaves is noticed at once.
+    """The request's messages. A few are read ahead, so that a caller who leaves is noticed at once.
 
-    Read ahead are `_MESSAGES_AHEAD`, each as large as what the server hands over at a time. The end
-    of a caller whose body does not fit into them shows when the application reads on.
+    `_MESSAGES_AHEAD` are buffered at most. If the rest of a body does not fit into them, it shows
+    only when the application reads on that the caller has left.
     """
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -42,7 +46,7 @@ class Body:
         self._read = 0
         self._complete = False
         self._ahead: asyncio.Queue[Message] = asyncio.Queue(_MESSAGES_AHEAD)
-        self.deadline: float | None = None  # event-loop time by which all of it must have come
+        self.deadline: float | None = None  # event-loop time by which all of it must have arrived
 
     async def gone(self) -> None:
         """Read ahead; returns when the caller has left."""
@@ -50,18 +54,20 @@ class Body:
             await self._ahead.put(message)
 
     async def receive(self) -> Message:
-        """As ASGI has it, except that the caller's leaving cancels instead. Raises TooLarge,
-        RequestTimeout."""
+        """ASGI's `receive`, but never `http.disconnect`: `until_gone` cancels the work instead.
+
+        Raises TooLarge, RequestTimeout.
+        """
         if self._complete:
             return await self._ahead.get()
         late = RequestTimeout(
-            "The body did not arrive in its time; send it faster, or a smaller one."
+            "The body did not arrive in time; send it faster, or send a smaller one."
         )
         async with until(self.deadline, late):
             message = await self._ahead.get()
         self._read += len(message.get("body", b""))
         if self._read > self._limit:
-            raise TooLarge(f"The body is longer than the {self._limit} bytes that are taken.")
+            raise TooLarge(f"The body is longer than the {self._limit} bytes that are accepted.")
         self._complete = not message.get("more_body", False)
         return message
 

@@ -1,4 +1,4 @@
-"""For those who operate the server: probes and metrics; and for callers: facts about it."""
+"""Probes and metrics for operators; facts about the server (`/info`) for callers."""
 
 from typing import get_args
 
@@ -41,7 +41,7 @@ class Limits(BaseModel):
 
 
 class Info(BaseModel):
-    """What this server is. `strategy` is that of requests which name none."""
+    """What this server is. `strategy`: the one for requests that name none."""
 
     version: str
     models: ModelFacts

@@ -46,7 +46,7 @@ def read_json(body: bytes | memoryview, most_bytes: int) -> tuple[bytes | None, 
         slices = _slices(body)
         image = slices.pop("image", None)
         if sum(map(len, slices.values())) > most_bytes:
-            raise TooLarge(f"Besides the image, at most {most_bytes} bytes are taken.")
+            raise TooLarge(f"Besides the image, at most {most_bytes} bytes are accepted.")
         fields = {name: loads(bytes(part)) for name, part in slices.items()}
         return (None if image is None or bytes(image[:4]) == b"null" else _image(image)), fields
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -3,7 +3,7 @@
 Boundary  every request: request id, problem documents, security headers, one log line.
 Head      HEAD: the answer to GET without its body.
 Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
-          deadline, and the end of all work when the caller goes away, from the queue on.
+          deadline; when the caller leaves, all of its work ends, wherever it is.
 """
 
 import asyncio
@@ -193,7 +193,7 @@ class Gate:
         limit = self._settings.max_body_bytes
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-            raise TooLarge(f"The body has {length[:20]} bytes; at most {limit} are taken.")
+            raise TooLarge(f"The body has {length[:20]} bytes; at most {limit} are accepted.")
 
     async def _enter(self, stack: contextlib.AsyncExitStack, request: RequestContext) -> float:
         """Take a slot, within the request's deadline."""

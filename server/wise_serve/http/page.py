@@ -1,4 +1,4 @@
-"""The playground: one static page at `/`, whose policy lets nothing else in, and its example."""
+"""The playground: a static page at `/` under a strict content security policy, and its example."""
 
 import base64
 import hashlib

@@ -1,5 +1,5 @@
-"""Errors as RFC 9457 problem documents: the one table from error to HTTP status, and the one place
-where an exception becomes an answer, a log line and a count."""
+"""Errors as RFC 9457 problem documents. Here alone is the table from error to HTTP status, and here
+alone an exception becomes an answer, a log line and a count."""
 
 import logging
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ STATUS: Final[Mapping[type[errors.WiseError], int]] = {
     errors.InternalError: 500,
 }
 
-# Answers of the router itself, which concern no request of the contract.
+# Answers of the router itself, to paths and methods outside of the contract.
 _ROUTER: Final = {
     404: ("not_found", "There is nothing here", "This path is not served; see /docs."),
     405: ("method_not_allowed", "The method is not allowed here", "See the Allow header."),

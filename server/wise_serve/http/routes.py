@@ -28,7 +28,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
 
 
 def segment_router(runtime: Runtime, bodies: BodyReader, reporter: Reporter) -> APIRouter:
-    """The route, bound to its parts. The gate (see middleware) has let the request in."""
+    """The route, bound to its parts. `middleware.Gate` has admitted the request before."""
     router = APIRouter()
 
     def run(body: SegmentBody) -> "_Run":
@@ -83,4 +83,4 @@ class _Run:
 
 
 async def _discard(name: str, data: dict[str, Any]) -> None:
-    """For a caller who wants only the end."""
+    """Drops events: for a caller who did not ask for a stream."""

@@ -1,9 +1,10 @@
-"""Lets a caller see the answer to a request whose body was not read to its end.
+"""Lets a caller see the answer to a request whose body was not read to its end: a lingering close.
 
-Closing a connection on which bytes still arrive resets it, and the reset may overtake the answer.
-So the answer goes out at once and whole, with `Connection: close`; what still comes is thrown away
-for a short while, and then the connection ends. A small body that has arrived already is read
-instead, and the connection stays.
+Ours, because uvicorn closes at once. Closing a connection on which data still arrives resets it,
+and the caller may get the reset instead of the answer. So the answer is sent at once and whole,
+with `Connection: close`; data that still arrives is discarded for a short time (RFC 9112, section
+9.6), and then the connection is closed. A small body that has already arrived is read instead, and
+the connection stays open.
 """
 
 import asyncio
@@ -18,16 +19,18 @@ _SMALL_BYTES: Final = 65_536
 
 
 class Lingering:
-    """The outermost layer: all that is inside has ended while it lingers."""
+    """The outermost layer: while it lingers, everything inside it has ended and holds no slot."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
-        """`limit_bytes`: thrown away of one request at most."""
+        """`limit_bytes`: how much of one request's body is discarded at most."""
         self._app = app
         self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _has_body(headers := Headers(scope=scope)):
-            asked = "expect" in headers  # then the body waits for a word that reading would send
+            asked = (
+                "expect" in headers
+            )  # reading would send `100 Continue`, which asks for the body
             exchange = _Exchange(receive, send, self._limit_bytes, may_read=not asked)
             receive, send = exchange.receive, exchange.send
         await self._app(scope, receive, send)
@@ -38,8 +41,8 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _server_ends() -> bool:
-    """Whether uvicorn has cancelled this request: then there is no time left to linger in, and
-    closing at once is what may still bring the answer over."""
+    """Whether uvicorn has cancelled this request to shut down: then there is no time to linger, and
+    the answer has its best chance if the connection is closed at once."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -52,7 +55,7 @@ class _Exchange:
         self._send = send
         self._limit_bytes = limit_bytes
         self._may_read = may_read
-        self._complete = False  # read to its end, or the caller is gone
+        self._complete = False  # the body was read to its end, or the caller has left
         self._lingers = False
 
     async def receive(self) -> Message:
@@ -64,7 +67,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             if self._may_read:
-                await self._read_what_is_there()
+                await self._read_what_has_arrived()
             if not self._complete:
                 self._lingers = True
                 MutableHeaders(scope=message)["Connection"] = "close"
@@ -75,11 +78,11 @@ class _Exchange:
             message = {"type": "http.response.body"}
         await self._send(message)
 
-    async def _read_what_is_there(self) -> None:
+    async def _read_what_has_arrived(self) -> None:
         read = 0
         while not self._complete and read < _SMALL_BYTES:
             reading = asyncio.ensure_future(self.receive())
-            await asyncio.sleep(0)  # one step: enough for what has been received
+            await asyncio.sleep(0)  # one step of the event loop: enough for data already received
             if not reading.done():
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)

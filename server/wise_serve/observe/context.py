@@ -1,5 +1,5 @@
 """What every stage of a request may need to know of it: its ids, its caller, its deadline, its
-trace. A ContextVar holds it for the logs; everybody else gets it as an argument."""
+trace. A ContextVar holds it for the logs and for HTTP; the pipeline gets it as an argument."""
 
 import math
 import re

@@ -60,7 +60,8 @@ def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) ->
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Log what fails outside any request. asyncio's own line quotes the exception and arguments."""
+    """Log what fails outside any request, without the exception's message and arguments, which
+    asyncio's own log line would quote."""
     loop.set_exception_handler(_unhandled)
 
 
@@ -84,13 +85,16 @@ def library_configuration(level: str) -> dict[str, Any]:
 
 
 def configure(level: str) -> None:
-    """Send everything to standard error as JSON lines. uvicorn's access log is off: ours has it."""
+    """Send everything to standard error as JSON lines.
+
+    uvicorn's access log is off, because `http.middleware.Boundary` logs each request.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     logger.setLevel(level.upper())
-    # Libraries' debugging lines may quote what is in a request; ours do not.
+    # Debug messages of libraries may quote a request's content; ours do not.
     root.setLevel(max(logging.INFO, logger.level))
     logging.captureWarnings(True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):

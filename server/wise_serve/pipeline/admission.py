@@ -1,9 +1,11 @@
-"""Who may work now: bounded slots, a bounded queue shared fairly between callers, and the drain.
+"""Admission: a bounded number of slots, a bounded queue shared fairly between callers, the drain.
+
+Ours, because a semaphore or a rate limiter knows neither callers nor a bound on its queue.
 
 A caller is an API key's name. A free slot goes to the waiting caller who holds the fewest, and
 among those to the one served longest ago; a caller's own requests are served in order of arrival.
 A full queue makes room for a caller with fewer requests in it by refusing the newest of the caller
-with the most. So a lone caller may use everything, and no caller can keep another out.
+with the most. So a lone caller may use everything, and no caller can lock another out.
 """
 
 import asyncio
@@ -29,14 +31,14 @@ class _Caller:
 class Admission:
     """Slots for requests. A slot is taken before the request's body is read.
 
-    slots, queue: requests at work, and waiting, at most. Fairness needs a queue no shorter than the
-    number of callers.
+    slots, queue: how many requests run and how many wait at most. Fairness needs a queue no
+    shorter than the number of callers.
     """
 
     def __init__(self, slots: int, queue: int) -> None:
         self._slots = slots
         self._queue = queue
-        # In the order in which they were last given a slot. Kept for good: one for each key.
+        # In the order in which they last got a slot. Never removed: there is one per API key.
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._service_s: float | None = None  # moving average of how long a slot is held
         self._draining = False
@@ -70,8 +72,8 @@ class Admission:
         return float(min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s))))
 
     def check_room(self, caller: str = "") -> None:
-        """Raises what `slot` would raise at once, without the cost of a task and a wait: under
-        overload most requests end here."""
+        """Raise what `slot` would raise at once, without the cost of a task: under overload most
+        requests end here. Raises Draining, Overloaded."""
         if self._draining:
             raise Draining("The server is shutting down; send the request to another.")
         if self.inflight >= self._slots and self.waiting >= self._queue:
@@ -79,7 +81,7 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self, caller: str = "") -> AsyncIterator[float]:
-        """Hold a slot; gives the seconds waited for it.
+        """Hold a slot; yields the seconds waited for it.
 
         The caller bounds the wait (the request's deadline). Raises Overloaded when the queue is
         full, or later when another caller needs the place in it, and Draining when the server
@@ -109,18 +111,20 @@ class Admission:
             self._callers.move_to_end(name, last=False)  # never served: longest ago
         caller = self._callers[name]
         self._idle.clear()
-        if self.inflight < self._slots:  # then nobody waits: a freed slot is handed on at once
+        if (
+            self.inflight < self._slots
+        ):  # then nobody waits, because a freed slot is passed on at once
             self._take(name)
             return
         if self.waiting >= self._queue:
-            self._make_room()  # `check_room` has found somebody to give it
+            self._make_room()  # `check_room` has made sure that somebody can be refused
         waiter = asyncio.get_running_loop().create_future()
         caller.waiters.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release(name)  # the slot came in the same moment
+                self._release(name)  # it got the slot at the same moment
             raise
         finally:
             with suppress(ValueError):
@@ -128,14 +132,14 @@ class Admission:
             self._note_idle()
 
     def _check_share(self, name: str) -> None:
-        """Raises Overloaded unless another caller has so many waiting that one must go."""
+        """Raises Overloaded unless another caller has more requests waiting and can lose one."""
         own = self._callers.get(name)
         most = max((len(caller.waiters) for caller in self._callers.values()), default=0)
         if (len(own.waiters) if own else 0) + 1 >= most:
             raise self._overloaded(name)
 
     def _make_room(self) -> None:
-        """Refuse the newest of the caller with the most."""
+        """Refuse the newest waiting request of the caller that has the most."""
         name, longest = max(self._callers.items(), key=lambda item: len(item[1].waiters))
         waiter = longest.waiters.pop()
         if not waiter.done():
@@ -154,7 +158,7 @@ class Admission:
     def _release(self, name: str) -> None:
         self._callers[name].held -= 1
         while waiting := [item for item in self._callers.items() if item[1].waiters]:
-            # The first of the least: callers are in the order of their last turn.
+            # Of those who hold the fewest, the one served longest ago: the first in this order.
             next_name, caller = min(waiting, key=lambda item: item[1].held)
             waiter = caller.waiters.popleft()
             if not waiter.done():  # else its request has just been cancelled

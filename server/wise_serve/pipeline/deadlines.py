@@ -1,4 +1,4 @@
-"""A request's time, as one error."""
+"""Deadlines: what is late ends with one kind of error. Shared by HTTP, the pipeline and tests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,5 +20,5 @@ async def until(when: float | None, error: WiseError | None = None) -> AsyncIter
     except TimeoutError:
         if not limit.expired():
             raise
-        late = error or DeadlineExceeded("The request was not answered in its time.")
+        late = error or DeadlineExceeded("The request was not answered before its deadline.")
         raise late from None

@@ -1,4 +1,4 @@
-"""What happens while a request is answered. Each event names its query by index."""
+"""What the pipeline reports while it answers a request. Each event names its query by index."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Starts both models beside a server that already answers its probes, and stops them."""
+"""Starts both models while the server already answers its probes, and stops them."""
 
 import asyncio
 import logging
@@ -15,11 +15,10 @@ _WATCH_EVERY_S = 0.5
 
 
 class Lifecycle:
-    """Loading, ready, draining, and why not ready.
+    """Whether the server loads, is ready or drains, and why it is not ready.
 
-    `on_ready` is called once when both models have answered their warm-up; `on_failed` when one
-    could not be started, or was lost for good: the process should end, since nothing here will
-    change it.
+    `on_ready` is called once, when both models have answered a warm-up request. `on_failed` is
+    called when one could not be started or is lost for good: then the process should end.
     """
 
     def __init__(
@@ -89,8 +88,11 @@ class Lifecycle:
         await self._watch()
 
     async def _watch(self) -> None:
-        """Wait until a model is lost for good. Whoever started the process starts it again: an
-        engine that died may have left the device in any state."""
+        """Wait until a model is lost for good.
+
+        It is not restarted here: an engine that died may have left the device in any state, so a
+        supervisor should restart the process.
+        """
         while self._reasoner.alive and not self._segmenter.failed:
             await asyncio.sleep(_WATCH_EVERY_S)
         lost = "segmenter" if self._segmenter.failed else "reasoner"

@@ -1,4 +1,4 @@
-"""The running parts behind HTTP: both models, who may enter, the pipeline. Made once a server."""
+"""The running parts behind HTTP: both models, admission, the pipeline. Made once per server."""
 
 from dataclasses import dataclass
 

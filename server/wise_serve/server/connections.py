@@ -24,16 +24,16 @@ _MOST_HEAD_BYTES: Final = 65_536  # of a head that arrives in pieces; the parser
 
 
 def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol; a request's line and headers must be whole in `header_deadline_s`."""
+    """uvicorn's protocol; a request's line and headers must be complete in `header_deadline_s`."""
 
     class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """Answers 408 to half a head, and closes a connection that sends nothing at all.
+        """Answers 408 to a head that is late; closes a connection that sends nothing at all.
 
-        uvicorn itself has a limit only for the time between an answer and the next request.
+        uvicorn itself limits only the time between an answer and the next request.
         """
 
         _overdue: asyncio.TimerHandle | None = None
-        _head_bytes = 0  # of a request's head that is not whole yet
+        _head_bytes = 0  # received of a request's head that is not complete
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -81,7 +81,7 @@ def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
             if self.transport.is_closing():
                 return
             if self._head_bytes:
-                error = RequestTimeout("The request's headers did not arrive in their time.")
+                error = RequestTimeout("The request's headers did not arrive in time.")
                 self.transport.write(_as_bytes(response_of(error)))
             self.transport.close()
 

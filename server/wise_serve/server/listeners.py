@@ -1,4 +1,4 @@
-"""The sockets of a server with a port for its operators, and which application is asked there."""
+"""The sockets of a server with a second port for its operators, and the application behind each."""
 
 import socket
 
@@ -8,8 +8,8 @@ from wise_serve.settings import Settings
 
 
 def open_listeners(settings: Settings, backlog: int) -> list[socket.socket] | None:
-    """The main socket and the operators', in this order; None without `--ops-port`: then whoever
-    serves opens the only one itself. Raises OSError."""
+    """The main socket and the operators', in this order. None without `--ops-port`: then uvicorn
+    opens the only socket itself. Raises OSError."""
     if settings.ops_port is None:
         return None
     main = _listen(settings.host, settings.port, backlog)
@@ -26,7 +26,7 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class ByPort:
-    """Two applications behind one server: told apart by the port that was asked."""
+    """Two applications behind one server, chosen by the port that the request came to."""
 
     def __init__(self, main: ASGIApp, ops: ASGIApp, ops_port: int) -> None:
         self._main = main

@@ -1,4 +1,4 @@
-"""Runs the application under uvicorn: the signals, the drain, the line printed when ready."""
+"""Runs the application under uvicorn: the signals, the drain, the lines printed when ready."""
 
 import asyncio
 import logging
@@ -23,18 +23,19 @@ from wise_serve.server.listeners import ByPort, open_listeners
 
 _EXIT_FAILED = 1
 _KEEP_ALIVE_S = 30
-_CUT_OFF_S = 1  # for requests that the drain has waited for in vain, to say so
-_STOP_S = 25.0  # for all that comes after the drain
-_LOADING_STOP_S = 2.0  # the same while models load: their libraries cannot be interrupted
+_CUT_OFF_S = 1  # for requests still running when the drain's deadline has passed, to be answered
+_STOP_S = 25.0  # for everything after the drain
+_LOADING_STOP_S = 2.0  # the same while models load, since loading cannot be interrupted
 _BACKLOG = 1024
 
 
 class DrainingServer(uvicorn.Server):
-    """On the first SIGTERM or SIGINT: refuse new requests (their probes see 503), finish those
-    inside, then end with status 0. On the second: end now, with status 1; the kernel ends the
-    models' processes (see `wise_serve.processes`).
+    """On the first SIGTERM or SIGINT: answer new requests and readiness probes with 503, finish the
+    accepted requests, then end with status 0. On the second: end at once, with status 1; the kernel
+    ends the models' processes (see `wise_serve.processes`).
 
-    uvicorn's own way closes the listening socket first, so that nobody could be told.
+    Ours, because uvicorn closes the listening socket first: then a load balancer would see refused
+    connections instead of a 503.
     """
 
     def __init__(self, config: uvicorn.Config, runtime: Runtime, access: Access) -> None:
@@ -49,13 +50,15 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         logs.watch(self._loop)
-        if self._access.needs_key:  # else it ends the process, as a closed terminal should
+        if (
+            self._access.needs_key
+        ):  # without keys SIGHUP ends the process, as when a terminal is closed
             self._loop.add_signal_handler(signal.SIGHUP, self._access.reload)
         await super().startup(sockets)
         self._announce()
 
     def models_ready(self) -> None:
-        """Both models answer; print the address once the socket listens, too."""
+        """Both models answer. Prints the address as soon as the socket listens, too."""
         self._ready = True
         self._announce()
 
@@ -71,7 +74,7 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_drain)
 
     def fail(self) -> None:
-        """End with a status that tells a supervisor to look."""
+        """End with status 1, so that a supervisor notices."""
         self.failed = True
         self.should_exit = True
 
@@ -102,7 +105,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _end_hard(status: int) -> None:
-    """Whatever still hangs: a model's library, a device, a collector of traces."""
+    """End the process although something hangs: a model's library, a device, a trace collector."""
     logs.event(logging.WARNING, "the server did not stop in time and is ended", {"status": status})
     os._exit(status)
 

@@ -84,9 +84,9 @@ BROKEN = {
     "secret\n": "Line 1",
     f"{digest('x')}\nsecret  me\n": "Line 2",
     digest("x")[:-1]: "sha256sum",
-    digest("x") + "  two words": "not plain",
-    digest("x") + "  ä": "not plain",
-    digest("x") + "  " + "n" * 65: "not plain",
+    digest("x") + "  two words": "not allowed",
+    digest("x") + "  ä": "not allowed",
+    digest("x") + "  " + "n" * 65: "not allowed",
 }
 
 
