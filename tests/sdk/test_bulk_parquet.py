@@ -248,7 +248,7 @@ def test_the_sdk_writes_parquet_too(
         assert [one.resumed for one in outcomes] == [resumed] * 6
         assert [one.unwrap().mask.sum() for one in outcomes] == [400] * 6
     assert len(server.received) == 6
-    assert json.loads((tmp_path / "out" / "_job.json").read_text())["rows_per_part"] == 4
+    assert json.loads((tmp_path / "out" / ".job.json").read_text())["rows_per_part"] == 4
 
 
 def test_a_part_has_row_groups_of_bounded_size(

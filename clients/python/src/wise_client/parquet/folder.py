@@ -2,13 +2,14 @@
 
     part-00000000.parquet   rows 0 to 9,999; each file is whole from the moment that it is there
     part-00000001.parquet   rows 10,000 to 19,999
-    _job.json               what all of them have in common: options, rows per part
+    .job.json               what all of them have in common: options, rows per part
     _pending/               a JSONL file for each part that is not complete, as answers come
 
-Every reader of Parquet folders ignores names that begin with `_`. A run that was killed goes on
-with what is in `_pending`, so it loses no more than the answers that were under way. A part in
-which pairs failed is opened again by the next run, which asks those pairs again. Where a part and
-its pending file are both there, the pending file counts: it has at least what the part has.
+Readers of Parquet folders ignore names that begin with a dot, and `_pending` is empty in the end.
+A run that was killed goes on with what is in `_pending`, so it loses no more than the answers that
+were in flight. A part in which pairs failed is opened again by the next run, which asks those pairs
+again. Where a part and its pending file are both there, the pending file counts: it has at least
+what the part has.
 """
 
 import json
@@ -16,6 +17,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +29,7 @@ from wise_client.extras import pyarrow
 from wise_client.parquet.part import Part, write
 
 ROWS_PER_PART = 10_000
-_JOB = "_job.json"
+_JOB = ".job.json"
 _PENDING = "_pending"
 
 
@@ -54,6 +56,7 @@ class ParquetAnswers:
         self._pending: dict[int, AnswerFile] = {}
         self._last_read: tuple[int, Part] | None = None
         with ExitStack() as opened:
+            self._writer = opened.enter_context(ThreadPoolExecutor(1, "wise-parquet"))
             self._open(opened)
             self._opened = opened.pop_all()
 
@@ -182,7 +185,9 @@ class ParquetAnswers:
         pending = self._pending[number]
         if not pending.whole:
             raise OutputMismatchError(f"{self.folder} is of more pairs; choose another folder")
-        write(self._path(number), pending.records(), self._pending_path(number, "scratch"))
+        scratch = self._pending_path(number, "scratch")
+        # In one thread, as each that writes a part would keep what memory that took.
+        self._writer.submit(write, self._path(number), pending.records(), scratch).result()
         with self._lock:
             self._finished.add(number)
             del self._pending[number]

@@ -32,6 +32,7 @@ def write(path: Path, records: Iterable[Mapping[str, Any]], scratch: Path) -> No
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
+    pa.default_memory_pool().release_unused()
 
 
 def _group(pa: Any, rows: Iterator[dict[str, Any]], form: Any) -> list[Any]:
