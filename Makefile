@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -62,6 +62,27 @@ fuzz: setup ## fuzz the answer parser and the image reader, FUZZ_S seconds each;
 SCHEMA_FUZZ_EXAMPLES ?= 20000
 schema-fuzz: setup ## the OpenAPI document against the server, by schemathesis; new input each time
 	SCHEMA_FUZZ_EXAMPLES=$(SCHEMA_FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/http/test_openapi_fuzz.py
+
+LOADERS := .venv-loaders
+SETS := build/datasets
+loaders-test: setup ## data sets of wise-segment batch --export, opened by pycocotools, ultralytics, LabelMe and datasets
+	@test -x $(LOADERS)/bin/yolo || { $(PYTHON) -m venv $(LOADERS) && \
+	  { $(LOADERS)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt torch torchvision || \
+	    $(LOADERS)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt \
+	      --extra-index-url $(TORCH_CPU_INDEX) torch torchvision; } && \
+	  $(LOADERS)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/loaders/requirements.txt; }
+	rm -rf $(SETS)
+	PYTHONPATH=tests/sdk $(BIN)/python tests/loaders/make_datasets.py $(SETS)
+	cd $(SETS) && WISE_DATASETS=. YOLO_OFFLINE=1 YOLO_CONFIG_DIR=. MPLCONFIGDIR=. HF_HUB_OFFLINE=1 QT_QPA_PLATFORM=offscreen \
+	  $(CURDIR)/$(LOADERS)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
+	  $(CURDIR)/tests/loaders/check_loaders.py
+
+RAY := .venv-ray
+ray-test: ## deploy/ray on a real Ray on this machine, with kills: exactly one row for each input (minutes)
+	@test -x $(RAY)/bin/pytest || { $(PYTHON) -m venv $(RAY) && \
+	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/ray/requirements.txt; }
+	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests:$(CURDIR)/tests/sdk \
+	  $(RAY)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . tests/ray/check_batch.py
 
 # In an environment of its own: what audits is not part of what is audited. From a CPU build's name to that of its
 # advisories. OSV, since it fails where it cannot be reached; pip-audit's default then finds nothing, and is content.
@@ -131,4 +152,4 @@ image-test: setup ## build the CPU image, run it and the compose file, compare a
 	tests/image/run.sh
 
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) $(AUDIT) .venv-image $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(LOADERS) $(RAY) .venv-image $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -67,7 +67,7 @@ def test_the_package_docstring_runs(at_work: Path, server: ContractServer) -> No
 def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
     (console,) = blocks("console")
     lines = [line.removeprefix("$ wise-segment ") for line in console.splitlines()]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         assert main(shlex.split(line)) == 0, line
     made = {path.name for path in at_work.iterdir()}
@@ -78,6 +78,7 @@ def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
         "out.jsonl",
         "out.json",
         "answers.jsonl",
+        "answers.yolo-seg",
         "report.html",
     }
 

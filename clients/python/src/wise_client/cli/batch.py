@@ -7,11 +7,17 @@ from contextlib import closing
 
 from wise_client.answers import AnswerFile
 from wise_client.bulk import Questions
-from wise_client.cli.batch_arguments import inputs_of, parse, writes_parquet
+from wise_client.cli.batch_arguments import (
+    export_folders,
+    inputs_of,
+    parse,
+    writes_parquet,
+)
 from wise_client.cli.common import FOUND, PARTIAL, add_hint, check_writable, client_of, say
 from wise_client.cli.failures import BadRecords, Failures
 from wise_client.errors import InputError, WiseClientError
 from wise_client.export import coco
+from wise_client.exports import dataset
 from wise_client.parquet.folder import ParquetAnswers
 from wise_client.progress import Pace, ProgressBar
 from wise_client.requests import Options
@@ -32,6 +38,10 @@ def main(arguments: Sequence[str]) -> int:
         count, failures = _run(inputs, answers, options, words)
         if words.coco is not None:
             words.coco.write_text(json.dumps(coco(_answered(inputs, answers))), "utf-8")
+        for form, folder in export_folders(words).items():
+            written = dataset.write(form, folder, inputs, answers, words.val_share)
+            rest = f", {written.left_out} left out" if written.left_out else ""
+            say(f"{written.images} images, {len(written.classes)} classes{rest}: {folder}")
     say(f"{count - failures} of {count} pairs answered: {words.output}")
     if failures:
         say(f"{failures} pairs failed: {words.bad} says why; run it again to send them again")

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wise_client.cli.common import parser, positive_int
+from wise_client.cli.common import parser, positive_int, share
 from wise_client.errors import InputError
+from wise_client.exports.dataset import FORMATS, check_free
 from wise_client.sources.entries import Asked
 from wise_client.sources.inputs import How, Inputs, read
 from wise_client.sources.parquet import Columns
@@ -22,6 +23,7 @@ there is one row for each input. Memory does not grow with the number of inputs.
   wise-segment batch images-*.parquet --query-column caption -o answers/
   wise-segment batch shards/*.tar --query "the cup" --query "the spoon" -o answers/
   wise-segment batch instances_val2017.json --image-root val2017/ -o answers/
+  wise-segment batch photos/ --query "a cup" --label cup -o answers/ --export yolo-seg
   until wise-segment batch shards/*.tar -o answers/ --url http://gpu:8000; do sleep 10; done
 """
 _EPILOG = """\
@@ -41,6 +43,15 @@ output:
                 a line, in the inputs' order once the run is complete;
                 or, for a pair that failed, "error": {"code", "detail", "status", "request_id"}
 
+training sets (--export), in a folder of their own beside the output, such as answers.coco/:
+  coco       images/ and annotations.json, masks as RLE
+  yolo-seg   images/, labels/ and data.yaml, as ultralytics reads them
+  labelme    a .json beside each image
+  masks      images/, masks/ as PNG (0 is background) and classes.txt
+  parquet    the rows with their images, as datasets.load_dataset reads them
+  A --label, or else the query, is the class. Images of which a pair failed, or was answered by no
+  valid text, are left out: they would teach that nothing is there.
+
 """
 
 
@@ -49,6 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     words = _parser().parse_args(arguments)
     if len(words.label) not in (0, len(words.query)):
         raise InputError("Give a --label for each --query, in their order, or none")
+    _check_exports(words)
     if words.bad is None:
         words.bad = words.output.with_name(f"{words.output.stem}.bad.jsonl")
     return words
@@ -68,6 +80,26 @@ def writes_parquet(words: argparse.Namespace) -> bool:
     """Whether the output is a folder of Parquet files."""
     output: Path = words.output
     return output.is_dir() or (output.suffix in ("", ".parquet") and not output.is_file())
+
+
+def export_folders(words: argparse.Namespace) -> dict[str, Path]:
+    """Where each format of --export goes."""
+    output: Path = words.output
+    stem = output.stem if output.suffix in (".jsonl", ".parquet") else output.name
+    return {
+        form: words.export_to or output.with_name(f"{stem}.{form}")
+        for form in dict.fromkeys(words.export)
+    }
+
+
+def _check_exports(words: argparse.Namespace) -> None:
+    if words.export_to and len(set(words.export)) != 1:
+        raise InputError("--export-to names the folder of one --export")
+    for folder in export_folders(words).values():
+        check_free(folder)
+        above = folder.resolve().parents
+        if any(Path(one).resolve() in above for one in words.input if one != "-"):
+            raise InputError(f"{folder} lies in an input: name another folder with --export-to")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -121,7 +153,8 @@ def _add_outputs(made: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows of one Parquet file (default: 10000)",
     )
-    out.add_argument("--coco", type=Path, metavar="JSON", help="write a COCO annotation file")
+    out.add_argument("--coco", type=Path, metavar="JSON", help="write a COCO annotation file alone")
+    _add_exports(made)
     made.add_argument(
         "--concurrency",
         type=positive_int,
@@ -130,3 +163,27 @@ def _add_outputs(made: argparse.ArgumentParser) -> None:
         help="requests at once (default: %(default)s)",
     )
     made.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_exports(made: argparse.ArgumentParser) -> None:
+    sets = made.add_argument_group("training sets")
+    sets.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        choices=FORMATS,
+        help="when all is answered, write a data set as well; may be given several times",
+    )
+    sets.add_argument(
+        "--export-to",
+        type=Path,
+        metavar="DIR",
+        help="its folder (default: the output's name and .FORMAT)",
+    )
+    sets.add_argument(
+        "--val-share",
+        type=share,
+        default=0.1,
+        metavar="SHARE",
+        help="yolo-seg: about how many of the images are for val (default: %(default)g)",
+    )
