@@ -1,0 +1,110 @@
+"""deploy/ray/batch.py on a real Ray on this machine, with kills: exactly one row for each input.
+
+Run by `make ray-test` in an environment of its own; the servers are those of the client's tests.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+from contract_server import ContractServer
+
+import bulk_data
+
+ROOT = Path(__file__).parents[2]
+FILES, EACH, BAD = 4, 30, (5, 64)
+WAIT_S = 180
+
+
+@pytest.fixture
+def servers() -> Iterator[list[ContractServer]]:
+    with ContractServer() as one, ContractServer() as two:
+        one.delay_s = two.delay_s = 0.02
+        yield [one, two]
+
+
+def command(source: str, out: Path, servers: list[ContractServer], *more: str) -> list[str]:
+    urls = [word for one in servers for word in ("--url", one.url)]
+    script = [sys.executable, str(ROOT / "deploy" / "ray" / "batch.py")]
+    words = [*script, source, "--query", "q", "-o", str(out), *urls, *more]
+    return [*words, "--", "--rows-per-part", "10", "--concurrency", "2"]
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    files = [str(one) for one in out.glob("shard-*/part-*.parquet")]
+    rows: list[dict[str, Any]] = ds.dataset(files).to_table().to_pylist() if files else []
+    return rows
+
+
+def answered(out: Path) -> int:
+    pending = out.glob("shard-*/_pending/*.jsonl")
+    return len(rows_of(out)) + sum(one.read_bytes().count(b"\n") for one in pending)
+
+
+def archives(folder: Path) -> Path:
+    folder.mkdir()
+    for file in range(FILES):
+        numbers = range(file * EACH, (file + 1) * EACH)
+        images = [b"no image" if n in BAD else bulk_data.png(n + 1000) for n in numbers]
+        columns = {"image": images, "id": [f"{n:04}" for n in numbers]}
+        bulk_data.parquet(folder / f"{file}.parquet", columns)
+    return folder
+
+
+def test_kills_of_everything_leave_exactly_one_row_each(
+    tmp_path: Path, servers: list[ContractServer]
+) -> None:
+    out = tmp_path / "out"
+    words = command(str(archives(tmp_path / "in")), out, servers)
+    words += ["--name-column", "id"]
+    killed = 0
+    for _ in range(2):
+        before = answered(out)
+        with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+            until = time.monotonic() + WAIT_S
+            while child.poll() is None and answered(out) < before + 20 and time.monotonic() < until:
+                time.sleep(0.05)
+            killed += child.poll() is None
+            child.send_signal(signal.SIGKILL)  # Ray's own processes end with it
+    assert killed == 2
+    assert answered(out) < FILES * EACH
+    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 7, done.stderr
+    rows = rows_of(out)
+    assert sorted(row["image"] for row in rows) == [f"{n:04}" for n in range(FILES * EACH)]
+    for row in rows:
+        number = int(row["image"])
+        assert (row["status"] == "error") == (number in BAD)
+        if number not in BAD:
+            assert (row["width"], row["height"]) == bulk_data.size_of(number + 1000)
+    bad = [json.loads(line) for one in out.glob("*.bad.jsonl") for line in one.open()]
+    assert sorted(one["image"] for one in bad) == [f"{n:04}" for n in BAD]
+    assert f"{FILES} of {FILES} shards, {FILES * EACH} rows (2 failed)" in done.stderr
+    assert "tokens/request" in done.stderr
+    assert all(len(one.received) > 10 for one in servers)
+
+
+def test_a_folder_is_cut_into_shards_and_a_server_that_is_gone_is_passed_over(
+    tmp_path: Path, servers: list[ContractServer]
+) -> None:
+    photos = bulk_data.folder(tmp_path / "photos", 25)
+    with ContractServer() as gone:
+        pass
+    out = tmp_path / "out"
+    words = command(str(photos), out, [gone, servers[0]], "--rows-per-shard", "10")
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=WAIT_S, env=os.environ, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(Path(row["image"]).name for row in rows_of(out)) == [
+        f"{n:04}.png" for n in range(25)
+    ]
+    assert "3 of 3 shards" in done.stderr
