@@ -34,7 +34,6 @@ OVERRIDE: Final = """
 services:
   gateway-cpu:
     image: {image}
-    build: !reset null
     ulimits: {{nofile: {files}}}
     ports: !override ["127.0.0.1:{server}:8000"]
   prometheus:

@@ -29,20 +29,18 @@ DEBIAN_PACKAGES: Final = {
     "libffi.so.8": "libffi8",
     "libcuda.so.1": "NVIDIA's driver, as installed for this GPU",
 }
-# Not needed by anything that runs here.
-OPTIONAL: Final = {
-    "libtbb.so.12": "numba's threads on TBB; it has threads of its own",
-    # docs/decisions/0002: torchvision's own operators are built for CUDA.
-    "libtorch_cuda.so": "torchvision's operators beside a CPU build of torch",
-    "libc10_cuda.so": "torchvision's operators beside a CPU build of torch",
-}
+# Not needed by anything that runs here: numba has threads of its own beside those on TBB.
+OPTIONAL: Final = frozenset({"libtbb.so.12"})
+# With a CPU build of torch, torchvision's own operators, which are built for CUDA, stay unused
+# (docs/decisions/0002).
+CUDA: Final = re.compile(r"lib(torch_cuda|c10_cuda|cuda|cudart|nv\w+|cu\w+)\.so(\.\d+)*")
 # NVIDIA's packages bring plugins for networks (MPI, InfiniBand) that only clusters have.
 SKIPPED_FOLDERS: Final = ("nvidia",)
 IMPORT_DEADLINE_S: Final = 120.0
 # vLLM chooses among builds of its C library by the processor; `import_kernels` logs what fails.
 ENGINE: Final = "import vllm; from vllm.platforms import current_platform as p; p.import_kernels()"
 SEGMENTER: Final = "import torch, torchvision, sam2.build_sam, pycocotools.mask, cv2"
-_NOT_OPENED = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
+_NOT_OPENED = re.compile(r"([\w.+-]+\.so[.\d]*): cannot open shared object file")
 _NOT_FOUND = re.compile(r"^\s+(\S+) => not found$")
 _LDD_FILES: Final = 100  # a call
 
@@ -105,7 +103,8 @@ def missing_libraries(folder: Path) -> dict[str, list[Path]]:
         for path in sorted(folder.rglob("*.so*"))
         if path.is_file() and path.relative_to(folder).parts[0] not in SKIPPED_FOLDERS
     ]
-    known = {path.name for path in files} | OPTIONAL.keys()
+    known = {path.name for path in files} | OPTIONAL
+    on_cpu = "libtorch_cuda.so" not in known
     missing: dict[str, list[Path]] = {}
     for start in range(0, len(files), _LDD_FILES):
         current = Path()
@@ -114,7 +113,9 @@ def missing_libraries(folder: Path) -> dict[str, list[Path]]:
         for line in done.stdout.splitlines():
             if not line.startswith(("\t", " ")):
                 current = Path(line.rstrip(":"))
-            elif (found := _NOT_FOUND.match(line)) and found[1] not in known:
+            elif (found := _NOT_FOUND.match(line)) and not (
+                found[1] in known or (on_cpu and CUDA.fullmatch(found[1]))
+            ):
                 missing.setdefault(found[1], []).append(current)
     return missing
 

@@ -29,9 +29,12 @@ def test_an_import_that_lacks_a_library_names_it_and_its_debian_package(
 def test_a_library_that_vllm_only_logs_as_missing_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code = f"import sys; sys.stderr.write({f'WARNING Failed to import from vllm._C: {NUMA}'!r})"
+    logged = f"WARNING Failed to import from vllm._C: {ImportError(NUMA)!r}"
+    code = f"import sys; sys.stderr.write({logged!r})"
     monkeypatch.setattr(native, "ENGINE", code)
-    assert native.native_libraries(MACHINE).outcome == "failure"
+    found = native.native_libraries(MACHINE)
+    assert found.outcome == "failure"
+    assert "apt-get install libnuma1" in found.advice
 
 
 def test_the_segmenters_parts_are_imported_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
