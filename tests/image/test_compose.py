@@ -34,7 +34,7 @@ OVERRIDE: Final = """
 services:
   gateway-cpu:
     image: {image}
-    ulimits: {{nofile: {files}}}
+    ulimits: {{nofile: {files}, nproc: 10000}}
     ports: !override ["127.0.0.1:{server}:8000"]
   prometheus:
     image: localhost/prometheus:image-test
