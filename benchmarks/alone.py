@@ -12,6 +12,7 @@ from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.model import Sam2
+from wise_serve.segmenter.sam2.stages import Features
 from wise_serve.settings import MINIATURE
 
 REPEATS = 20
@@ -31,7 +32,7 @@ def decoder_across_images(count: int = 16) -> tuple[float, float]:
         torch.set_num_threads(threads)
 
 
-def _items(count: int) -> tuple[Sam2, list[DecodeItem]]:
+def _items(count: int) -> tuple[Sam2, list[DecodeItem[Features]]]:
     device = torch.device("cpu")
     sam = Sam2(load_model(MINIATURE, device), device)
     items = []
@@ -44,7 +45,7 @@ def _items(count: int) -> tuple[Sam2, list[DecodeItem]]:
     return sam, items
 
 
-def _compare(sam: Sam2, items: list[DecodeItem]) -> tuple[float, float]:
+def _compare(sam: Sam2, items: list[DecodeItem[Features]]) -> tuple[float, float]:
     def apart() -> list[DecodedMask]:
         return [sam.decode([item])[0] for item in items]
 

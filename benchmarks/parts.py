@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,7 @@ from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import Settings
 
-STRATEGY = "wise-s"
+STRATEGY: Final = "wise-s"
 _BARE = """
 import asyncio, json, sys
 from vllm import SamplingParams

@@ -8,12 +8,13 @@ import torch
 
 from miniature.scenes import Scene, draw_scene
 from reference import iou
+from wise_serve.contract.names import Precision
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.precision import Levers
-from wise_serve.settings import MINIATURE, Precision
+from wise_serve.settings import MINIATURE
 
 SCENES = 20
 HALVES: tuple[Precision, ...] = ("bfloat16", "float16")

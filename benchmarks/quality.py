@@ -17,7 +17,7 @@ from tqdm import tqdm
 from miniature.queries import FAMILIES, Query, make_query
 from miniature.scenes import Scene, draw_scene
 from running import running_server
-from wise_client import Client
+from wise_client import Client, Strategy
 
 FRESH_SEED = 7_000_000  # training draws from 100_000 a run and 900_001
 IN_FLIGHT = 8
@@ -46,7 +46,7 @@ def fresh_scenes(count: int, seed: int) -> Iterator[tuple[Scene, Query]]:
         yield scene, query
 
 
-def judge(client: Client, scene: Scene, query: Query, strategy: str, tally: Tally) -> None:
+def judge(client: Client, scene: Scene, query: Query, strategy: Strategy, tally: Tally) -> None:
     result = client.segment(scene.image, query.text, strategy=strategy)
     height, width = scene.image.height, scene.image.width
     found = np.zeros((height, width), bool)
@@ -61,8 +61,12 @@ def judge(client: Client, scene: Scene, query: Query, strategy: str, tally: Tall
     tally.thinking_tokens.append(result.usage.thinking_tokens)
 
 
-def measure(url: str, count: int, seed: int, strategies: list[str]) -> dict[str, dict[str, Tally]]:
-    tallies = {s: {family: Tally() for family in FAMILIES} for s in strategies}
+def measure(
+    url: str, count: int, seed: int, strategies: list[Strategy]
+) -> dict[Strategy, dict[str, Tally]]:
+    tallies: dict[Strategy, dict[str, Tally]] = {
+        name: {family: Tally() for family in FAMILIES} for name in strategies
+    }
     with Client(url) as client, ThreadPoolExecutor(IN_FLIGHT) as pool:
         waiting = []
         bar = tqdm(total=count * len(strategies), unit="query")
@@ -120,11 +124,11 @@ def main() -> None:
     parser.add_argument("--strategies", default="wise-s,wise,seg-zero,vision-reasoner")
     parser.add_argument("--url", help="a running server; by default one is started")
     args = parser.parse_args()
-    strategies = args.strategies.split(",")
+    strategies: list[Strategy] = args.strategies.split(",")
     with ExitStack() as stack:
         url = args.url or stack.enter_context(running_server()).url
         tallies = measure(url, args.scenes, args.seed, strategies)
-    summaries = {strategy: summarise(tally) for strategy, tally in tallies.items()}
+    summaries = {str(strategy): summarise(tally) for strategy, tally in tallies.items()}
     print_table(summaries)
     print(json.dumps({"scenes": args.scenes, "seed": args.seed, **summaries}))
 

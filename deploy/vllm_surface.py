@@ -71,7 +71,7 @@ def surface(source: Source, used: dict[str, list[str]]) -> dict[str, str]:
 
     `source` gives a module's text; it raises KeyError for a module that there is not.
     """
-    found = {}
+    found: dict[str, str] = {}
     for module, names in used.items():
         try:
             tree = ast.parse(source(module))
@@ -104,10 +104,10 @@ def _member(owner: ast.ClassDef, name: str) -> str:
             return f"field: {ast.unparse(node.annotation)}"
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
             return "field"
-    for node in ast.walk(owner):  # set by a method
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign):
-            targets = [node.target]
+    for inner in ast.walk(owner):  # set by a method
+        targets = inner.targets if isinstance(inner, ast.Assign) else []
+        if isinstance(inner, ast.AnnAssign):
+            targets = [inner.target]
         if f"self.{name}" in map(ast.unparse, targets):
             return "attribute"
     return "missing"

@@ -5,14 +5,12 @@ point is spelled, which other keys stand beside them, what holds the objects, an
 around the answer. Everything drawn here has one meaning, which is drawn first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from hypothesis import strategies as st
 
-from spellings import Meant, Spelling, meant, spellings, texts
-
-Draw = Callable[[st.SearchStrategy[str]], str]
+from spellings import Draw, Meant, Spelling, meant, spellings, texts
 
 
 def extra(draw: Draw, spelling: Spelling) -> str:
@@ -243,5 +241,7 @@ def nothing(draw: Draw) -> str:
         )
     )  # fmt: skip
     one = spelling.object(members)
-    whole = draw(st.sampled_from([one, listed([one]), listed([]), "null", listed([one, one])]))
-    return draw(st.sampled_from(AROUND[:5])).replace("@", whole)
+    wholes: list[str] = [one, listed([one]), listed([]), "null", listed([one, one])]
+    whole = draw(st.sampled_from(wholes))
+    around: str = draw(st.sampled_from(AROUND[:5]))
+    return around.replace("@", whole)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -125,8 +126,8 @@ def in_json(image: bytes | str, **fields: object) -> bytes:
 
 def bodies() -> Iterator[Case]:
     """Whole bodies that lie or are crooked."""
-    kinds = {"content_type": FORM}
-    json_type = {"content_type": "application/json"}
+    kinds: dict[str, Any] = {"content_type": FORM}
+    json_type: dict[str, Any] = {"content_type": "application/json"}
     malformed = 400, "malformed_request"
     image_type = b"Content-Type: image/png\r\n"
     html_type = b"Content-Type: text/html\r\n"

@@ -113,7 +113,10 @@ def _turned(name: str, data: bytes, orientation: int) -> File:
 
 
 def _saved(kind: str, picture: Image.Image | None = None, **options: Any) -> bytes:
-    lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    lossless: dict[str, dict[str, Any]] = {
+        "WEBP": {"lossless": True},
+        "JPEG": {"quality": 100, "subsampling": 0},
+    }
     return encode(picture or quadrants(), kind, **lossless.get(kind, {}), **options)
 
 

@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
 SIDE: Final = 840  # the coordinates lie in a square of so many pixels
+
+
+Drawn = TypeVar("Drawn")
+
+
+class Draw(Protocol):
+    """What `st.composite` gives a function to draw with."""
+
+    def __call__(self, strategy: st.SearchStrategy[Drawn], /) -> Drawn: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ ASCII: Final = "0123456789"
 FULL_WIDTH: Final = dict(zip("{}[]():,", "｛｝［］（）：，", strict=True))
 SPACED: Final = {",": ", ", ":": ": "}
 BROKEN_LINES: Final = {",": ",\n  ", "{": "{\n  ", "}": "\n}", ":": " : "}
-SCRIPTS: Final = (
+SCRIPTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     (ASCII, {}),
     (ASCII, SPACED),
     (ASCII, BROKEN_LINES),

@@ -118,7 +118,7 @@ def _draw_savings(axes: Axes, prometheus: str, strategies: list[str]) -> None:
 def render(prometheus: str, picture: Path, subject: str) -> None:
     """Write the picture. Raises ValueError when the Prometheus holds no answers."""
     present = mean(prometheus, "thinking")
-    strategies = [name for name in STRATEGIES if name in present]
+    strategies: list[str] = [name for name in STRATEGIES if name in present]
     if not strategies:
         raise ValueError("The Prometheus has no thinking tokens yet; send requests first.")
     figure, axes = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn import ColourSegmenter, write
-from gateway_thread import GatewayThread, Serve
-from playground_page import Playground
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
+from drawn import ColourSegmenter, write
 from fakes import FakeReasoner, FakeSegmenter
+from gateway_thread import GatewayThread, Serve
+from playground_page import Playground
 
 SWITCHES = (
     "--headless=new",

@@ -1,9 +1,10 @@
 """`/docs` in a browser: Swagger UI under the page's policy, from this server alone."""
 
-from gateway_thread import Serve
-from playground_page import Playground
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from gateway_thread import Serve
+from playground_page import Playground
 
 
 def test_the_routes_and_a_streams_events_are_shown(serve: Serve, page: Playground) -> None:

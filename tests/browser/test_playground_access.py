@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
+
 from gateway_thread import Serve
 from playground_page import Playground
-from selenium.webdriver.common.keys import Keys
 
 WIDTHS = [360, 768, 1366]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from playground_page import Playground
 from pycocotools import mask as coco
+
+from playground_page import Playground
 
 SCREENSHOT = Path(__file__).parents[2] / "docs" / "playground.png"
 QUERY = "the red circle"

@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from drawn import write
-from gateway_thread import GatewayThread, Serve
-from playground_page import Playground
 
+from drawn import write
 from fakes import FakeReasoner
+from gateway_thread import GatewayThread, Serve
 from pictures import picture
+from playground_page import Playground
 from wise_serve.reasoner import FinishReason
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from drawn import SHAPES, ColourSegmenter, write
-from gateway_thread import Serve
 from numpy.typing import NDArray
-from playground_page import Playground
 from pycocotools import mask as coco
 from selenium.webdriver.common.action_chains import ActionChains
 
+from drawn import SHAPES, ColourSegmenter, write
 from fakes import FakeReasoner
+from gateway_thread import Serve
 from pictures import picture
+from playground_page import Playground
 from wise_serve.http.page import read_example
 
 

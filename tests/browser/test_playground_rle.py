@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gateway_thread import Serve
 from numpy.typing import NDArray
-from playground_page import Playground
 from pycocotools import mask as coco
+
+from gateway_thread import Serve
+from playground_page import Playground
 
 _DECODE = """
 state.size = { height: arguments[0].size[0], width: arguments[0].size[1] };

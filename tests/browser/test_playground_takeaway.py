@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from drawn import SHAPES
-from gateway_thread import Serve
 from PIL import Image
-from playground_page import Playground
 from pycocotools import mask as coco
 
+from drawn import SHAPES
+from gateway_thread import Serve
+from playground_page import Playground
 from wise_client import Client
 from wise_serve.http.page import read_example
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import dockerfile
 import pytest
 import yaml
+
+import dockerfile
 
 ROOT = Path(__file__).parents[2]
 FILE = dockerfile.read(ROOT / "Dockerfile")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_faults import client_of, load, status, until_metric
 
 from processes import Process, family, shared_memory, wait_until
 from running import RunningServer, running_server
+from server_load import client_of, load, status, until_metric
 
 DRAIN_S = 2.0
 SMALL = ("--kv-cache-bytes", str(64 * 2**20), "--drain-deadline-s", str(DRAIN_S))

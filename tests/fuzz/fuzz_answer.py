@@ -1,14 +1,16 @@
 """Coverage-guided fuzz of the answer parser: `make fuzz`, or test_fuzz.py for seconds."""
 
 import sys
+from typing import Final
 
 import atheris
 
 with atheris.instrument_imports(include=["wise_serve.reasoner"]):
+    from wise_serve.reasoner import FinishReason
     from wise_serve.reasoner.answer import AnswerReader, Frame, read_answer
     from wise_serve.reasoner.strategies import STRATEGIES
 
-FINISHES = ("stop", "length")
+FINISHES: Final[tuple[FinishReason, ...]] = ("stop", "length")
 SIZES = ((840, 840), (1, 1), (8000, 30), (640, 480))
 
 

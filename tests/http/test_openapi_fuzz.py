@@ -76,7 +76,7 @@ def _ended() -> Iterator[None]:
     asgi.shutdown_lifespans()
 
 
-def misjudged(case: schemathesis.Case) -> list[Any]:
+def misjudged(case: schemathesis.Case[Any]) -> list[Any]:
     """Checks that would go wrong, since the case is not what schemathesis takes it for."""
     # In a form whatever a field holds is sent as text, and most texts are queries: what forms must
     # refuse is in test_openapi.py, by name.
@@ -88,13 +88,13 @@ def misjudged(case: schemathesis.Case) -> list[Any]:
     return checks
 
 
-def holds_an_image(case: schemathesis.Case) -> bool:
+def holds_an_image(case: schemathesis.Case[Any]) -> bool:
     image = case.body.get("image") if isinstance(case.body, dict) else None
     return image in IMAGES_IN_JSON or getattr(image, "data", image) in IMAGES
 
 
-@schema.parametrize()
-def test_every_answer_is_one_of_the_document(case: schemathesis.Case) -> None:
+@schema.parametrize()  # type: ignore[untyped-decorator]
+def test_every_answer_is_one_of_the_document(case: schemathesis.Case[Any]) -> None:
     response = case.call()
     if (case.path, case.method) == ("/segment", "POST"):
         seen[case.media_type].add(response.status_code)

@@ -138,8 +138,8 @@ async def test_form_fields(start: Start) -> None:
         (await server.form(max_instances="NaN"), 422, "invalid_field", "max_instances"),
         (await server.form(image=b"\x89PNG"), 415, "unsupported_image", None),
     ]  # fmt: skip
-    for response, *expected in cases:
-        problem(response, *expected)
+    for response, status, code, field in cases:
+        problem(response, status, code, field)
     await still_right(server)
 
 

@@ -94,7 +94,7 @@ async def test_one_greedy_key_does_not_starve_another(start: Start, keys: str) -
     async def ask(key: str) -> int:
         files = {"image": ("a.png", (await server.client.get("/example.jpg")).content)}
         headers = {"Authorization": f"Bearer {key}"}
-        answer = await server.client.post(
+        answer: httpx.Response = await server.client.post(
             "/segment", files=files, data={"query": "x"}, headers=headers
         )
         if answer.status_code == 200:

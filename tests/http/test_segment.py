@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 from fakes import CACHED_TOKENS, FOUND, PROMPT_TOKENS, FakeReasoner, FakeSegmenter
 from gateways import Start, eventually
 from pictures import picture
+from wise_serve.reasoner import FinishReason
 
 TWO = (
     '<think>both</think><answer>[{"bbox_2d": [0,0,420,420], "point_2d": [5,6]}, '
@@ -76,7 +77,9 @@ async def test_usage_and_timings(start: Start) -> None:
         ("<think>hm, let me see", "length", "truncated"),
     ],
 )
-async def test_all_four_statuses_are_200(start: Start, text: str, finish: str, status: str) -> None:
+async def test_all_four_statuses_are_200(
+    start: Start, text: str, finish: FinishReason, status: str
+) -> None:
     server = await start(reasoner=FakeReasoner(script=lambda _: text, finish=finish))
     response = await server.form()
     answer = response.json()

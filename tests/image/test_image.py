@@ -61,7 +61,7 @@ def test_it_answers_with_the_mask_that_the_server_outside_gives(url: str) -> Non
     assert len(inside.instances) == len(outside.instances) == 1
     masks = [np.asarray(one.instances[0].mask, bool) for one in (inside, outside)]
     assert masks[0].sum() > 1000
-    assert np.array_equal(*masks)
+    assert np.array_equal(masks[0], masks[1])
 
 
 def test_every_process_runs_as_user_10001(url: str) -> None:

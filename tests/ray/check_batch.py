@@ -54,7 +54,7 @@ def archives(folder: Path) -> Path:
     for file in range(FILES):
         numbers = range(file * EACH, (file + 1) * EACH)
         images = [b"no image" if n in BAD else bulk_data.png(n + 1000) for n in numbers]
-        columns = {"image": images, "id": [f"{n:04}" for n in numbers]}
+        columns: dict[str, list[Any]] = {"image": images, "id": [f"{n:04}" for n in numbers]}
         bulk_data.parquet(folder / f"{file}.parquet", columns)
     return folder
 

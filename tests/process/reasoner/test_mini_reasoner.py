@@ -11,8 +11,9 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from miniature.reasoner_data import Examples, patches_of
 from miniature.reasoner_model import forward, vision_rotary
 from miniature.scenes import draw_scene
-from miniature.tokenizer import CHAT_TEMPLATE, IMAGE_SIZE, build_tokenizer, load_strategies
+from miniature.tokenizer import CHAT_TEMPLATE, build_tokenizer, load_strategies
 from wise_serve.miniature import REASONER_FOLDER
+from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 
 @pytest.fixture(scope="module")

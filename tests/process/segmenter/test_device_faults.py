@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from faulty_worker import LOST, SLOW, SLOW_S, TOO_LARGE, TOO_LARGE_TO_DECODE
 from PIL import Image
 
+import faulty_worker
 from fakes import FakeReasoner
+from faulty_worker import LOST, SLOW, SLOW_S, TOO_LARGE, TOO_LARGE_TO_DECODE
 from pictures import encode
 from processes import Process
 from segmenting import Recorder, assert_right, gone, scene, segment, segmenting, settings, until
@@ -18,7 +18,7 @@ from wise_serve.contract.errors import Overloaded, SegmenterLost
 from wise_serve.http.app import create_app
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 
-WORKER = (str(Path(__file__).with_name("faulty_worker.py")),)
+WORKER = (str(faulty_worker.__file__),)
 
 
 @pytest.fixture
@@ -90,11 +90,11 @@ async def test_over_http_only_the_one_that_does_not_fit_is_refused() -> None:
     parts = settings(batch_wait_ms=200), reasoner, SegmenterClient(settings(), None, WORKER)
     app = create_app(*parts)
 
-    async def ask(seed: int) -> httpx.Response:
+    async def ask(http: httpx.AsyncClient, seed: int) -> httpx.Response:
         pixels = scene(seed)[1].copy()
         pixels[0, 0] = TOO_LARGE if seed == 2 else (0, 0, 0)
         files = {"image": ("a.png", encode(Image.fromarray(pixels.astype(np.uint8))))}
-        return await client.post("/segment", files=files, data={"query": "x"})
+        return await http.post("/segment", files=files, data={"query": "x"})
 
     transport = httpx.ASGITransport(app)
     async with (
@@ -104,6 +104,6 @@ async def test_over_http_only_the_one_that_does_not_fit_is_refused() -> None:
         async with asyncio.timeout(60):
             while (await client.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
-        responses = await asyncio.gather(*(ask(seed) for seed in range(4)))
+        responses = await asyncio.gather(*(ask(client, seed) for seed in range(4)))
     assert [response.status_code for response in responses] == [200, 200, 429, 200]
     assert responses[2].json()["code"] == "overloaded"

@@ -117,7 +117,9 @@ def encode_in_batches(sam: Sam2, scenes: list[Scene], sizes: list[int]) -> list[
     return features
 
 
-def item(features: list[Features], scenes: list[Scene], image: int, prompt: Prompt) -> DecodeItem:
+def item(
+    features: list[Features], scenes: list[Scene], image: int, prompt: Prompt
+) -> DecodeItem[Features]:
     width, height = scenes[image].image.size
     return DecodeItem(features[image], prompt, (height, width))
 

@@ -139,7 +139,7 @@ async def test_no_canary_comes_out(tmp_path: Path, level: str) -> None:
             await leavers(base)
             keys.write_text(KEY)
             child.send_signal(signal.SIGHUP)
-            last = asyncio.create_task(ask(f"{QUERY} :slow:"))
+            last = asyncio.ensure_future(ask(f"{QUERY} :slow:"))
             await asyncio.sleep(0.3)
             child.send_signal(signal.SIGTERM)  # cuts the last one off
             await asyncio.gather(last, return_exceptions=True)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,7 +39,7 @@ class Attack:
 
 
 @asynccontextmanager
-async def attacked(**settings: str) -> AsyncIterator[Attack]:
+async def attacked(**settings: Any) -> AsyncIterator[Attack]:
     async with process(WISE_MAX_BODY_BYTES=str(LIMIT), **settings) as child:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base, timeout=60) as client:

@@ -13,6 +13,7 @@ import wise_serve.imaging.displayed
 from displayed_files import File, corners_of
 from pictures import chunk, picture
 from wise_client.inputs import load_rgb, prepare
+from wise_serve.contract.errors import UnsupportedImage
 from wise_serve.imaging import images
 
 FILES = displayed_files.files()
@@ -83,5 +84,5 @@ def test_what_makes_the_pixels_is_not_forgiven() -> None:
     wrong = whole[: header + 17] + bytes(4) + whole[header + 21 :]
     missing = whole[: whole.index(b"IDAT") - 4] + chunk(b"IEND", b"")
     for data in (wrong, missing, whole[:-40]):
-        with pytest.raises(images.UnsupportedImage, match="damaged or cut short"):
+        with pytest.raises(UnsupportedImage, match="damaged or cut short"):
             served(data)

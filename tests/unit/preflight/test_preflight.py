@@ -13,9 +13,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from wise_serve import processes
 from wise_serve.cli import main as cli
-from wise_serve.preflight import gpus, weights
 from wise_serve.preflight import memory as sizing
 from wise_serve.preflight import report as preflight
+from wise_serve.preflight import weights
 from wise_serve.preflight.checks import GIB, Check
 from wise_serve.preflight.gpus import Gpu, GpuError, list_gpus
 from wise_serve.preflight.weights import Weights, WeightsError, find_weights
@@ -182,7 +182,7 @@ def test_weights_in_a_folder_and_weights_that_are_nowhere(
         raise ConnectionError
 
     monkeypatch.setattr(weights, "snapshot_download", not_cached)
-    monkeypatch.setattr(weights.HfApi, "model_info", no_network)
+    monkeypatch.setattr("wise_serve.preflight.weights.HfApi.model_info", no_network)
     with pytest.raises(WeightsError, match="ConnectionError") as caught:
         find_weights("a/b", tmp_path)
     assert "Offline install" in caught.value.advice
@@ -203,7 +203,7 @@ def test_what_nvidia_smi_says(
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    monkeypatch.setattr(gpus.shutil, "which", lambda _: str(tool))
+    monkeypatch.setattr("wise_serve.preflight.gpus.shutil.which", lambda _: str(tool))
     try:
         told = str(list_gpus())
     except GpuError as error:

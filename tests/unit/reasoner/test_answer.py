@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wise_serve.contract.prompts import Prompt
+from wise_serve.reasoner import FinishReason
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, place, read_answer
 from wise_serve.reasoner.scanner import RawInstance
-from wise_serve.reasoner.strategies import STRATEGIES
+from wise_serve.reasoner.strategies import STRATEGIES, Strategy
 
 SQUARE = Frame(840, 840, 840)  # coordinates pass unchanged
 ONE = Prompt((10, 100, 200, 210), ((30, 110), (35, 180)))
@@ -177,7 +178,9 @@ REASONS = st.sampled_from(["stop", "length"])
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, REASONS, st.sampled_from(list(STRATEGIES.values())), FRAMES)
-def test_no_text_raises_and_everything_lies_inside(text, reason, strategy, frame) -> None:
+def test_no_text_raises_and_everything_lies_inside(
+    text: str, reason: FinishReason, strategy: Strategy, frame: Frame
+) -> None:
     answer = read_answer(text, reason, strategy, frame)
     assert answer.text == text
     assert (answer.status == "found") <= bool(answer.instances)
@@ -191,9 +194,9 @@ def test_no_text_raises_and_everything_lies_inside(text, reason, strategy, frame
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS, REASONS, st.lists(st.integers(0, 200), max_size=30))
-def test_pieces_read_like_the_whole(text, reason, cuts) -> None:
+def test_pieces_read_like_the_whole(text: str, reason: FinishReason, cuts: list[int]) -> None:
     strategy = STRATEGIES["vision-reasoner"]
-    reader, seen, thinking = AnswerReader(strategy, SQUARE), [], ""
+    reader, seen, thinking = AnswerReader(strategy, SQUARE), list[Prompt](), ""
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     for start, end in pairwise(edges):
         progress = reader.feed(text[start:end])

@@ -30,7 +30,7 @@ def expected(items: list[Meant], strategy: Strategy) -> tuple[Prompt, ...]:
 
 
 def read_in_pieces(text: str, at: list[int], strategy: Strategy) -> tuple[Answer, list[Prompt]]:
-    reader, seen = AnswerReader(strategy, SQUARE), []
+    reader, seen = AnswerReader(strategy, SQUARE), list[Prompt]()
     edges = sorted({0, len(text), *(cut for cut in at if cut < len(text))})
     for start, end in pairwise(edges):
         seen += reader.feed(text[start:end]).instances
@@ -40,7 +40,9 @@ def read_in_pieces(text: str, at: list[int], strategy: Strategy) -> tuple[Answer
 
 @settings(max_examples=EXAMPLES)
 @given(answers(), thoughts, strategies, cuts)
-def test_an_answer_is_read_as_it_is_meant(meant, thought, strategy, at) -> None:
+def test_an_answer_is_read_as_it_is_meant(
+    meant: tuple[str, list[Meant]], thought: str, strategy: Strategy, at: list[int]
+) -> None:
     inside, items = meant
     text = f"<think>{thought}</think>\n<answer>{inside}</answer>"
     answer, seen = read_in_pieces(text, at, strategy)
@@ -56,7 +58,9 @@ def test_an_answer_is_read_as_it_is_meant(meant, thought, strategy, at) -> None:
 
 @settings(max_examples=EXAMPLES)
 @given(answers(), thoughts)
-def test_a_missing_end_of_the_thinking_changes_no_box(meant, thought) -> None:
+def test_a_missing_end_of_the_thinking_changes_no_box(
+    meant: tuple[str, list[Meant]], thought: str
+) -> None:
     inside, items = meant
     answer = read_answer(f"<think>{thought}<answer>{inside}</answer>", "stop", STRATEGY, SQUARE)
     assert (answer.status, answer.instances) == ("found", expected(items, STRATEGY))
@@ -65,7 +69,9 @@ def test_a_missing_end_of_the_thinking_changes_no_box(meant, thought) -> None:
 
 @settings(max_examples=EXAMPLES)
 @given(answers(), st.data())
-def test_a_damaged_answer_is_read_as_it_was_meant_or_refused(meant, data) -> None:
+def test_a_damaged_answer_is_read_as_it_was_meant_or_refused(
+    meant: tuple[str, list[Meant]], data: st.DataObject
+) -> None:
     inside, items = meant
     places = [at for at, letter in enumerate(inside) if unicodedata.category(letter)[0] == "P"]
     at = data.draw(st.sampled_from(places))
@@ -78,7 +84,7 @@ def test_a_damaged_answer_is_read_as_it_was_meant_or_refused(meant, data) -> Non
 
 @settings(max_examples=EXAMPLES)
 @given(nothing(), thoughts, strategies)
-def test_saying_nothing_is_an_answer(inside, thought, strategy) -> None:
+def test_saying_nothing_is_an_answer(inside: str, thought: str, strategy: Strategy) -> None:
     text = f"<think>{thought}</think><answer>{inside}</answer>"
     answer = read_answer(text, "stop", strategy, SQUARE)
     assert (answer.status, answer.instances) == ("no_target", ())
@@ -86,7 +92,7 @@ def test_saying_nothing_is_an_answer(inside, thought, strategy) -> None:
 
 @settings(max_examples=2 * EXAMPLES)
 @given(named_somehow())
-def test_a_box_by_any_names_is_read_as_it_was_meant_or_refused(meant) -> None:
+def test_a_box_by_any_names_is_read_as_it_was_meant_or_refused(meant: tuple[str, Meant]) -> None:
     inside, item = meant
     answer = read_answer(f"<answer>{inside}</answer>", "stop", STRATEGY, SQUARE)
     assert answer.status in ("found", "unparsed")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from wise_serve.contract.prompts import Prompt
+from wise_serve.contract.prompts import Box, Prompt
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
 from wise_serve.reasoner.reading.keys import Keys
 from wise_serve.reasoner.strategies import STRATEGIES
@@ -24,7 +24,7 @@ def answered(inside: str, frame: Frame = SQUARE) -> Answer:
     return read(f"<think>a</think><answer>{inside}</answer>", frame)
 
 
-def boxes(answer: Answer) -> list[tuple[int, int, int, int]]:
+def boxes(answer: Answer) -> list[Box]:
     return [one.box for one in answer.instances]
 
 

@@ -74,7 +74,7 @@ class Gateway:
         self.connection, theirs = socket.socketpair()
         self.connection.settimeout(5)
         self.model = FakeModel()
-        self.work = Batcher(
+        self.work: Batcher[Brightness] = Batcher(
             encode_batch_size=8,
             decode_batch_size=8,
             wait_s=wait_s,
