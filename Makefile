@@ -43,7 +43,7 @@ test: lint ## all checks: ruff, mypy, unit, HTTP, process and end-to-end tests
 	$(BIN)/python -m pytest
 
 test-fast: setup ## unit, HTTP and SDK tests, which need no model: under a minute
-	$(BIN)/python -m pytest -m "not slow" tests/unit tests/http tests/sdk
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit tests/http tests/sdk
 
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .

@@ -93,6 +93,7 @@ def holds_an_image(case: schemathesis.Case[Any]) -> bool:
     return image in IMAGES_IN_JSON or getattr(image, "data", image) in IMAGES
 
 
+@pytest.mark.slow
 @schema.parametrize()  # type: ignore[untyped-decorator]
 def test_every_answer_is_one_of_the_document(case: schemathesis.Case[Any]) -> None:
     response = case.call()

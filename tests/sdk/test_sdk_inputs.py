@@ -97,6 +97,7 @@ def test_the_overlay_shows_what_the_server_sees_of_pixels_that_are_held(mode: st
     assert np.array_equal(np.asarray(load_rgb(picture)), served.pixels)
 
 
+@pytest.mark.slow
 def test_an_image_beyond_pillow_s_limit_is_sent_or_shrunk() -> None:
     content = pictures.bomb(14_000)
     with pytest.MonkeyPatch.context() as patch:

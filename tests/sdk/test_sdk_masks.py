@@ -146,6 +146,7 @@ def test_polygons_are_valid_by_ogc_s_rules(mask: np.ndarray) -> None:
     assert valid(polygons(mask)).area == np.count_nonzero(mask)
 
 
+@pytest.mark.slow
 def test_polygons_of_large_masks_are_valid() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):

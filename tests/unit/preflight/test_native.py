@@ -71,6 +71,7 @@ def build(compiler: str, folder: Path, *arguments: str) -> None:
     subprocess.run([compiler, "-shared", "-fPIC", *arguments], cwd=folder, check=True)
 
 
+@pytest.mark.slow
 def test_every_library_of_this_environment_is_found() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "wise_serve.preflight.native"],
