@@ -88,7 +88,7 @@ def test_a_model_lost_midway_keeps_what_was_seen(
 
 
 @pytest.mark.parametrize("allowed", [["ERR_"]])
-def test_a_server_that_is_gone(page: Playground, serve: Serve, file: Path) -> None:
+def test_an_unreachable_server_is_explained(page: Playground, serve: Serve, file: Path) -> None:
     server = serve()
     opened(page, server, file)
     network = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}

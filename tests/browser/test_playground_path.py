@@ -174,7 +174,7 @@ def test_the_thinking_is_seen_before_the_answer(
     assert [waiting for _, waiting, mask in seen if mask][-1] == 0
 
 
-def test_stop_ends_the_request(page: Playground, serve: Serve, example: Path) -> None:
+def test_the_stop_button_ends_the_request(page: Playground, serve: Serve, example: Path) -> None:
     server = serve(reasoner=FakeReasoner(script=write, delay_s=0.2))
     page.open(server.url)
     page.pick(example)
@@ -188,7 +188,7 @@ def test_stop_ends_the_request(page: Playground, serve: Serve, example: Path) ->
     assert not page.shown("problem")
 
 
-def test_figures(page: Playground, serve: Serve) -> None:
+def test_the_token_and_time_figures_are_shown(page: Playground, serve: Serve) -> None:
     server = serve(
         reasoner=FakeReasoner(script=write, delay_s=0.005), segmenter=ColourSegmenter(encode_s=0.1)
     )

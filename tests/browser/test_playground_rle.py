@@ -41,7 +41,7 @@ def masks() -> list[NDArray[np.uint8]]:
     return [np.asfortranarray(mask, np.uint8) for mask in made]
 
 
-def test_it_decodes_what_pycocotools_encodes(page: Playground, serve: Serve) -> None:
+def test_the_page_decodes_what_pycocotools_encodes(page: Playground, serve: Serve) -> None:
     page.open(serve().url)
     for mask in masks():
         encoded = coco.encode(mask)
@@ -53,7 +53,7 @@ def test_it_decodes_what_pycocotools_encodes(page: Playground, serve: Serve) -> 
         assert got["box"] == coco.toBbox(encoded).tolist()
 
 
-def test_it_knows_which_pixels_are_covered(page: Playground, serve: Serve) -> None:
+def test_the_page_knows_which_pixels_are_covered(page: Playground, serve: Serve) -> None:
     page.open(serve().url)
     mask = np.asfortranarray(np.random.default_rng(3).random((13, 17)) < 0.4, np.uint8)
     text = coco.encode(mask)["counts"].decode()

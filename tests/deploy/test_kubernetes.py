@@ -116,7 +116,7 @@ def environment(deployment: Manifest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("deployment", BOTH)
-def test_probes(deployment: Any) -> None:
+def test_probes_answer_at_each_stage(deployment: Any) -> None:
     probes = container(deployment())
     startup, live, ready = (probes[f"{name}Probe"] for name in ("startup", "liveness", "readiness"))
     assert live["httpGet"]["path"] == "/livez"

@@ -117,7 +117,7 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
-def test_promtool_takes_configuration_and_rules() -> None:
+def test_promtool_accepts_configuration_and_rules() -> None:
     assert "SUCCESS" in promtool("check", "config", "prometheus.yml")
     assert f"SUCCESS: {len(alerts())} rules found" in promtool("check", "rules", "wise.alerts.yml")
 

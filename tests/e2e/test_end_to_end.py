@@ -48,7 +48,7 @@ def counter(url: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
-def test_it_finds_what_the_query_names(client: Client) -> None:
+def test_the_server_finds_what_the_query_names(client: Client) -> None:
     ious = []
     for scene, query in scenes("attribute", 16):
         result = client.segment(scene.image, query.text)
@@ -56,7 +56,7 @@ def test_it_finds_what_the_query_names(client: Client) -> None:
     assert np.mean(np.array(ious) >= 0.5) >= 0.75  # `make quality` measures it on 500
 
 
-def test_it_says_when_nothing_is_meant(client: Client) -> None:
+def test_the_server_reports_when_nothing_is_meant(client: Client) -> None:
     results = [client.segment(scene.image, query.text) for scene, query in scenes("absent", 10)]
     nothing = [result for result in results if result.status == "no_target"]
     assert len(nothing) >= 6
@@ -129,7 +129,7 @@ def test_a_second_query_finds_the_image_cached(client: Client) -> None:
     assert first.usage.cached_tokens < 64 <= second.usage.cached_tokens
 
 
-def test_a_stream_tells_of_each_step_and_ends_in_the_same_answer(client: Client) -> None:
+def test_a_stream_reports_each_step_and_ends_in_the_same_answer(client: Client) -> None:
     [(scene, query)] = scenes("attribute", 1)
     events = list(client.stream(scene.image, query.text))
     plain = client.segment(scene.image, query.text)

@@ -48,7 +48,7 @@ def answers(client: Client) -> list[Segmentation]:
         return list(pool.map(ask, cases()))
 
 
-def test_answers_and_counts_are_those_without_them(client: Client, optioned: Client) -> None:
+def test_the_engines_levers_change_no_answer_and_no_count(client: Client, optioned: Client) -> None:
     plain, other = answers(client), answers(optioned)
     assert {one.status for one in plain} == {"found", "no_target"}
     different = [
@@ -81,7 +81,7 @@ CONFUSING = (
 )
 
 
-def test_held_to_its_form_it_cannot_lose_it(client: Client, optioned: Client) -> None:
+def test_structured_answers_are_always_well_formed(client: Client, optioned: Client) -> None:
     asked = [(case[0], query) for case in cases()[:2] for query in CONFUSING]
 
     def unparsed(of: Client) -> int:

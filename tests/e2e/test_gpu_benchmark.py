@@ -9,7 +9,7 @@ from pathlib import Path
 COMMAND = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
-def test_it_runs_in_its_smallest_size() -> None:
+def test_the_gpu_benchmark_runs_in_its_smallest_size() -> None:
     done = subprocess.run(
         [
             sys.executable,

@@ -163,7 +163,7 @@ async def test_a_second_signal_stops_at_once(doomed: Doomed) -> None:
     assert_no_orphans(members, 5)
 
 
-def test_a_signal_while_loading_is_not_waited_with(tmp_path: Path) -> None:
+def test_a_signal_during_loading_ends_the_server_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wise_serve", "serve", "--port", "0", *SMALL]
     log = tmp_path / "log"
     with log.open("wb") as errors, subprocess.Popen(command, stderr=errors) as process:

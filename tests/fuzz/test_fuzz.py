@@ -28,7 +28,7 @@ def fuzz(target: str, new: Path, *options: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("target", ["answer", "images"])
-def test_nothing_is_found(target: str, tmp_path: Path) -> None:
+def test_the_fuzzer_finds_nothing(target: str, tmp_path: Path) -> None:
     ran = fuzz(target, tmp_path, f"-max_total_time={SECONDS}", "-max_len=2048")
     assert ran.returncode == 0, ran.stderr[-3000:]
     done = re.search(r"Done (\d+) runs", ran.stderr)

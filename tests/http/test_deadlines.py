@@ -45,13 +45,15 @@ async def assert_late(server: Server, request: Any) -> None:
     ],
     ids=["reason", "encode", "segment"],
 )
-async def test_a_model_that_stalls(start: Start, stalled: dict[str, Any]) -> None:
+async def test_a_stalled_model_is_504_at_the_deadline(
+    start: Start, stalled: dict[str, Any]
+) -> None:
     server = await start(request_deadline_s=DEADLINE_S, **stalled)
     await assert_late(server, server.form())
     assert server.runtime.admission.inflight == 0
 
 
-async def test_image_threads_that_stall(start: Start) -> None:
+async def test_stalled_image_threads_are_504_at_the_deadline(start: Start) -> None:
     server, hold = await start(request_deadline_s=DEADLINE_S, image_threads=1), threading.Event()
     blocked = asyncio.create_task(server.runtime.threads.run(hold.wait))
     try:
@@ -62,7 +64,7 @@ async def test_image_threads_that_stall(start: Start) -> None:
         await blocked
 
 
-async def test_a_queue_that_stalls(start: Start) -> None:
+async def test_a_stalled_queue_is_504_at_the_deadline(start: Start) -> None:
     server = await start(request_deadline_s=DEADLINE_S, max_inflight_requests=1)
     async with server.runtime.admission.slot():
         await assert_late(server, server.form())
@@ -80,7 +82,7 @@ async def test_a_body_that_drips_is_answered_408_and_closed(start: Start) -> Non
     assert server.segmenter.opened == 0
 
 
-async def test_the_body_has_its_time_from_the_slot_on(start: Start) -> None:
+async def test_the_bodys_deadline_starts_with_the_slot(start: Start) -> None:
     server = await start(body_deadline_s=DEADLINE_S, max_inflight_requests=1)
     async with server.runtime.admission.slot():
         waiting = asyncio.create_task(server.form())
@@ -98,7 +100,7 @@ async def test_a_head_that_drips_is_answered_408_and_closed(start: Start) -> Non
         assert DEADLINE_S - 0.01 < seconds < DEADLINE_S + SLACK_S
 
 
-async def test_drops_of_a_head_do_not_buy_time(start: Start) -> None:
+async def test_single_bytes_of_a_head_do_not_extend_its_deadline(start: Start) -> None:
     server = await start()
     async with on_loopback(server.app, header_deadline_s=DEADLINE_S) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -113,14 +115,14 @@ async def test_drops_of_a_head_do_not_buy_time(start: Start) -> None:
         writer.close()
 
 
-async def test_a_connection_that_says_nothing_is_closed_without_a_word(start: Start) -> None:
+async def test_a_silent_connection_is_closed_without_an_answer(start: Start) -> None:
     server = await start()
     async with on_loopback(server.app, header_deadline_s=DEADLINE_S) as port:
         answer, _ = await exchange(port, b"")
     assert answer == b""
 
 
-async def test_a_kept_connection_has_its_time_anew(start: Start) -> None:
+async def test_each_request_on_a_kept_connection_has_a_full_deadline(start: Start) -> None:
     server = await start()
     get = b"GET /livez HTTP/1.1\r\nHost: t\r\n"
     async with on_loopback(server.app, header_deadline_s=DEADLINE_S) as port:
@@ -135,7 +137,7 @@ async def test_a_kept_connection_has_its_time_anew(start: Start) -> None:
         writer.close()
 
 
-async def test_work_is_longer_than_a_head_may_take(start: Start) -> None:
+async def test_work_may_last_longer_than_the_heads_deadline(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.02))
     async with on_loopback(server.app, header_deadline_s=0.1) as port:
         answer, seconds = await exchange(port, form_bytes())
@@ -143,7 +145,7 @@ async def test_work_is_longer_than_a_head_may_take(start: Start) -> None:
     assert seconds > 0.2
 
 
-async def test_an_answer_that_nobody_takes_ends_its_connection(
+async def test_an_answer_that_is_not_read_ends_its_connection(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wise_serve.server.connections._UNREAD_MS", 500)

@@ -113,7 +113,7 @@ async def test_head_is_get_without_its_body(start: Start, path: str) -> None:
     assert body == b""
 
 
-async def test_another_method_is_told_of_both(start: Start) -> None:
+async def test_a_405_names_get_and_head(start: Start) -> None:
     answer = await (await start()).client.post("/livez")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 

@@ -107,7 +107,7 @@ async def test_leaving_while_the_answer_is_written(start: Start) -> None:
     assert server.sample("wise_cancelled_total", stage="reason") == 1
 
 
-async def test_the_others_do_not_notice(start: Start) -> None:
+async def test_a_caller_who_leaves_does_not_disturb_the_others(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.01))
     alone = (await server.form()).json()
     async with on_loopback(server.app) as port:

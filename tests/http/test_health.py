@@ -31,7 +31,7 @@ async def scrape(server: Server) -> dict[str, list[tuple[str, dict[str, str], fl
     return {f.name: [(s.name, s.labels, s.value) for s in f.samples] for f in families}
 
 
-async def test_every_metric_is_there_and_counts(start: Start) -> None:
+async def test_every_metric_exists_and_counts(start: Start) -> None:
     server = await start()
     await server.form()
     await server.form("")
@@ -103,7 +103,7 @@ async def test_series_exist_before_their_first_event(start: Start) -> None:
         assert {labels[label] for _, labels, _ in families[name]} == values
 
 
-async def test_ready_is_told_part_by_part(start: Start) -> None:
+async def test_readyz_reports_each_part(start: Start) -> None:
     server = await start()
     assert server.sample("wise_ready", part="gateway") == 1
     server.segmenter.alive = False
@@ -131,13 +131,13 @@ async def test_the_segmenters_worker_is_counted(start: Start) -> None:
     assert server.sample("wise_embedding_cache_total", result="hit") == 1
 
 
-async def test_probes(start: Start) -> None:
+async def test_probes_answer_at_each_stage(start: Start) -> None:
     server = await start()
     assert (await server.client.get("/livez")).json() == {"status": "alive"}
     assert (await server.client.get("/readyz")).json() == {"status": "ready"}
 
 
-async def test_a_model_that_does_not_start_is_told(start: Start) -> None:
+async def test_a_model_that_does_not_start_is_reported(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(start_error=RuntimeError("x")), ready=False)
     failed: list[bool] = []
     server.runtime.lifecycle.on_failed = lambda: failed.append(True)
@@ -153,7 +153,7 @@ async def test_models_are_stopped_with_the_application(start: Start) -> None:
     assert server.segmenter.stopped
 
 
-async def test_info(start: Start) -> None:
+async def test_info_names_models_strategy_and_limits(start: Start) -> None:
     info = (await (await start(max_queries=7)).client.get("/info")).json()
     assert info["models"] == {
         "reasoner": "fake-reasoner",
@@ -164,7 +164,7 @@ async def test_info(start: Start) -> None:
     assert info["strategy"] == "wise-s"
 
 
-async def test_request_ids(start: Start) -> None:
+async def test_a_request_id_is_kept_or_made(start: Start) -> None:
     server = await start()
     taken = await server.client.get("/livez", headers={"X-Request-Id": "mine.1"})
     assert taken.headers["x-request-id"] == "mine.1"

@@ -30,7 +30,7 @@ def is_valid(schema: dict[str, Any], value: object) -> bool:
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
-async def test_its_example_is_answered(start: Start) -> None:
+async def test_the_documents_example_is_answered(start: Start) -> None:
     server = await start()
     content = (await document_of(server))["paths"]["/segment"]["post"]["requestBody"]["content"]
     answer = await server.client.post("/segment", json=content["application/json"]["example"])
@@ -69,7 +69,7 @@ async def test_its_example_is_answered(start: Start) -> None:
         ({"query": "x", "image_url": "x"}, False),
     ],
 )
-async def test_json_is_taken_as_its_schema_says(
+async def test_json_is_accepted_as_its_schema_says(
     start: Start, fields: dict[str, Any], allowed: bool
 ) -> None:
     server = await start()
@@ -116,7 +116,7 @@ async def test_punctuation_asks_nothing_whatever_the_strategy(start: Start, stra
         problem(answer, 422, "invalid_field", "query")
 
 
-async def test_its_limits_are_those_of_the_server(start: Start) -> None:
+async def test_the_documents_limits_are_those_of_the_server(start: Start) -> None:
     server = await start(max_query_characters=7, max_queries=2)
     for schema in bodies(await document_of(server)).values():
         question = {"image": B64, "queries": ["x" * 7] * 2}
@@ -142,7 +142,7 @@ async def test_every_event_of_a_stream_is_as_described(start: Start) -> None:
         jsonschema.validate(data, schema, jsonschema.Draft202012Validator)
 
 
-async def test_every_route_says_what_any_request_may_get(start: Start) -> None:
+async def test_every_route_documents_the_errors_that_any_request_can_get(start: Start) -> None:
     document = await document_of(await start())
     for path, methods in document["paths"].items():
         for operation in methods.values():

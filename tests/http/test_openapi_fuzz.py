@@ -104,7 +104,7 @@ def test_every_answer_is_one_of_the_document(case: schemathesis.Case[Any]) -> No
         assert not holds_an_image(case)
 
 
-def test_it_went_everywhere() -> None:
+def test_the_fuzzer_reached_every_route() -> None:
     """Into the depths, and to each refusal that a body can get."""
     if not seen:
         pytest.skip("POST /segment was left out")

@@ -45,7 +45,9 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
         (b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
     ],
 )
-async def test_bodies(start: Start, body: bytes, content_type: str, status: int, code: str) -> None:
+async def test_malformed_bodies_are_refused(
+    start: Start, body: bytes, content_type: str, status: int, code: str
+) -> None:
     server = await start()
     headers = {"content-type": content_type}
     problem(await server.client.post("/segment", content=body, headers=headers), status, code)
@@ -90,7 +92,7 @@ async def test_bodies(start: Start, body: bytes, content_type: str, status: int,
         ({"image_url": "http://x"}, 422, "invalid_field", "image_url"),
     ],
 )
-async def test_fields(
+async def test_wrong_fields_of_json_are_refused_by_name(
     start: Start, change: dict[str, Any], status: int, code: str, field: str | None
 ) -> None:
     server = await start()
@@ -114,7 +116,7 @@ async def test_the_refusal_names_the_special_token(start: Start) -> None:
     assert "<|image_pad|>" in detail
 
 
-async def test_form_fields(start: Start) -> None:
+async def test_wrong_fields_of_a_form_are_refused_by_name(start: Start) -> None:
     server = await start()
     post = server.client.post
     image = {"image": ("a.png", picture())}

@@ -196,7 +196,7 @@ async def test_the_docs_load_everything_from_this_server(start: Start) -> None:
     assert (await server.client.get("/docs/assets/../page.py")).status_code == 404
 
 
-async def test_docs_of_others_are_gone(start: Start) -> None:
+async def test_no_other_documentation_page_is_served(start: Start) -> None:
     server = await start()
     for path in ("/redoc", "/docs/oauth2-redirect"):
         assert (await server.client.get(path)).status_code == 404

@@ -97,7 +97,7 @@ async def test_probes_make_no_spans(
     assert exporter.get_finished_spans() == ()
 
 
-def test_what_is_left_is_sent_at_the_end() -> None:
+def test_spans_still_buffered_are_sent_at_the_end() -> None:
     received = []
 
     class Collector(BaseHTTPRequestHandler):

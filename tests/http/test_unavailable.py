@@ -65,7 +65,7 @@ async def test_models_lost_under_a_request(start: Start) -> None:
     await still_right(server)
 
 
-async def test_a_segmenter_lost_while_the_text_is_written_is_not_waited_with(start: Start) -> None:
+async def test_a_segmenter_lost_during_generation_fails_the_request_at_once(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.1))
     answer = asyncio.create_task(server.form())
     await eventually(lambda: len(server.reasoner._vocabulary) > 1)
@@ -91,7 +91,7 @@ async def test_waiting_in_the_queue_counts_towards_the_deadline(start: Start) ->
         problem(response, 504, "deadline_exceeded")
 
 
-async def test_a_defect_is_500_and_tells_nothing(start: Start, caplog: Any) -> None:
+async def test_a_defect_is_500_and_reveals_nothing(start: Start, caplog: Any) -> None:
     def broken(prompt: str) -> str:
         raise RuntimeError(f"canary {prompt}")
 

@@ -79,7 +79,7 @@ async def full(start: Start, **settings: Any) -> AsyncIterator[tuple[Server, int
         await asyncio.gather(inside, return_exceptions=True)
 
 
-async def test_the_answer_comes_before_the_body_and_the_rest_of_it_is_taken(start: Start) -> None:
+async def test_a_refusal_is_sent_before_the_body_whose_rest_is_then_discarded(start: Start) -> None:
     async with full(start) as (server, port), caller(port) as one:
         await one.send(head(3 * MIB) + b"x" * 100_000)
         status, headers = await one.answer()
@@ -118,7 +118,7 @@ async def test_a_caller_that_sends_all_before_it_reads_gets_the_answer(start: St
             assert got.status_code == 429
 
 
-async def test_a_small_body_that_is_there_keeps_the_connection(start: Start) -> None:
+async def test_a_small_body_that_has_arrived_keeps_the_connection(start: Start) -> None:
     async with full(start) as (_, port), caller(port) as one:
         for _ in range(3):
             await one.send(head(2) + b"{}")
@@ -127,7 +127,7 @@ async def test_a_small_body_that_is_there_keeps_the_connection(start: Start) -> 
             assert "connection" not in headers
 
 
-async def test_a_body_that_waits_to_be_asked_for_is_not_asked_for(start: Start) -> None:
+async def test_a_refused_body_gets_no_100_continue(start: Start) -> None:
     async with full(start) as (_, port), caller(port) as one:
         await one.send(head(MIB, "Expect: 100-continue"))
         status, headers = await one.answer()  # at once, and no 100 before it
@@ -149,7 +149,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(start: Start, linger_s: 
         assert linger_s * 0.5 < asyncio.get_running_loop().time() - began < linger_s + 2
 
 
-async def test_no_more_is_thrown_away_than_a_body_may_have(
+async def test_at_most_the_largest_accepted_body_is_discarded(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wise_serve.http.unread_body._LINGER_S", 30)
@@ -173,7 +173,7 @@ async def test_a_slow_body_is_given_up(start: Start) -> None:
         assert await one.ended()
 
 
-async def test_what_was_read_keeps_the_connection(start: Start) -> None:
+async def test_a_body_that_was_read_keeps_the_connection(start: Start) -> None:
     server = await start()
     url = {"url": "/segment", "files": {"image": ("a", picture())}, "data": {"query": "x"}}
     async with on_loopback(server.app) as port:  # noqa: SIM117, the second needs the first

@@ -115,7 +115,7 @@ def test_the_key_is_sent_as_bearer(server: ContractServer, photo: Path) -> None:
     assert server.received[0].headers["authorization"] == "Bearer k-1"
 
 
-def test_info(both: Both, server: ContractServer) -> None:
+def test_info_names_models_strategy_and_limits(both: Both, server: ContractServer) -> None:
     assert both.call(server.url, "info")["strategy"] == "wise-s"
 
 

@@ -184,7 +184,7 @@ def test_downscaling_bounds_the_longer_side_and_never_enlarges(jpeg: bytes) -> N
         (Image.new("I", (4, 4)), "mode I"),
     ],
 )
-def test_what_cannot_be_an_image_is_told_in_words(image: object, says: str) -> None:
+def test_what_is_no_image_is_refused_in_words(image: object, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         prepare(image)  # type: ignore[arg-type]
     assert caught.value.code == "invalid_input"

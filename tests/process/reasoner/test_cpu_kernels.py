@@ -49,7 +49,7 @@ def positions() -> torch.Tensor:
     return torch.randint(0, 500, (3, TOKENS))
 
 
-def test_the_engine_is_told_of_them_where_they_are_of_use() -> None:
+def test_the_engine_gets_the_kernels_only_where_they_help() -> None:
     def told(**chosen: Any) -> Any:
         return engine_arguments(Settings(**chosen), "model").worker_extension_cls
 

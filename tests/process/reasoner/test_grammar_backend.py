@@ -26,7 +26,7 @@ def tokenizer() -> Any:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda one: one.name)
-def test_it_reads_the_pattern_as_python_does(tokenizer: Any, strategy: Strategy) -> None:
+def test_the_backend_reads_the_pattern_as_python_does(tokenizer: Any, strategy: Strategy) -> None:
     backend = llguidance.hf.from_tokenizer(tokenizer)
     grammar = llguidance.LLMatcher.grammar_from_regex(answer_pattern(strategy))
 

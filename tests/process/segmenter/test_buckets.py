@@ -11,7 +11,7 @@ from wise_serve.segmenter.sam2.buckets import Bucketed, bucket_sizes
     ("batch_size", "sizes"),
     [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (12, (1, 2, 4, 8, 12)), (3, (1, 2, 3))],
 )
-def test_the_sizes(batch_size: int, sizes: tuple[int, ...]) -> None:
+def test_bucket_sizes_cover_every_batch(batch_size: int, sizes: tuple[int, ...]) -> None:
     assert bucket_sizes(batch_size) == sizes
 
 
@@ -33,7 +33,7 @@ def test_every_row_gets_its_own_answer(count: int) -> None:
         assert len(batch) in (1, 2, 4, 8)
 
 
-def test_it_is_filled_with_the_last_row() -> None:
+def test_a_bucket_is_padded_with_the_last_row() -> None:
     seen: list[Tensor] = []
 
     def stage(one: Tensor) -> tuple[Tensor, ...]:

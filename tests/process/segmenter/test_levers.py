@@ -81,7 +81,7 @@ def least_iou(some: Sequence[DecodedMask], others: Sequence[DecodedMask]) -> flo
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_kept_constants_change_no_bit(batch: int) -> None:
+def test_cached_constants_change_no_bit(batch: int) -> None:
     plain, kept = sam(Levers(constants=False)), sam()
     for one, other in zip(
         plain.encode(images()[:batch]), kept.encode(images()[:batch]), strict=True

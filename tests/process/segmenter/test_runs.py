@@ -22,7 +22,7 @@ def blobs(seed: int, cover: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("cover", [0.02, 0.3, 0.98])
-def test_they_are_those_of_the_full_size_mask(size: tuple[int, int], cover: float) -> None:
+def test_runs_are_those_of_the_full_size_mask(size: tuple[int, int], cover: float) -> None:
     for seed in range(5):
         logits = blobs(seed, cover)
         full = functional.interpolate(
@@ -40,7 +40,7 @@ def test_they_are_those_of_the_full_size_mask(size: tuple[int, int], cover: floa
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-1.0, [12]), (1.0, [0, 12])])
-def test_nothing_and_everything(value: float, expected: list[int]) -> None:
+def test_an_empty_and_a_full_mask(value: float, expected: list[int]) -> None:
     assert mask_runs(torch.full((1, 4, 4), value), [(3, 4)])[0].tolist() == expected
 
 

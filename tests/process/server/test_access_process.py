@@ -78,7 +78,7 @@ async def test_probes_and_metrics_on_a_port_of_their_own() -> None:
         assert await asyncio.wait_for(child.wait(), 10) == 0
 
 
-async def test_a_taken_operators_port_ends_it_with_status_1() -> None:
+async def test_an_operators_port_in_use_ends_the_start_with_status_1() -> None:
     async with running(SERVE_FAILING, WISE_OPS_PORT="0") as first:
         ops = await printed(first, r"Metrics and probes are at http://127\.0\.0\.1:(\d+)")
         async with running(SERVE_FAILING, WISE_OPS_PORT=ops) as second:

@@ -23,7 +23,7 @@ def test_at_five_times_its_capacity() -> None:
     assert result["rss_growth_share"] < 0.25, result
 
 
-def test_what_was_broken_is_told() -> None:
+def test_every_broken_promise_is_reported() -> None:
     kept = {
         "others": [],
         "images_decoded": 7,
@@ -43,7 +43,7 @@ def test_what_was_broken_is_told() -> None:
         assert len(overload.broken(kept | change)) == 1
 
 
-def test_memory_is_told_by_its_growth() -> None:
+def test_memory_is_judged_by_its_growth() -> None:
     times = [float(second) for second in range(100)]
     flat = overload.memory(times, [100.0 + second % 2 for second in range(100)])
     assert abs(flat["rss_growth_share"]) < 0.01

@@ -55,7 +55,7 @@ async def test_past_the_drain_deadline_requests_are_cut_off() -> None:
         assert (cut_off.status_code, cut_off.json()["code"]) == (503, "draining")
 
 
-async def test_a_second_signal_ends_it_now() -> None:
+async def test_a_second_signal_ends_the_server_at_once() -> None:
     async with process(delay_s=30) as child:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base) as client:
@@ -68,7 +68,7 @@ async def test_a_second_signal_ends_it_now() -> None:
             await asyncio.gather(inside, return_exceptions=True)
 
 
-async def test_models_that_do_not_start_end_it_with_status_1() -> None:
+async def test_models_that_do_not_start_end_the_server_with_status_1() -> None:
     async with process("--fail") as child:
         _, log = await asyncio.wait_for(child.communicate(), 10)
         assert child.returncode == 1

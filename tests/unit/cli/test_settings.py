@@ -18,7 +18,7 @@ def test_every_setting_is_in_one_group_and_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
-def test_without_flags_the_defaults() -> None:
+def test_without_flags_the_defaults_hold() -> None:
     assert parse() == Settings()
 
 
@@ -56,7 +56,7 @@ def test_wrong_values_name_the_flag(
     assert named in capsys.readouterr().err
 
 
-def test_origins_are_taken_as_browsers_name_them() -> None:
+def test_origins_are_accepted_as_browsers_write_them() -> None:
     text = "https://a.example, http://localhost:3000,http://[::1]:8080"
     assert split_origins(parse("--cors-origins", text).cors_origins) == [
         "https://a.example",

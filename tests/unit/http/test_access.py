@@ -45,7 +45,7 @@ def test_a_known_key_is_let_in_under_its_name(file: Path, header: str, name: str
     [None, "", "Bearer", "Bearer unknown", "Basic one", "one",
      f"Bearer {digest('one')}", "Bearer \u2028"],
 )  # fmt: skip
-def test_anything_else_is_not(file: Path, header: str | None) -> None:
+def test_an_unknown_key_is_refused(file: Path, header: str | None) -> None:
     with pytest.raises(Unauthorized):
         make_access(Settings(api_key_file=str(file))).check(header)
 
@@ -94,14 +94,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_file_that_is_not_as_it_should_be_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_malformed_key_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys").write_text(text)
     with pytest.raises(AccessError, match=BROKEN[text]) as refused:
         make_access(Settings(api_key_file=str(tmp_path / "keys")))
     assert "secret" not in str(refused.value)
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name in ("missing", "binary", "."):
         with pytest.raises(AccessError, match="cannot be read"):

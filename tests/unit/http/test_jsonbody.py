@@ -43,7 +43,7 @@ def test_missing_is_not_null() -> None:
     assert read_json(b"{}", 100) == (None, {})
 
 
-def test_the_last_of_two_is_taken() -> None:
+def test_of_an_image_given_twice_the_last_one_counts() -> None:
     assert read_json(b'{"query": 1, "query": [2]}', 100) == (None, {"query": [2]})
 
 

@@ -37,12 +37,12 @@ def test_every_bottom_class_has_a_code_and_a_title() -> None:
         assert kind.title
 
 
-def test_the_table_names_no_class_twice_over() -> None:
+def test_no_class_is_in_the_table_twice() -> None:
     for kind in STATUS:
         assert any(issubclass(leaf, kind) for leaf in leaves())
 
 
-def test_unknown_errors_tell_nothing() -> None:
+def test_unknown_errors_reveal_nothing() -> None:
     shown = as_wise_error(RuntimeError("/etc/secret at 0x7f"))
     assert isinstance(shown, errors.InternalError)
     assert "secret" not in problem_of(shown).model_dump_json()

@@ -65,7 +65,7 @@ def test_a_file_that_the_client_shrinks_keeps_its_frame(file: File) -> None:
 
 
 @pytest.mark.parametrize("package", [wise_serve.imaging.displayed, wise_client.displayed])
-def test_texts_that_swell_are_not_unpacked(package: object) -> None:
+def test_compressed_texts_are_not_decompressed(package: object) -> None:
     swelling = displayed_files.packed_text("Raw profile type exif", bytes(80 << 20))
     data = displayed_files.png_with(*[swelling] * 50)
     tracemalloc.start()
@@ -77,7 +77,7 @@ def test_texts_that_swell_are_not_unpacked(package: object) -> None:
     assert peak < 2 * len(data) + (4 << 20)
 
 
-def test_what_makes_the_pixels_is_not_forgiven() -> None:
+def test_damage_to_the_pixels_is_refused() -> None:
     """Leniency is for what lies beside the pixels."""
     whole = picture(kind="PNG")
     header = whole.index(b"IHDR")

@@ -25,7 +25,7 @@ def load(data: bytes, max_pixels: int = 1 << 22) -> LoadedImage:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (27, 28), (8000, 30)])
-def test_odd_sizes(size: tuple[int, int]) -> None:
+def test_images_of_odd_sizes(size: tuple[int, int]) -> None:
     loaded = load(picture(*size))
     assert loaded.pixels.shape == (size[1], size[0], 3)
     assert images.to_square(loaded.picture, 84).size == (84, 84)

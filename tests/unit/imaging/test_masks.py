@@ -23,7 +23,7 @@ def encode(mask: NDArray[np.bool_]) -> str:
 
 
 @given(any_mask)
-def test_rle_is_cocos_own(mask: NDArray[np.bool_]) -> None:
+def test_rle_equals_pycocotools(mask: NDArray[np.bool_]) -> None:
     assert encode(mask) == coco.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
 
 
@@ -64,13 +64,13 @@ def test_each_ring_is_valid_by_itself(mask: NDArray[np.bool_]) -> None:
         assert shapely.Polygon(ring).is_valid
 
 
-def test_known_counts() -> None:
+def test_known_masks_have_their_published_counts() -> None:
     mask = np.zeros((2, 3), np.bool_)
     mask[:, 1] = True  # down the columns: two off, two on, two off
     assert encode(mask) == "222"
 
 
-def test_a_ring_with_a_hole_is_two_rings() -> None:
+def test_a_ring_with_a_hole_becomes_two_rings() -> None:
     mask = np.zeros((9, 9), np.bool_)
     mask[1:8, 1:8] = True
     mask[4, 4] = False
@@ -82,7 +82,7 @@ def test_a_ring_with_a_hole_is_two_rings() -> None:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_extremes(full: bool) -> None:
+def test_masks_of_extreme_sizes(full: bool) -> None:
     mask = np.full((3, 5), full)
     counts = encode(mask)
     assert masks.decode_rle((3, 5), counts).sum() == (15 if full else 0)

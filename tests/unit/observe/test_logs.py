@@ -37,7 +37,7 @@ def test_an_exceptions_message_is_not_logged() -> None:
     assert "canary" not in str(parsed)
 
 
-def test_only_plain_request_ids_are_taken() -> None:
+def test_only_plain_request_ids_are_accepted() -> None:
     assert new_context("a.b-c_1").request_id == "a.b-c_1"
     for offered in ("", "a b", "a\nb", "x" * 65, "é", '"'):
         context = new_context(offered)

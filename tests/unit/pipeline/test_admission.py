@@ -45,7 +45,7 @@ async def test_counters_go_down_on_errors_and_cancellation() -> None:
         pass
 
 
-async def test_room_is_told_without_waiting() -> None:
+async def test_check_room_answers_without_waiting() -> None:
     admission, leave = Admission(slots=1, queue=1), asyncio.Event()
 
     async def work(caller: str) -> None:

@@ -112,7 +112,7 @@ async def test_a_full_queue_makes_room_by_the_newest_of_the_greediest() -> None:
     assert hall.served == ["greedy", "small", "greedy", "small", "greedy"]
 
 
-async def test_retry_after_is_of_the_callers_own_queue(monkeypatch: Any) -> None:
+async def test_retry_after_follows_the_callers_own_queue(monkeypatch: Any) -> None:
     now = 0.0
     monkeypatch.setattr("wise_serve.pipeline.admission.time.monotonic", lambda: now)
     hall = Hall(slots=1, queue=9)
@@ -126,7 +126,7 @@ async def test_retry_after_is_of_the_callers_own_queue(monkeypatch: Any) -> None
     await hall.empty()
 
 
-async def test_a_slot_given_to_one_who_leaves_goes_on() -> None:
+async def test_a_slot_given_to_a_caller_who_leaves_is_passed_on() -> None:
     hall = Hall(slots=1, queue=3)
     await hall.arrive("a")
     leaving = await hall.arrive("a")
@@ -150,7 +150,9 @@ STEPS = st.lists(
 
 
 @given(slots=st.integers(1, 4), queue=st.integers(0, 6), steps=STEPS)
-def test_whatever_happens(slots: int, queue: int, steps: list[tuple[str, Any]]) -> None:
+def test_no_sequence_of_events_breaks_the_bounds(
+    slots: int, queue: int, steps: list[tuple[str, Any]]
+) -> None:
     asyncio.run(_whatever(Hall(slots, queue), slots, queue, steps))
 
 

@@ -99,7 +99,7 @@ def test_an_allocator_is_advised_on_a_cpu(machine: Any, monkeypatch: pytest.Monk
     assert checked()["allocator"].found == "the system's"
 
 
-def test_without_a_gpu(machine: Any) -> None:
+def test_a_machine_without_a_gpu_is_described(machine: Any) -> None:
     machine([], reasoner_bytes=GIB)
     assert checked()["GPU"].outcome == "ok"
     assert checked(reasoner="a/b")["GPU"].outcome == "warning"
@@ -114,7 +114,7 @@ def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
     assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
 
 
-def test_packages(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([LARGE])
     monkeypatch.setattr(preflight, "package_version", lambda *names: "0.32.0")
     assert "0.33.0" in checked()["versions"].advice
@@ -136,7 +136,7 @@ def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.Monke
     assert "pip install numba" in guessed["engine options"].advice
 
 
-def test_the_operators_port_is_looked_at_too(machine: Any) -> None:
+def test_the_operators_port_is_checked_too(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]
         settings = Settings(port=0, ops_port=taken_port)
@@ -148,7 +148,7 @@ def test_the_operators_port_is_looked_at_too(machine: Any) -> None:
     assert (found.outcome, found.found) == ("ok", "127.0.0.1:0 is free, 127.0.0.9:0 is free")
 
 
-def test_a_taken_port_and_few_files(machine: Any) -> None:
+def test_a_port_in_use_and_few_open_files_are_reported(machine: Any) -> None:
     machine([LARGE])
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
@@ -211,7 +211,9 @@ def test_what_nvidia_smi_says(
     assert expected in told
 
 
-def test_the_command(machine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_exits_with_1_when_a_line_failed(
+    machine: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     machine([LARGE])
     assert cli.main(["check", "--port", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
@@ -222,7 +224,7 @@ def test_the_command(machine: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "-> The models do not fit" in printed
 
 
-def test_it_loads_neither_torch_nor_vllm() -> None:
+def test_check_loads_neither_torch_nor_vllm() -> None:
     code = (
         "import sys, wise_serve.preflight.report; "
         "print(sorted({'torch', 'vllm', 'sam2', 'transformers'} & set(sys.modules)))"

@@ -13,21 +13,21 @@ FLOORS = {"pillow": "13.0.0", "starlette": "1.3.0", "python-multipart": "0.0.26"
 
 
 @pytest.mark.parametrize("name", FLOORS)
-def test_what_is_installed_is_not_below(name: str) -> None:
+def test_installed_packages_meet_their_security_floors(name: str) -> None:
     pinned = re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
     assert pinned is not None
     assert Version(pinned[1]) >= Version(FLOORS[name])
 
 
 @pytest.mark.parametrize("name", FLOORS)
-def test_no_installer_may_choose_what_is_below(name: str) -> None:
+def test_the_dependencies_of_the_cpu_stack_exclude_versions_below_the_floors(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     [asked] = [one for one in map(Requirement, project["dependencies"]) if one.name == name]
     [bound] = [one for one in asked.specifier if one.operator == ">="]
     assert Version(bound.version) >= Version(FLOORS[name])
 
 
-def test_nor_may_that_of_the_gpu_stack() -> None:
+def test_the_dependencies_of_the_gpu_stack_exclude_versions_below_the_floors() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]

@@ -34,7 +34,7 @@ def said(answer: str, rationale: str = "a cup") -> str:
 
 
 @pytest.mark.parametrize("strategy", ALL, ids=lambda one: one.name)
-def test_it_takes_the_prompts_own_example(strategy: Strategy) -> None:
+def test_the_grammar_accepts_the_prompts_own_example(strategy: Strategy) -> None:
     assert takes(strategy, said(strategy.example))
     for quote in "\"'":
         assert takes(strategy, said(re.sub("[\"']", quote, strategy.example)))
@@ -42,7 +42,7 @@ def test_it_takes_the_prompts_own_example(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_it_takes_whatever_the_miniature_is_taught_to_write(name: StrategyName) -> None:
+def test_the_grammar_accepts_what_the_miniature_is_trained_to_write(name: StrategyName) -> None:
     rng = np.random.default_rng(9_100_000)
     families = [*FAMILIES, *(["plural"] if name == "vision-reasoner" else [])]
     written = 0
@@ -102,7 +102,7 @@ def test_a_rationale_is_any_text(rationale: str) -> None:
         said(BOX.replace(", ", "," + " " * 99)),
     ],
 )
-def test_what_is_not_of_the_form_is_not_taken(text: str) -> None:
+def test_the_grammar_refuses_other_forms(text: str) -> None:
     assert not takes(STRATEGIES["wise-s"], text)
 
 
@@ -111,13 +111,15 @@ PIECES = ["<", "</", "</think", "</a", "<answer", "answer>", "think>", *TAGS, ">
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
-def test_text_without_tags_is_just_that(text: str) -> None:
+def test_the_grammar_of_text_without_tags_is_any_such_text(text: str) -> None:
     wanted = not any(tag in text for tag in TAGS)
     assert bool(re.fullmatch(text_without(*TAGS), text)) == wanted
 
 
 @given(st.sampled_from(ALL), st.data())
-def test_whatever_it_takes_is_read_as_it_is_meant(strategy: Strategy, data: st.DataObject) -> None:
+def test_whatever_the_grammar_accepts_is_read_as_meant(
+    strategy: Strategy, data: st.DataObject
+) -> None:
     text = data.draw(st.from_regex(answer_pattern(strategy), fullmatch=True))
     head, _, tail = text.removesuffix("</answer>").partition("</think>")
     assert text.index("</answer>") + len("</answer>") == len(text)

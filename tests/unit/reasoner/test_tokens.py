@@ -28,7 +28,7 @@ from wise_serve.reasoner.tokens import TokenCounts, count_tokens
         ([], (0, 0, 0)),
     ],
 )  # fmt: skip
-def test_counts(tokens: list[bytes], counts: tuple[int, int, int]) -> None:
+def test_tokens_of_each_part_are_counted(tokens: list[bytes], counts: tuple[int, int, int]) -> None:
     assert count_tokens(tokens) == TokenCounts(*counts)
 
 

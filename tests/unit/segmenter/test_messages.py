@@ -21,7 +21,7 @@ MESSAGES: list[protocol.Message] = [
 ]
 
 
-def test_messages_come_back_as_they_went() -> None:
+def test_messages_survive_encoding_and_decoding() -> None:
     reader = FrameReader()
     bodies = list(reader.feed(b"".join(frame(message) for message in MESSAGES)))
     assert [protocol.to_worker_decoder.decode(body) for body in bodies] == MESSAGES
@@ -39,7 +39,7 @@ def test_frames_survive_any_cut(cuts: list[int]) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_nonsense_is_refused_and_never_anything_else(data: bytes) -> None:
+def test_nonsense_raises_the_protocols_error_and_no_other(data: bytes) -> None:
     try:
         bodies = list(FrameReader().feed(data))
     except ProtocolError:

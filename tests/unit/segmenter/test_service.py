@@ -220,7 +220,7 @@ def test_a_closed_session_gets_no_answer() -> None:
         gateway.close()
 
 
-def test_a_full_queue_is_said_to_be_full() -> None:
+def test_a_full_queue_is_reported_as_overloaded() -> None:
     gateway = Gateway(max_queue=2, wait_s=0.5)
     try:
         gateway.open(1, 50)
@@ -231,7 +231,7 @@ def test_a_full_queue_is_said_to_be_full() -> None:
         gateway.close()
 
 
-def test_a_decode_on_an_image_that_failed_is_told_so(gateway: Gateway) -> None:
+def test_a_decode_on_an_image_that_failed_gets_its_error(gateway: Gateway) -> None:
     gateway.open(1, BAD)
     gateway.answers(1)
     gateway.decode(7, 1, (0, 0, 1, 1))
