@@ -109,16 +109,16 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=8, help="requests at once (default: 8)")
     parser.add_argument("--rows-per-part", type=int, default=1000, help="default: 1000")
     args = parser.parse_args()
-    told: dict[str, Any] = {"count": args.count, "image_bytes": _IMAGE_BYTES}
+    results: dict[str, Any] = {"count": args.count, "image_bytes": _IMAGE_BYTES}
     with tempfile.TemporaryDirectory() as name, fakes() as server:
         folder = Path(name)
         for make in (as_tar, as_parquet):
             made = make(folder, args.count)
             result = measure(made, folder, server.url, args.concurrency, args.rows_per_part)
-            told[made.suffix[1:]] = result | {"broken": broken(result, args.count)}
+            results[made.suffix[1:]] = result | {"broken": broken(result, args.count)}
             made.unlink()
-    print(json.dumps(told))
-    return int(any(told[kind]["broken"] for kind in ("tar", "parquet")))
+    print(json.dumps(results))
+    return int(any(results[kind]["broken"] for kind in ("tar", "parquet")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load on a running server through the client: closed loop, open loop, and what a run came to."""
+"""Load on a running server through the client: closed loop, open loop, and the figures of a run."""
 
 import asyncio
 import io

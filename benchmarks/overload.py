@@ -60,12 +60,12 @@ def counters(url: str) -> Counter[str]:
     """Images decoded, and embeddings found in the cache, since the server's start."""
     with urlopen(f"{url}/metrics", timeout=30) as response:
         lines = response.read().decode().splitlines()
-    told = Counter[str]()
+    counts = Counter[str]()
     for line in lines:
         for name, series in _COUNTED.items():
             if line.startswith(series):
-                told[name] += int(float(line.rpartition(" ")[2]))
-    return told
+                counts[name] += int(float(line.rpartition(" ")[2]))
+    return counts
 
 
 async def measure(

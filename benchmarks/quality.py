@@ -25,7 +25,7 @@ IN_FLIGHT = 8
 
 @dataclass
 class Tally:
-    """What one family came to under one strategy."""
+    """The results of one family of queries under one strategy."""
 
     ious: list[float] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)

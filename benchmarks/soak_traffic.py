@@ -1,4 +1,4 @@
-"""What `soak.py` sends, and what each request must come to."""
+"""What `soak.py` sends, and how each request must end."""
 
 import asyncio
 import io

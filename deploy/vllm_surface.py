@@ -69,7 +69,7 @@ Source = Callable[[str], str]
 def surface(source: Source, used: dict[str, list[str]]) -> dict[str, str]:
     """Each used name with its signature; 'missing' for what `source` does not have.
 
-    `source` gives a module's text; it raises KeyError for a module that there is not.
+    `source` gives a module's text; it raises KeyError for a module that does not exist.
     """
     found: dict[str, str] = {}
     for module, names in used.items():

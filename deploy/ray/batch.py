@@ -174,13 +174,17 @@ def run(args: argparse.Namespace) -> int:
         done.append(result)
         if result["error"]:
             print(f"{result['input']}: {result['error']}", file=sys.stderr)
-        print(told(done, len(shards), time.monotonic() - start_s), file=sys.stderr, flush=True)
+        print(
+            progress_line(done, len(shards), time.monotonic() - start_s),
+            file=sys.stderr,
+            flush=True,
+        )
     if any(one["error"] for one in done):
         return 1
     return _PARTIAL if any(one["failed"] for one in done) else _ANSWERED
 
 
-def told(done: list[dict[str, Any]], shards: int, elapsed_s: float) -> str:
+def progress_line(done: list[dict[str, Any]], shards: int, elapsed_s: float) -> str:
     """One line: shards, rows, rate, tokens, time left."""
     rows, failed, tokens, thinking = (
         sum(one[name] for one in done) for name in ("rows", "failed", "tokens", "thinking")

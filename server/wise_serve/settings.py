@@ -22,7 +22,7 @@ def _origins(text: str) -> str:
     if wrong:
         raise ValueError(
             f"'{wrong[0][:100]}' is no origin. Name each as a browser does, scheme, host and port "
-            "alone: https://app.example:8443. '*' is not taken."
+            "alone: https://app.example:8443. '*' is not accepted."
         )
     return text
 
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level."
+        "info", description="Least severe level that is logged."
     )
     otlp_endpoint: str | None = Field(
         None,

@@ -3,12 +3,12 @@
     WiseError
     ├── BadInput              the caller's request is wrong
     │   ├── MalformedRequest      not JSON, not multipart, fields missing
-    │   │   └── UnsupportedMediaType  a Content-Type or Content-Encoding we do not read
-    │   ├── InvalidField          a field has a value we do not take
+    │   │   └── UnsupportedMediaType  a Content-Type or Content-Encoding that is not accepted
+    │   ├── InvalidField          a field's value is not accepted
     │   ├── Unauthorized          no API key, or a wrong one
     │   ├── TooLarge              body, image or query beyond the limits
     │   ├── RequestTimeout        the request itself came too slowly
-    │   └── UnsupportedImage      not an image format we take, or it does not decode
+    │   └── UnsupportedImage      not an accepted image format, or it does not decode
     ├── Retryable             the same request may succeed later
     │   ├── Overloaded            no slot is free now
     │   └── Unavailable           this server cannot answer now
@@ -17,7 +17,7 @@
     │       ├── ReasonerLost          the engine died under the request
     │       └── SegmenterLost         the segmenter worker died under the request
     ├── DeadlineExceeded      the request's time is up
-    └── InternalError         a defect of ours
+    └── InternalError         a defect of the server
 
 `code` is stable and part of the HTTP contract (RFC 9457 problem details, extension member `code`).
 HTTP statuses are not known here: `problems.py` holds the one table from error to status.
@@ -44,14 +44,14 @@ class MalformedRequest(BadInput):
 
 class UnsupportedMediaType(MalformedRequest):
     code = "unsupported_media_type"
-    title = "The request's media type is not taken"
+    title = "The request's media type is not accepted"
 
 
 class InvalidField(BadInput):
-    """A field's value is not taken. `field` names it as the contract does (`query`, `image`...)."""
+    """A field has a value that is not accepted. `field`: its name in the API (`query`, ...)."""
 
     code = "invalid_field"
-    title = "A field has a value that is not taken"
+    title = "A field has a value that is not accepted"
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

@@ -7,7 +7,7 @@ MaskFormat = Literal["rle", "png", "polygon"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 Status = Literal["found", "no_target", "unparsed", "truncated"]
-"""What an answer came to; see `SegmentResult.status`."""
+"""The outcome of an answer; see `SegmentResult.status`."""
 
 RequestStage = Literal["admission", "body", "decode", "reason", "segment", "respond"]
 """Where a request is, for the count of cancelled ones."""

@@ -19,8 +19,8 @@ MOST_INSTANCES = 256
 EXAMPLE_IMAGE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
-# What asks for something: a character that is neither white space nor one of those that a strategy
-# strips, and no NUL. `\s` is not the same everywhere, so Python's is written out.
+# A query must hold at least one character that is neither white space nor stripped by a strategy,
+# and no NUL. `\s` differs between regex dialects, so Python's set is written out.
 _ASKS_NOTHING: Final = (
     r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000.\u0022?!"
 )
@@ -32,7 +32,7 @@ def _plain_text(text: str) -> str:
     if "\0" in text:
         raise ValueError("holds a NUL character")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("holds half of a surrogate pair, which is no text")
+        raise ValueError("holds half of a surrogate pair, which is not text")
     if not text.strip():
         raise ValueError("is empty")
     if not _ASKS.search(text):
@@ -202,7 +202,7 @@ class Problem(BaseModel):
     type: str = Field(examples=["urn:wise-serve:problem:overloaded"])
     title: str = Field(examples=["The server is full"])
     status: int = Field(examples=[429])
-    detail: str = Field(examples=["All 64 slots are taken and 64 requests wait."])
+    detail: str = Field(examples=["All 64 slots are in use and 64 requests wait."])
     code: str = Field(examples=["overloaded"])
     request_id: str = Field(examples=["seg-2f1c9a7be04d4c1e8b35"])
     field: str | None = Field(None, examples=["query"])

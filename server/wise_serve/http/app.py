@@ -1,4 +1,4 @@
-"""The HTTP application: routes inside, the gate around them, the boundary around all."""
+"""The HTTP application: routes, inside the gate (admission), inside the boundary (errors, logs)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 
 Every failure is an RFC 9457 problem document with a stable `code`."""
 
-# Keys travel in a header of their own, never as cookies, so no credentials are let through.
+# API keys travel in a header, never as cookies, so CORS credentials are not allowed.
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "HEAD", "POST"],
     "allow_headers": ["Authorization", "X-Request-Id", "Traceparent", "Tracestate"],
@@ -41,7 +41,7 @@ _CORS: Final[dict[str, Any]] = {
 
 
 class Application(FastAPI):
-    """FastAPI, whose OpenAPI document says all of what is answered."""
+    """FastAPI with a complete OpenAPI document (see openapi.py)."""
 
     def __init__(self, *, needs_key: bool, **options: Any) -> None:
         super().__init__(**options)

@@ -36,8 +36,8 @@ class Response:
 class Body:
     """The request's messages. A few are read ahead, so that a caller who leaves is noticed at once.
 
-    `_MESSAGES_AHEAD` are buffered at most. If the rest of a body does not fit into them, it shows
-    only when the application reads on that the caller has left.
+    `_MESSAGES_AHEAD` are buffered at most. If the rest of a body does not fit into them, a caller
+    who leaves is noticed only when the application reads on.
     """
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -78,7 +78,7 @@ async def until_gone(work: Awaitable[None], body: Body, response: Response) -> N
     tasks = [working]
     try:
         await asyncio.wait(tasks, timeout=0)
-        if not working.done():  # a refusal that needs no body is done by now
+        if not working.done():  # a refusal without reading the body has already finished
             tasks.append(asyncio.create_task(body.gone()))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         # An ASGI server reports `http.disconnect` after a complete response, too.

@@ -86,8 +86,8 @@ class Boundary:
             await send(message)
 
         async def tell(error: WiseError) -> None:
-            if not status:  # else the answer has begun, and can only break off
-                with contextlib.suppress(DeadlineExceeded):  # nobody reads it
+            if not status:  # else the answer has begun; the connection can only be closed
+                with contextlib.suppress(DeadlineExceeded):  # the caller does not read
                     async with until(loop.time() + _ERROR_AFTER_DEADLINE_S):
                         await problems.response_of(error)(scope, receive, send_named)
 
@@ -96,11 +96,11 @@ class Boundary:
             async with until(None if _is_segment(scope) else loop.time() + _OTHERS_S):
                 await self._app(scope, receive, send_named)
         except asyncio.CancelledError:
-            # The server's own end: after the drain, or a lost model, uvicorn cancels what runs.
+            # uvicorn cancels requests that still run after the drain, or when a model is lost.
             await tell(Draining("The server was shut down before the answer was ready."))
             raise
         except ClientDisconnect:
-            pass  # nobody is left to answer; the gate has counted it
+            pass  # the caller has left; the gate has counted it
         except Exception as error:  # nothing may leave as a stack trace
             await tell(self._reporter.report(error, segmenting=_is_segment(scope)))
         finally:
@@ -142,7 +142,7 @@ class Head:
 
 
 class Gate:
-    """Lets a POST /segment in, and ends it when its caller leaves."""
+    """Admits a POST /segment, and ends it when its caller leaves."""
 
     def __init__(self, app: ASGIApp, runtime: Runtime, access: Access) -> None:
         self._app = app
@@ -166,8 +166,8 @@ class Gate:
             self._admission.check_room(request.caller)
         body, response = Body(receive, settings.max_body_bytes), Response(send)
         try:
-            # The stages keep the deadline themselves and answer; this one is for a caller who does
-            # not read the answer.
+            # Each stage keeps the deadline and answers with an error; this limit is for a caller
+            # who does not read the answer.
             async with until(request.deadline + _ERROR_AFTER_DEADLINE_S):
                 await until_gone(self._admitted(scope, body, response), body, response)
         except ClientDisconnect:

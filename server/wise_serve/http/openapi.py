@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's own, completed with what the code alone knows."""
+"""The OpenAPI document: FastAPI's own, completed with errors, limits, headers and stream events."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -8,8 +8,8 @@ from wise_serve.contract.schemas import EXAMPLE_IMAGE, Problem, SegmentOptions, 
 from wise_serve.http.problems import documented
 from wise_serve.settings import Settings
 
-# What any request may get, whatever it asks for: from the reading of its head, from a drain, and
-# from the limit of time.
+# Errors that any request can get, on every route: while its head is read, during a drain, and at
+# the time limit.
 _ANYWHERE: Final = (
     errors.MalformedRequest,
     errors.RequestTimeout,
@@ -127,7 +127,7 @@ def _limited(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form has no null: what is not meant is left out."""
+    """A form cannot send null; a field that is not meant is left out."""
     if "anyOf" not in field:
         return field
     rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}

@@ -68,7 +68,7 @@ def segment_router(runtime: Runtime, bodies: BodyReader, reporter: Reporter) -> 
 
 
 class _Run:
-    """One request's work, for the plain and for the streamed answer alike. Runs once."""
+    """One request's work, for a plain and a streamed answer. Called once."""
 
     def __init__(self, pipeline: Pipeline, job: Job, presenter: Presenter, *, many: bool) -> None:
         self._pipeline, self._job, self._presenter, self._many = pipeline, job, presenter, many
@@ -83,4 +83,4 @@ class _Run:
 
 
 async def _discard(name: str, data: dict[str, Any]) -> None:
-    """Drops events: for a caller who did not ask for a stream."""
+    """Drop an event: the caller did not ask for a stream."""

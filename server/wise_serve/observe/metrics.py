@@ -34,7 +34,7 @@ _BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 
 class SegmenterMetrics:
-    """What the segmenter's client tells of its worker; it calls these on the event loop."""
+    """What the segmenter's client reports about its worker, called on the event loop."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._batch_size = Histogram(

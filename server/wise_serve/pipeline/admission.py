@@ -29,7 +29,7 @@ class _Caller:
 
 
 class Admission:
-    """Slots for requests. A slot is taken before the request's body is read.
+    """Slots for requests. A request gets its slot before its body is read.
 
     slots, queue: how many requests run and how many wait at most. Fairness needs a queue no
     shorter than the number of callers.
@@ -72,8 +72,8 @@ class Admission:
         return float(min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s))))
 
     def check_room(self, caller: str = "") -> None:
-        """Raise what `slot` would raise at once, without the cost of a task: under overload most
-        requests end here. Raises Draining, Overloaded."""
+        """Raise what `slot` would raise at once, without the cost of a task, because under overload
+        most requests end here. Raises Draining, Overloaded."""
         if self._draining:
             raise Draining("The server is shutting down; send the request to another.")
         if self.inflight >= self._slots and self.waiting >= self._queue:
@@ -111,9 +111,8 @@ class Admission:
             self._callers.move_to_end(name, last=False)  # never served: longest ago
         caller = self._callers[name]
         self._idle.clear()
-        if (
-            self.inflight < self._slots
-        ):  # then nobody waits, because a freed slot is passed on at once
+        if self.inflight < self._slots:
+            # Nobody waits for it: a freed slot is passed on at once.
             self._take(name)
             return
         if self.waiting >= self._queue:
@@ -147,7 +146,7 @@ class Admission:
 
     def _overloaded(self, name: str) -> Overloaded:
         return Overloaded(
-            f"All {self._slots} slots are taken and {self.waiting} requests wait.",
+            f"All {self._slots} slots are in use and {self.waiting} requests wait.",
             retry_after_s=self.retry_after_s(name),
         )
 

@@ -1,4 +1,4 @@
-"""Deadlines: what is late ends with one kind of error. Shared by HTTP, the pipeline and tests."""
+"""Deadlines: work that is late ends with one kind of error. Shared by HTTP and the pipeline."""
 
 import asyncio
 from collections.abc import AsyncIterator

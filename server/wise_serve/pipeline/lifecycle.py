@@ -78,7 +78,7 @@ class Lifecycle:
             async with asyncio.timeout(self._startup_deadline_s), asyncio.TaskGroup() as group:
                 group.create_task(self._reasoner.start())
                 group.create_task(self._segmenter.start())
-        except Exception as error:  # whatever it was, the server cannot serve
+        except Exception as error:  # any error: the server cannot serve
             logs.event(logging.CRITICAL, "the models could not be started", {}, exc_info=error)
             self.on_failed()
             return

@@ -57,5 +57,5 @@ class Segmentation:
 
     @property
     def status(self) -> Status:
-        """What the answer came to."""
+        """The outcome of the answer."""
         return self.generation.answer.status
