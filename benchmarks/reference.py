@@ -68,14 +68,14 @@ def predictor_of(model: Any) -> SAM2ImagePredictor:
 
 
 def best_mask(
-    predictor: SAM2ImagePredictor, box: Sequence[float], points: Sequence[Sequence[float]]
+    predictor: SAM2ImagePredictor, box: Sequence[float] | None, points: Sequence[Sequence[float]]
 ) -> NDArray[np.bool_]:
     """Of the image set last, H x W: the mask of the highest predicted IoU for a box (x1, y1, x2,
     y2) and foreground points (x, y), pixels."""
     masks, scores, _ = predictor.predict(
         point_coords=np.array(points, np.float32),
         point_labels=np.ones(len(points), np.int32),
-        box=np.array(box, np.float32),
+        box=None if box is None else np.array(box, np.float32),
         multimask_output=True,
     )
     best: NDArray[np.bool_] = masks[int(scores.argmax())].astype(bool)

@@ -64,6 +64,7 @@ class ColourSession(FakeSession):
         return [self._mask(prompt) for prompt in prompts], timing
 
     def _mask(self, prompt: Prompt) -> Mask:
+        assert prompt.box is not None
         x1, y1, x2, y2 = (round(value) for value in prompt.box)
         x, y = (round(value) for value in prompt.points[0])
         distance = np.abs(self.pixels.astype(int) - self.pixels[y, x]).max(axis=2)

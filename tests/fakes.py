@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from wise_serve.contract.errors import ReasonerLost, SegmenterLost
-from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.contract.prompts import COARSE_SIDE, FOREGROUND, Mask, Prompt
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.segmenter import ImageSession, Timing
 from wise_serve.segmenter.supervisor.client import SegmenterObserver, Silent
@@ -23,6 +24,7 @@ FOUND = (
 )
 _WORDS = re.compile(rb"\s*\w+|\s*[^\w\s]|\s+")
 PROMPT_TOKENS, CACHED_TOKENS = 1043, 900
+DAB = 8  # half the side of the square about a point, pixels
 
 
 def tokens_of(text: str) -> list[bytes]:
@@ -106,16 +108,34 @@ def _decodable(data: bytes) -> tuple[str, bytes]:
 
 def box_mask(shape: tuple[int, int], box: Sequence[float]) -> Mask:
     """The mask of a filled box."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return prompt_mask(shape, Prompt((x1, y1, x2, y2)))
+
+
+def prompt_mask(shape: tuple[int, int], prompt: Prompt) -> Mask:
+    """The earlier mask and the filled box, with a square added about each foreground point and
+    taken away about each background one. Alternatives: the same, less likely."""
     pixels = np.zeros(shape, np.uint8, order="F")
-    x1, y1, x2, y2 = (round(value) for value in box)
-    pixels[y1:y2, x1:x2] = 1
+    if prompt.mask is not None:
+        cells = np.frombuffer(prompt.mask, np.uint8).reshape(COARSE_SIDE, COARSE_SIDE)
+        rows, columns = (np.arange(n) * COARSE_SIDE // n for n in shape)
+        pixels[cells[rows][:, columns] >= 128] = 1
+    if prompt.box is not None:
+        x1, y1, x2, y2 = (round(value) for value in prompt.box)
+        pixels[y1:y2, x1:x2] = 1
+    labels = prompt.labels or (FOREGROUND,) * len(prompt.points)
+    for (x, y), label in zip(prompt.points, labels, strict=True):
+        left, top = max(round(x) - DAB, 0), max(round(y) - DAB, 0)
+        pixels[top : round(y) + DAB, left : round(x) + DAB] = label
     counts = coco.encode(pixels)["counts"].decode("ascii")
-    return Mask(size=shape, counts=counts, score=0.9, area=int(pixels.sum()))
+    mask = Mask(size=shape, counts=counts, score=0.9, area=int(pixels.sum()))
+    others = tuple(replace(mask, score=score) for score in (0.8, 0.7))
+    return replace(mask, alternatives=others) if prompt.choice == "all" else mask
 
 
 @dataclass
 class FakeSession:
-    """Answers each prompt with its box filled."""
+    """Answers each prompt by `prompt_mask`."""
 
     owner: "FakeSegmenter"
     shape: tuple[int, int]
@@ -137,7 +157,7 @@ class FakeSession:
         self.owner.observer.batch("decode", len(prompts))
         await self.encoded()
         await asyncio.sleep(self.owner.decode_s)
-        return [box_mask(self.shape, item.box) for item in prompts], Timing(0.5, 2.0, 0.25)
+        return [prompt_mask(self.shape, item) for item in prompts], Timing(0.5, 2.0, 0.25)
 
 
 @dataclass

@@ -32,6 +32,7 @@ def one(data: bytes) -> None:
     if text.count("<answer>") < 2:  # else a later answer may replace an earlier one
         assert tuple(given) == whole.instances
     for instance in whole.instances:
+        assert instance.box is not None
         x1, y1, x2, y2 = instance.box
         assert 0 <= x1 < x2 <= width
         assert 0 <= y1 < y2 <= height

@@ -178,6 +178,10 @@ class Run:
             prompts.coordinates[:, :tokens],
             prompts.labels[:, :tokens],
         )
+        logits, scores = (
+            logits[:, 1:],
+            scores[:, 1:],
+        )  # its three masks for unclear prompts
         mask_loss, iou_loss, iou = losses(logits, scores, targets)
         figures = torch.stack([sample.masks.amax(dim=0) for sample in samples]).float() / 255
         aid_loss = self.aids(features, targets, figures)

@@ -6,6 +6,10 @@ StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
 MaskFormat = Literal["rle", "png", "polygon"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
+MaskChoice = Literal["best", "single", "all"]
+"""Which of SAM 2's masks for a prompt: the best of its three for a prompt that may mean several
+things (a part, the whole, a group), its one for a prompt that is clear, or all three."""
+
 Status = Literal["found", "no_target", "unparsed", "truncated"]
 """The outcome of an answer; see `SegmentResult.status`."""
 

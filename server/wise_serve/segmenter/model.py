@@ -41,12 +41,14 @@ class DecodedMask:
     """A mask as it leaves the device.
 
     size: height and width, pixels. runs: its run lengths down the columns, background first, as
-    COCO's uncompressed RLE has them; int64. score: predicted IoU, 0 to 1.
+    COCO's uncompressed RLE has them; int64. score: predicted IoU, 0 to 1. alternatives: the other
+    masks of a prompt that asks for all, by descending score.
     """
 
     size: tuple[int, int]
     runs: NDArray[np.int64]
     score: float
+    alternatives: tuple["DecodedMask", ...] = ()
 
     @property
     def mask(self) -> NDArray[np.bool_]:

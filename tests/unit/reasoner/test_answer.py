@@ -185,6 +185,7 @@ def test_no_text_raises_and_everything_lies_inside(
     assert answer.text == text
     assert (answer.status == "found") <= bool(answer.instances)
     for item in answer.instances:
+        assert item.box is not None
         x1, y1, x2, y2 = item.box
         assert 0 <= x1 < x2 <= frame.width
         assert 0 <= y1 < y2 <= frame.height

@@ -24,7 +24,7 @@ def answered(inside: str, frame: Frame = SQUARE) -> Answer:
     return read(f"<think>a</think><answer>{inside}</answer>", frame)
 
 
-def boxes(answer: Answer) -> list[Box]:
+def boxes(answer: Answer) -> list[Box | None]:
     return [one.box for one in answer.instances]
 
 

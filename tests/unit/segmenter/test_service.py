@@ -52,6 +52,7 @@ class FakeModel:
     def decode(self, items: Sequence[DecodeItem[Brightness]]) -> Sequence[DecodedMask]:
         answers = []
         for item in items:
+            assert item.prompt.box is not None
             x1, y1, x2, y2 = (int(value) for value in item.prompt.box)
             if x1 == BAD:
                 raise ValueError

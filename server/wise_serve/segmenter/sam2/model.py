@@ -9,8 +9,9 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,14 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wise_serve.contract.errors import NotReady
-from wise_serve.contract.prompts import Prompt
+from wise_serve.contract.names import MaskChoice
+from wise_serve.contract.prompts import COARSE_SIDE, FOREGROUND, Point, Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.buckets import BatchedStage
 from wise_serve.segmenter.sam2.compiled import Compiled, Compiler
 from wise_serve.segmenter.sam2.precision import DTYPES, Levers, cast_encoder, keep_constants
 from wise_serve.segmenter.sam2.rle import mask_runs
 from wise_serve.segmenter.sam2.stages import (
+    EarlierMasks,
     Features,
+    coarse_logits,
     image_features,
     mask_logits,
     preprocess,
@@ -35,8 +39,13 @@ from wise_serve.segmenter.sam2.stages import (
 log = logging.getLogger("wise_serve.segmenter")
 
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
-_POINT_LABEL = 1  # foreground
 _RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
+# Of the stage's four masks, those that a choice means (see `mask_logits`).
+_CHOSEN: Final[dict[MaskChoice, slice]] = {
+    "single": slice(0, 1),
+    "best": slice(1, 2),
+    "all": slice(1, 4),
+}
 
 
 class Sam2:
@@ -58,7 +67,7 @@ class Sam2:
         if levers.encoder != "float32":
             cast_encoder(model, self._encoder_dtype)
         self._encode_stage: BatchedStage = self._embed
-        self._decode_stage: BatchedStage = self._best_masks
+        self._decode_stage: BatchedStage = self._candidates
         if levers.compiler is not None:
             self._compile(levers.compiler)
 
@@ -80,27 +89,31 @@ class Sam2:
 
     @torch.inference_mode()
     def decode(self, items: Sequence[DecodeItem[Features]]) -> list[DecodedMask]:
-        """One mask for each item, in order.
+        """One mask for each item, in order; with its alternatives where the prompt asks for all.
 
-        Items with equally many points share one call of the mask decoder, whatever their images. A
-        padding point would be one more token to attend to, and so change the mask: none is used.
+        Items with equally many box corners and points share one call of the mask decoder, whatever
+        their images. A padding point would be one more token to attend to, and so change the mask:
+        none is used but the one that SAM 2 itself adds.
         """
         if not items:
             return []
         groups: dict[int, list[int]] = defaultdict(list)
         for position, item in enumerate(items):
-            groups[len(item.prompt.points)].append(position)
+            groups[len(_labels(item.prompt))].append(position)
         decoded = [self._decode([items[p] for p in positions]) for positions in groups.values()]
         order = [position for positions in groups.values() for position in positions]
-        runs = mask_runs(
-            torch.cat([logits for logits, _ in decoded]), [items[p].size for p in order]
+        chosen = [_CHOSEN[items[position].prompt.choice] for position in order]
+        owners = [p for p, c in zip(order, chosen, strict=True) for _ in range(c.start, c.stop)]
+        logits, scores = (
+            torch.cat([rows[c] for rows, c in zip(torch.cat(part), chosen, strict=True)])
+            for part in zip(*decoded, strict=True)
         )
-        scores = torch.cat([scores for _, scores in decoded]).tolist()
-        masks = {
-            position: DecodedMask(items[position].size, one, score)
-            for position, one, score in zip(order, runs, scores, strict=True)
-        }
-        return [masks[position] for position in range(len(items))]
+        runs = mask_runs(logits, [items[p].size for p in owners])
+        masks: dict[int, list[DecodedMask]] = defaultdict(list)
+        for position, one, score in zip(owners, runs, scores.tolist(), strict=True):
+            masks[position].append(DecodedMask(items[position].size, one, score))
+        found = [masks[position] for position in range(len(items))]
+        return [replace(best, alternatives=tuple(others)) for best, *others in found]
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
@@ -108,12 +121,16 @@ class Sam2:
             torch.cuda.synchronize(self._device)
 
     def _decode(self, items: list[DecodeItem[Features]]) -> tuple[Tensor, ...]:
-        return self._decode_stage(
+        inputs = (
             torch.cat([item.embedding.image for item in items]),
             torch.cat([item.embedding.high_res[0] for item in items]),
             torch.cat([item.embedding.high_res[1] for item in items]),
             *self._prompt_tensors(items),
         )
+        earlier = self._earlier_masks(items)
+        if earlier is not None:  # seldom, so it is not compiled
+            return self._candidates(*inputs, earlier)
+        return self._decode_stage(*inputs)
 
     def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
         with self._autocast(self._encoder_dtype):
@@ -121,40 +138,48 @@ class Sam2:
         # All in the encoder's type: the cache holds twice as many in half.
         return tuple(t.to(self._encoder_dtype) for t in (features.image, *features.high_res))
 
-    def _best_masks(
-        self, image: Tensor, first: Tensor, second: Tensor, coordinates: Tensor, labels: Tensor
+    def _candidates(
+        self,
+        image: Tensor,
+        first: Tensor,
+        second: Tensor,
+        coordinates: Tensor,
+        labels: Tensor,
+        earlier: EarlierMasks | None = None,
     ) -> tuple[Tensor, ...]:
-        """N x r/4 x r/4 float32 logits of the mask of the highest predicted IoU, and those N."""
+        """N x 4 x r/4 x r/4 float32 logits and N x 4 predicted IoUs, as `mask_logits` has them."""
         image, first, second = (t.to(self._decoder_dtype) for t in (image, first, second))
+        features = Features(image, (first, second))
         with self._autocast(self._decoder_dtype):
-            logits, scores = mask_logits(
-                self._model, Features(image, (first, second)), coordinates, labels
-            )
-        best_scores, best = scores.float().max(dim=1)
-        rows = torch.arange(len(best), device=best.device)
-        return logits[rows, best].float(), best_scores
+            logits, scores = mask_logits(self._model, features, coordinates, labels, earlier)
+        return logits.float(), scores.float()
 
     def _autocast(self, dtype: torch.dtype) -> torch.autocast:
         half = dtype is not torch.float32
         return torch.autocast(self._device.type, dtype if half else None, enabled=half)
 
     def _prompt_tensors(self, items: list[DecodeItem[Features]]) -> tuple[Tensor, Tensor]:
-        corners_and_points = [
-            (item.prompt.box[:2], item.prompt.box[2:], *item.prompt.points) for item in items
-        ]
-        coordinates = torch.tensor(corners_and_points, dtype=torch.float32)
+        """Corners and points of prompts with equally many: N x P x 2 and N x P."""
+        marks = [_marks(item.prompt) for item in items]
+        coordinates = torch.tensor(marks, dtype=torch.float32).view(len(items), -1, 2)
         sizes = torch.tensor([(w, h) for h, w in (item.size for item in items)])
-        coordinates = upload(coordinates / sizes[:, None, :] * self.side, self._device)
-        labels = torch.full(
-            coordinates.shape[:2], _POINT_LABEL, dtype=torch.int32, device=self._device
-        )
-        for corner, label in enumerate(_BOX_LABELS):
-            labels[:, corner] = label
-        return coordinates, labels
+        labels = torch.tensor([_labels(item.prompt) for item in items], dtype=torch.int32)
+        coordinates = coordinates / sizes[:, None, :] * self.side
+        return upload(coordinates, self._device), upload(labels, self._device)
+
+    def _earlier_masks(self, items: list[DecodeItem[Features]]) -> EarlierMasks | None:
+        given = [item.prompt.mask is not None for item in items]
+        if not any(given):
+            return None
+        blank = bytes(COARSE_SIDE**2)
+        coarse = np.frombuffer(b"".join(item.prompt.mask or blank for item in items), np.uint8)
+        coverage = torch.from_numpy(coarse.reshape(-1, 1, COARSE_SIDE, COARSE_SIDE).copy())
+        logits = coarse_logits(upload(coverage, self._device), self.side // 4)
+        return EarlierMasks(logits, upload(torch.tensor(given), self._device))
 
     def _compile(self, compiler: Compiler) -> None:
         encode = Compiled(self._embed, compiler, compiler.encode_batch_size)
-        decode = Compiled(self._best_masks, compiler, compiler.decode_batch_size)
+        decode = Compiled(self._candidates, compiler, compiler.decode_batch_size)
         self._encode_stage, self._decode_stage = encode, decode
         blank = np.zeros((self.side, self.side, 3), np.uint8)
         box, point = (0.0, 0.0, self.side / 2, self.side / 2), (self.side / 4,) * 2
@@ -173,6 +198,18 @@ class Sam2:
             ) from error
         encode.freeze()
         decode.freeze()
+
+
+def _marks(prompt: Prompt) -> list[Point]:
+    """What the prompt encoder reads of a prompt besides its mask: corners of the box, points."""
+    corners = [] if prompt.box is None else [prompt.box[:2], prompt.box[2:]]
+    return [*corners, *prompt.points]
+
+
+def _labels(prompt: Prompt) -> list[int]:
+    """How each of the marks is meant."""
+    corners = () if prompt.box is None else _BOX_LABELS
+    return [*corners, *(prompt.labels or (FOREGROUND,) * len(prompt.points))]
 
 
 def _settle(what: str, call: Callable[[], object]) -> None:

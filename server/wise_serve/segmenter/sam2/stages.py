@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch.nn import functional
 # Of ImageNet, as in sam2.utils.transforms.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
+
+EARLIER_LOGIT: Final = 10.0  # of what is surely the object; minus it of what surely is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +78,63 @@ def image_features(model: Any, batch: Tensor) -> Features:
     return Features(image, (first, second))
 
 
-def mask_logits(
-    model: Any, features: Features, coordinates: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Decode N prompts on N images, one each: N x 3 x r/4 x r/4 logits and N x 3 predicted IoUs.
+def coarse_logits(coverage: Tensor, side: int) -> Tensor:
+    """N x 1 x COARSE_SIDE x COARSE_SIDE uint8, 0 to 255 -> N x 1 x side x side float32: the logits
+    that SAM 2 reads an earlier mask by. docs/decisions/0019 says what they stand for."""
+    share = coverage.float() / 255
+    if share.shape[-1] != side:
+        share = functional.interpolate(share, (side, side), mode="area")
+    return (share * 2 - 1) * EARLIER_LOGIT
 
-    coordinates: N x P x 2 float32 (x, y) in the model's r x r frame: the box's two corners, then
-    points. labels: N x P int32.
+
+@dataclass(frozen=True, slots=True)
+class EarlierMasks:
+    """Masks of an earlier answer, for those of N prompts that have one.
+
+    logits: N x 1 x r/4 x r/4 float32. given: N bool; where it is false, the logits do not matter.
     """
-    sparse, dense = model.sam_prompt_encoder(points=(coordinates, labels), boxes=None, masks=None)
-    logits, scores, _, _ = model.sam_mask_decoder(
+
+    logits: Tensor
+    given: Tensor
+
+
+def mask_logits(
+    model: Any,
+    features: Features,
+    coordinates: Tensor,
+    labels: Tensor,
+    earlier: EarlierMasks | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Decode N prompts on N images, one each: N x 4 x r/4 x r/4 logits and N x 4 predicted IoUs.
+
+    First SAM 2's one mask for a clear prompt (its `multimask_output=False`), then its three for one
+    that may mean several things (`True`), by descending predicted IoU. coordinates: N x P x 2
+    float32 (x, y) in the model's r x r frame: the box's two corners, then points. labels: N x P
+    int32. P may be 0 if every prompt has an earlier mask.
+    """
+    encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
+    points = (coordinates, labels) if coordinates.shape[1] else None
+    sparse, dense = encoder(points=points, boxes=None, masks=earlier and earlier.logits)
+    if earlier is not None:
+        none = encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        dense = torch.where(earlier.given.view(-1, 1, 1, 1), dense, none)
+    logits, scores, _, _ = decoder.predict_masks(
         image_embeddings=features.image,
-        image_pe=model.sam_prompt_encoder.get_dense_pe(),
+        image_pe=encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
-        multimask_output=True,
         repeat_image=False,
         high_res_features=list(features.high_res),
     )
-    return logits, scores
+    return _candidates(decoder, logits, scores)
+
+
+def _candidates(decoder: Any, logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoder's N x 4 masks as `mask_logits` has them."""
+    one, its_score = logits[:, :1], scores[:, :1]
+    if decoder.dynamic_multimask_via_stability:  # a setting of the checkpoint
+        one, its_score = decoder._dynamic_multimask_via_stability(logits, scores)
+    order = scores[:, 1:].argsort(dim=1, descending=True, stable=True)
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    three, their_scores = logits[:, 1:][rows, order], scores[:, 1:][rows, order]
+    return torch.cat([one, three], dim=1), torch.cat([its_score, their_scores], dim=1)

@@ -193,9 +193,7 @@ class Service(Generic[EmbeddingT]):
         decoded: DecodedMask,
     ) -> None:
         started = time.monotonic()
-        counts = masks.compress(decoded.size, decoded.runs)
-        area = int(decoded.runs[1::2].sum())
-        operation.masks[item.position] = Mask(decoded.size, counts, decoded.score, area)
+        operation.masks[item.position] = _mask(decoded)
         operation.rle_ms += (time.monotonic() - started) * 1e3
         if len(operation.masks) == operation.expected:
             self._operations.pop(item.operation, None)
@@ -232,3 +230,10 @@ class Service(Generic[EmbeddingT]):
             failed = protocol.Failed(request_id, "internal", reason, session, operation)
             log.error("work failed", exc_info=error, extra={"request_id": request_id})
         self._channel.send(failed)
+
+
+def _mask(decoded: DecodedMask) -> Mask:
+    counts = masks.compress(decoded.size, decoded.runs)
+    area = int(decoded.runs[1::2].sum())
+    alternatives = tuple(_mask(other) for other in decoded.alternatives)
+    return Mask(decoded.size, counts, decoded.score, area, alternatives)
