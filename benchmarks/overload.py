@@ -27,7 +27,7 @@ import numpy as np
 
 from overload_traffic import Seen, capacity, offer, requests
 from processes import resident_bytes
-from running import RunningServer, running_server
+from running import READY_WITHIN_S, RunningServer, running_server
 
 REFUSAL_P99_MS: Final = 50.0
 GOODPUT_SHARE: Final = 0.9
@@ -150,7 +150,8 @@ def server_with(
     script = _TESTS / "process" / "server" / "serve_fakes.py" if fakes else None
     paths = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     own = {"PYTHONPATH": paths, "DELAY_S": "0.005"} if fakes else {}
-    with running_server(script=script, **own, **limits, **caches) as server:
+    environment = {**own, **limits, **caches}
+    with running_server(script=script, ready_within_s=READY_WITHIN_S, **environment) as server:
         yield server
 
 

@@ -34,11 +34,14 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    *flags: str, script: Path | None = None, **environment: str
+    *flags: str,
+    script: Path | None = None,
+    ready_within_s: float = READY_WITHIN_S,
+    **environment: str,
 ) -> Iterator[RunningServer]:
     """`wise-serve serve` on a free loopback port, or `script`; ended by its own pid.
 
-    Raises RuntimeError with the end of its log if it does not get ready.
+    Raises RuntimeError with the end of its log if it is not ready within `ready_within_s`.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
@@ -51,13 +54,13 @@ def running_server(
                 text=True,
             )
         try:
-            yield RunningServer(_wait_ready(process, log), process, log)
+            yield RunningServer(_wait_ready(process, log, ready_within_s), process, log)
         finally:
             _end(process)
 
 
-def _wait_ready(process: subprocess.Popen[str], log: Path) -> str:
-    late = threading.Timer(READY_WITHIN_S, process.kill)
+def _wait_ready(process: subprocess.Popen[str], log: Path, within_s: float) -> str:
+    late = threading.Timer(within_s, process.kill)
     late.start()
     try:
         assert process.stdout is not None
