@@ -10,7 +10,7 @@ huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct.
 
 import json
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -188,7 +188,10 @@ def _write_json(path: Path, content: Any) -> None:
 def vocabulary_file() -> Path:
     """Qwen's vocabulary in tiktoken's form: a line each, the token's bytes in base64 and its
     number."""
-    return Path(str(resources.files("dashscope") / "resources" / "qwen.tiktoken"))
+    spec = find_spec("dashscope")  # found, not imported: only its file is needed
+    assert spec is not None, "pip install dashscope"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "resources" / "qwen.tiktoken"
 
 
 def write_tokenizer(folder: Path) -> None:

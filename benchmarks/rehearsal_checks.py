@@ -164,7 +164,9 @@ class Questions:
         prefix cache holds for the others, and sums in another order differ in the last bit."""
         _, one, other = (self._client.segment(self._image, FREELY) for _ in range(3))
         same = one.to_dict() | _UNLIKE == other.to_dict() | _UNLIKE
-        alike = f"two answers of the same {len(one.reasoning)} letters" if same else "they differ"
+        alike = (
+            f"two answers of the same {len(one.payload['text'])} letters" if same else "they differ"
+        )
         tokens = one.usage.completion_tokens
         return [
             Finding("sampling of generation_config.json is not used", same, alike),
