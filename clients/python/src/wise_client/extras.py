@@ -26,6 +26,11 @@ def jinja2() -> Any:
     return _needed("jinja2", "eval", "An HTML report")
 
 
+def waitress() -> Any:
+    """waitress; raises InputError where it is not installed."""
+    return _needed("waitress", "label-studio", "An ML backend of Label Studio")
+
+
 def matplotlib() -> Any:
     """matplotlib with its `figure`, which needs no display; raises InputError where it is not
     installed."""

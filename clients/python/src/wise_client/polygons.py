@@ -62,6 +62,35 @@ def without_holes(mask: BoolMask) -> list[Ring]:
     return rings
 
 
+def simplified(ring: Ring, tolerance_pixels: float) -> Ring:
+    """The ring with fewer corners; none of those left out is farther than that from the border.
+
+    Ramer's and Douglas and Peucker's way. A ring that would enclose nothing is kept as it is.
+    """
+    if tolerance_pixels <= 0 or len(ring) < 4:
+        return ring
+    far = int(np.argmax(np.abs(ring - ring[0]).sum(axis=1)))
+    closed = np.concatenate([ring, ring[:1]])
+    kept = np.zeros(len(closed), dtype=bool)
+    kept[[0, far, -1]] = True
+    spans = [(0, far), (far, len(ring))]
+    while spans:
+        start, end = spans.pop()
+        away = _distances(closed[start + 1 : end], closed[start], closed[end])
+        if away.size and away.max() > tolerance_pixels:
+            middle = start + 1 + int(np.argmax(away))
+            kept[middle] = True
+            spans += [(start, middle), (middle, end)]
+    fewer = closed[:-1][kept[:-1]]
+    return fewer if len(fewer) > 2 and _signed_area(fewer) else ring
+
+
+def _distances(corners: Ring, start: Ring, end: Ring) -> npt.NDArray[np.float64]:
+    """Of each corner from the straight line between start and end, in pixels."""
+    along, off = (end - start).astype(np.float64), (corners - start).astype(np.float64)
+    return np.asarray(np.abs(along[0] * off[:, 1] - along[1] * off[:, 0]) / np.hypot(*along))
+
+
 def _filled(part: Polygon, width: int, height: int) -> BoolMask:
     """bool [height, width] of one part: each vertical border flips what is to its right."""
     flips = np.zeros((height, width + 1), dtype=bool)

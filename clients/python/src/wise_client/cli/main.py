@@ -5,12 +5,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from wise_client.cli import batch, evaluate, one
+from wise_client.cli import batch, evaluate, label_studio, one
 from wise_client.cli.common import INTERRUPTED, USAGE, exit_code, say
 from wise_client.errors import WiseClientError
 
 # A command's name -> its main: arguments after the name in, exit code out.
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"batch": batch.main, "eval": evaluate.main}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "batch": batch.main,
+    "eval": evaluate.main,
+    "label-studio": label_studio.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

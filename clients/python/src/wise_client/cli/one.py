@@ -24,12 +24,13 @@ next to the image.
 
 Many images: wise-segment batch --help
 A labelled dataset: wise-segment eval --help
+In Label Studio: wise-segment label-studio --help
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    if options.image in ("batch", "eval"):
+    if options.image in ("batch", "eval", "label-studio"):
         raise InputError(
             f"Put the command first: wise-segment {options.image} ... "
             f"(or name the file ./{options.image})"

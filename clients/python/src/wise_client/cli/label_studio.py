@@ -1,0 +1,139 @@
+"""`wise-segment label-studio`: an ML backend that Label Studio sends its tasks and clicks to."""
+
+import argparse
+import ipaddress
+import logging
+import os
+from collections.abc import Sequence
+
+from wise_client import extras
+from wise_client.cli.common import FOUND, parser, positive_float, positive_int, say
+from wise_client.client import Client
+from wise_client.config import Timeouts
+from wise_client.errors import InputError
+from wise_client.integrations.label_studio.app import MOST_BODY_BYTES, App
+from wise_client.integrations.label_studio.backend import Backend, Settings
+from wise_client.integrations.label_studio.media import LabelStudio, Media
+from wise_client.retry import RetryPolicy
+
+_DESCRIPTION = """\
+Serve masks to Label Studio: add http://HOST:PORT in a project's Settings > Model. The query of
+a label is its name, what --query says, or the text of a TextArea.
+
+  wise-segment label-studio --port 9090
+  wise-segment label-studio --query "cup=the cup she could drink from"
+
+"""
+_ENVIRONMENT = """\
+environment:
+  LABEL_STUDIO_URL, LABEL_STUDIO_API_KEY   in place of --label-studio-url, --label-studio-token
+  WISE_LABEL_STUDIO_BASIC_AUTH             in place of --basic-auth
+
+"""
+# Label Studio waits one second for /health and three for /setup.
+_QUICK = Timeouts(connect_s=0.7, read_s=0.9, write_s=0.9, pool_s=0.9)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    waitress = extras.waitress()
+    home = _home(options)
+    if home is None and not _loopback(options.host):
+        raise InputError(
+            f"--host {options.host} can be reached by others, who could have any address fetched; "
+            "say with --label-studio-url where Label Studio is"
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = Settings(
+        queries=dict(options.query),
+        home=home,
+        max_instances=options.max_instances,
+        max_side_pixels=options.max_side_pixels,
+        polygon_tolerance_pixels=options.polygon_tolerance_pixels,
+        concurrency=options.concurrency,
+        within_s=options.batch_within_s,
+    )
+    asking = Client(
+        options.url,
+        options.api_key,
+        timeouts=Timeouts(read_s=options.timeout_s),
+        max_connections=options.concurrency,
+    )
+    quick = Client(options.url, options.api_key, timeouts=_QUICK, retry=RetryPolicy(max_retries=0))
+    backend = Backend(asking, quick, Media(options.image_host), settings)
+    server = waitress.create_server(
+        App(backend, options.basic_auth),
+        host=options.host,
+        port=options.port,
+        threads=options.concurrency,
+        connection_limit=200,
+        max_request_body_size=MOST_BODY_BYTES,
+        ident="wise-segment",
+    )
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    say(f"ready at http://{host}:{server.effective_port}, asking {asking.base_url}")
+    try:
+        server.run()
+    finally:
+        backend.close()
+    return FOUND
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser("wise-segment label-studio", _DESCRIPTION, _ENVIRONMENT)
+    served = made.add_argument_group("Label Studio")
+    served.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: %(default)s)"
+    )
+    served.add_argument("--port", type=int, default=9090, help="(default: %(default)s; 0: any)")
+    served.add_argument(
+        "--query", action="append", default=[], type=_query, metavar="LABEL=SENTENCE",
+        help="what to ask for a label; again for another",
+    )  # fmt: skip
+    served.add_argument("--label-studio-url", default=os.environ.get("LABEL_STUDIO_URL"),
+        help="where Label Studio is (default: LABEL_STUDIO_URL, else what it says of itself)",
+    )  # fmt: skip
+    served.add_argument("--label-studio-token", default=os.environ.get("LABEL_STUDIO_API_KEY"),
+        help="access token that images are fetched with (default: LABEL_STUDIO_API_KEY)",
+    )  # fmt: skip
+    served.add_argument("--image-host", action="append", default=[], metavar="HOST",
+        help="another host that images may be fetched from; * is every host",
+    )  # fmt: skip
+    served.add_argument("--basic-auth", default=os.environ.get("WISE_LABEL_STUDIO_BASIC_AUTH"),
+        metavar="USER:PASSWORD", help="what Label Studio has to log in with",
+    )  # fmt: skip
+    served.add_argument("--polygon-tolerance-pixels", type=float, default=1.0, metavar="N",
+        help="how far a polygon may be from the mask; 0 is exact (default: %(default)g)",
+    )  # fmt: skip
+    served.add_argument("--concurrency", type=positive_int, default=8, metavar="N",
+        help="tasks asked about at once (default: %(default)s)",
+    )  # fmt: skip
+    served.add_argument("--batch-within-s", type=positive_float, default=90.0, metavar="S",
+        help="send what is answered of a batch by then; Label Studio waits 100 (default: "
+        "%(default)g)",
+    )  # fmt: skip
+    return made
+
+
+def _home(options: argparse.Namespace) -> LabelStudio | None:
+    url, token = options.label_studio_url, options.label_studio_token
+    if token and not url:
+        raise InputError("--label-studio-token needs --label-studio-url: where it is valid")
+    if url and not url.startswith(("http://", "https://")):
+        raise InputError(f"--label-studio-url {url}: an address starts with http:// or https://")
+    return LabelStudio(url, token or "") if url else None
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _query(text: str) -> tuple[str, str]:
+    label, equals, sentence = text.partition("=")
+    if not (label and equals and sentence.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=SENTENCE")
+    return label, sentence.strip()

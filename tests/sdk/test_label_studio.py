@@ -1,0 +1,324 @@
+"""The ML backend of Label Studio without Label Studio; tests/annotate/ has the real one."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import httpx
+import numpy as np
+import pytest
+from contract_server import Change, ContractServer, Problem
+
+from wise_client import Client, InputError, RetryPolicy
+from wise_client.integrations.label_studio.app import App
+from wise_client.integrations.label_studio.backend import Backend, Settings
+from wise_client.integrations.label_studio.labelling import Labelling
+from wise_client.integrations.label_studio.media import ImageUnavailable, LabelStudio, Media
+from wise_client.integrations.label_studio.regions import brush_rle, clicks
+from wise_client.polygons import polygons, simplified
+
+BRUSH = """<View><Image name="img" value="$image"/>
+<BrushLabels name="tag" toName="img"><Label value="cup"/><Label value="nothing"/></BrushLabels>
+<TextArea name="ask" toName="img" value="$question"/></View>"""
+POLYGON = BRUSH.replace("BrushLabels", "PolygonLabels")
+RECTANGLE = BRUSH.replace("BrushLabels", "RectangleLabels")
+Call = Callable[..., tuple[str, dict[str, Any]]]
+
+
+def unpacked(rle: list[int]) -> np.ndarray:
+    """Label Studio's brush RLE by its definition (rle-pack): uint8 [values]."""
+    bits = "".join(f"{byte:08b}" for byte in rle)
+    place = 0
+
+    def read(count: int) -> int:
+        nonlocal place
+        place += count
+        return int(bits[place - count : place], 2)
+
+    total, word = read(32), read(5) + 1
+    sizes = [read(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < total:
+        run = read(1)
+        length = read(sizes[read(2)]) + 1
+        values += [read(word)] * length if run else [read(word) for _ in range(length)]
+    return np.array(values, np.uint8)
+
+
+def requested(
+    app: App, path: str, body: Any = None, authorization: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """One request as a WSGI server hands it on: the status line, the document."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ |= {"PATH_INFO": path, "REQUEST_METHOD": "GET" if body is None else "POST"}
+    environ |= {"wsgi.input": BytesIO(content), "CONTENT_LENGTH": str(len(content))}
+    environ["HTTP_AUTHORIZATION"] = authorization
+    lines: list[str] = []
+
+    def start(line: str, *_: Any) -> Any:
+        lines.append(line)
+
+    answer = b"".join(app(environ, start))
+    return lines[0], json.loads(answer)
+
+
+@pytest.fixture
+def call(server: ContractServer, jpeg: bytes) -> Iterator[Call]:
+    """Calls the backend as Label Studio does; gives the status line and the document."""
+
+    def label_studio(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") != "Token secret":
+            return httpx.Response(302, headers={"location": "/user/login"})
+        if request.url.path == "/data/upload/1/bad.jpg":
+            return httpx.Response(200, content=b"not an image")
+        return httpx.Response(200, content=jpeg, headers={"content-type": "image/jpeg"})
+
+    media = Media(transport=httpx.MockTransport(label_studio))
+    with Client(server.url, retry=RetryPolicy(max_retries=0)) as client:
+        backend = Backend(client, client, media, Settings(queries={"cup": "the bright cup"}))
+        app = App(backend)
+
+        def post(path: str, body: Any = None) -> tuple[str, dict[str, Any]]:
+            return requested(app, path, body)
+
+        yield post
+        backend.close()
+
+
+def setup_body(config: str = BRUSH, token: str = "secret") -> dict[str, Any]:
+    return {"project": "1.5", "schema": config, "hostname": "http://ls", "access_token": token}
+
+
+def task(number: int = 1, **data: str) -> dict[str, Any]:
+    return {"id": number, "data": {"image": "/data/upload/1/a.jpg", **data}}
+
+
+def ask(config: str, *tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"project": "1.5", "label_config": config, "tasks": list(tasks), "params": {}}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_brush_rle_holds_every_pixel(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mask = random.random((random.integers(1, 90), random.integers(1, 300))) < (0.5, 0.01)[seed % 2]
+    mask[:, :20] = seed == 3
+    values = unpacked(brush_rle(mask)).reshape(*mask.shape, 4)
+    assert np.array_equal(values, np.repeat(mask[..., None], 4, axis=2) * 255)
+
+
+def test_brush_rle_of_runs_longer_than_its_longest() -> None:
+    mask = np.zeros((300, 400), bool)
+    mask[299, 399] = True
+    assert np.array_equal(unpacked(brush_rle(mask))[3::4].reshape(mask.shape) > 0, mask)
+
+
+def test_a_simplified_outline_stays_within_its_tolerance() -> None:
+    rows, columns = np.mgrid[0:200, 0:200]
+    disc = (rows - 100) ** 2 + (columns - 100) ** 2 < 80**2
+    ring = polygons(disc)[0].exterior
+    fewer = simplified(ring, 1.0)
+    assert len(fewer) < len(ring) / 5
+    ends = zip(fewer, np.roll(fewer, -1, axis=0), strict=True)
+    lines = [np.linspace(one, other, 200) for one, other in ends]
+    away = np.abs(np.concatenate(lines)[None] - ring[:, None]).astype(float)
+    assert np.hypot(away[..., 0], away[..., 1]).min(axis=1).max() <= 1.1
+    assert np.array_equal(simplified(ring, 0), ring)
+
+
+def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: ContractServer) -> None:
+    assert call("/setup", setup_body()) == ("200 OK", {"model_version": "mini wise-s"})
+    status, answer = call("/predict", ask(BRUSH, task()))
+    assert status == "200 OK"
+    assert server.queries[-1] == ["the bright cup", "nothing"]
+    (prediction,) = answer["results"]
+    (region,) = prediction["result"]
+    assert (region["from_name"], region["to_name"], region["type"]) == ("tag", "img", "brushlabels")
+    assert region["value"]["brushlabels"] == ["cup"]
+    assert region["meta"]["text"] == ["bright, so the bright cup"]
+    mask = unpacked(region["value"]["rle"]).reshape(40, 60, 4)[..., 3] > 0
+    assert mask[5:25, 10:30].mean() > 0.98
+    assert mask.sum() < 450
+
+
+@pytest.mark.parametrize(("config", "kind"), [(POLYGON, "polygon"), (RECTANGLE, "rectangle")])
+def test_polygons_and_rectangles_are_in_percent(call: Call, config: str, kind: str) -> None:
+    call("/setup", setup_body(config))
+    region = call("/predict", ask(config, task()))[1]["results"][0]["result"][0]
+    value = region["value"]
+    if kind == "polygon":
+        x, y = np.array(value["points"]).T
+    else:
+        x = np.array([value["x"], value["x"] + value["width"]])
+        y = np.array([value["y"], value["y"] + value["height"]])
+    assert (x.min(), x.max()) == pytest.approx((100 * 10 / 60, 50), abs=2)
+    assert (y.min(), y.max()) == pytest.approx((12.5, 62.5), abs=3)
+
+
+def test_text_of_a_textarea_is_the_query(call: Call, server: ContractServer) -> None:
+    call("/setup", setup_body())
+    call("/predict", ask(BRUSH, task(question="the red one")))
+    assert server.queries[-1] == ["the red one"]
+    written = {"type": "textarea", "from_name": "ask", "value": {"text": ["the blue", "one"]}}
+    call("/predict", ask(BRUSH, {**task(), "drafts": [{"result": [written]}]}))
+    assert server.queries[-1] == ["the blue one"]
+
+
+def test_a_server_that_is_away_is_an_error_and_no_prediction(
+    call: Call, server: ContractServer
+) -> None:
+    call("/setup", setup_body())
+    server.script.append(Problem(503, "not_ready"))
+    status, answer = call("/predict", ask(BRUSH, task()))
+    assert status.startswith("503 A detail (not_ready, HTTP 503")
+    assert "results" not in answer
+
+
+def test_one_bad_image_leaves_the_rest_of_a_batch(call: Call) -> None:
+    call("/setup", setup_body())
+    bad = {"id": 2, "data": {"image": "/data/upload/1/bad.jpg"}}
+    status, answer = call("/predict", ask(BRUSH, task(), bad, {"id": 3, "data": {}}, task(4)))
+    assert status == "200 OK"
+    assert [bool(one) for one in answer["results"]] == [True, False, False, True]
+    status, _ = call("/predict", ask(BRUSH, bad))
+    assert status.startswith("400 ")
+
+
+def test_a_model_that_gives_no_answer_is_an_error(call: Call, server: ContractServer) -> None:
+    def unparsed(document: dict[str, Any]) -> dict[str, Any]:
+        for one in document["results"]:
+            one |= {"status": "unparsed", "instances": []}
+        return document
+
+    call("/setup", setup_body())
+    server.script.append(Change(unparsed))
+    assert call("/predict", ask(BRUSH, task()))[0].startswith("502 ")
+
+
+def test_a_wrong_token_is_an_error_that_says_so(call: Call) -> None:
+    call("/setup", setup_body(token="wrong"))
+    status, _ = call("/predict", ask(BRUSH, task()))
+    assert status.startswith("424 ")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("<View><Text name='t' value='$t'/></View>", "no Image with BrushLabels"),
+        ("<View>", "not valid XML"),
+        (
+            "<View><Image name='i' value='$i'/><BrushLabels name='b' toName='i'/></View>",
+            "have a Label",
+        ),
+    ],
+)
+def test_a_config_without_masks_is_refused_at_setup(call: Call, config: str, told: str) -> None:
+    status, _ = call("/setup", setup_body(config))
+    assert status.startswith("400 ")
+    assert told in status
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", {}, {"label_config": BRUSH, "tasks": 3}])
+def test_what_is_no_request_is_refused(call: Call, body: Any) -> None:
+    assert call("/predict", body)[0].startswith("400 ")
+
+
+def test_a_label_of_several_controls_is_written_in_the_most_exact() -> None:
+    both = BRUSH.replace(
+        "</View>", '<RectangleLabels name="r" toName="img"><Label value="cup"/><Label value="b"/>'
+        "</RectangleLabels></View>",
+    )  # fmt: skip
+    labelling = Labelling.parse(both)
+    assert labelling.labels() == ["cup", "nothing", "b"]
+    assert [labelling.control_of(one).kind for one in ("cup", "b")] == [
+        "brushlabels",
+        "rectanglelabels",
+    ]
+    with pytest.raises(InputError, match="has a Label 'dog'"):
+        labelling.control_of("dog")
+
+
+def test_clicks_are_in_pixels_and_know_their_label() -> None:
+    size = {"original_width": 600, "original_height": 400}
+    drawn = [
+        {"type": "keypointlabels", "is_positive": True, **size,
+         "value": {"x": 50, "y": 25, "width": 1, "labels": ["cup"]}},
+        {"type": "keypointlabels", "is_positive": False, **size,
+         "value": {"x": 10, "y": 10, "keypointlabels": ["cup"]}},
+        {"type": "rectanglelabels", **size,
+         "value": {"x": 0, "y": 50, "width": 50, "height": 25, "rectanglelabels": ["cup"]}},
+    ]  # fmt: skip
+    got = clicks(drawn)
+    assert got is not None
+    assert got.label == "cup"
+    assert got.points == ((300, 100, 1), (60, 40, 0))
+    assert got.box == (0, 200, 300, 300)
+    assert clicks([]) is None
+    with pytest.raises(InputError):
+        clicks([{"type": "keypointlabels", "value": {}}])
+
+
+def test_basic_authentication(server: ContractServer) -> None:
+    with Client(server.url) as client:
+        app = App(Backend(client, client, Media(), Settings()), "ann:secret")
+        for password, status in (("secret", "200 OK"), ("other", "401 The user")):
+            packed = base64.b64encode(f"ann:{password}".encode()).decode()
+            line, _ = requested(app, "/health", authorization=f"Basic {packed}")
+            assert line.startswith(status)
+
+
+class TestMedia:
+    def media(self, *hosts: str) -> tuple[Media, list[httpx.Request]]:
+        asked: list[httpx.Request] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            if request.url.path == "/api/token/refresh":
+                return httpx.Response(200, json={"access": f"access{len(asked)}"})
+            if request.url.path == "/expired" and len(asked) < 3:
+                return httpx.Response(401)
+            if request.url.path.startswith("/tasks/7/presign"):
+                return httpx.Response(303, headers={"location": "http://bucket/x?signed"})
+            return httpx.Response(200, content=b"image")
+
+        return Media(hosts, httpx.MockTransport(answer)), asked
+
+    def test_personal_tokens_are_exchanged_and_renewed(self) -> None:
+        media, asked = self.media()
+        home = LabelStudio("http://ls/", "a.b.c")
+        assert media.fetch("/data/upload/1/a.png", 7, home) == b"image"
+        assert asked[-1].headers["authorization"] == "Bearer access1"
+        del asked[:]
+        assert media.fetch("/expired", 7, home) == b"image"
+        assert asked[-1].headers["authorization"] == "Bearer access2"
+
+    def test_cloud_addresses_go_through_label_studio_without_its_token_beyond(self) -> None:
+        media, asked = self.media()
+        assert media.fetch("s3://b/x", 7, LabelStudio("http://ls", "secret")) == b"image"
+        assert base64.urlsafe_b64decode(asked[0].url.params["fileuri"]) == b"s3://b/x"
+        assert asked[0].headers["authorization"] == "Token secret"
+        assert asked[1].url.host == "bucket"
+        assert "authorization" not in asked[1].headers
+
+    def test_other_hosts_are_asked_only_when_allowed_and_never_with_the_token(self) -> None:
+        home = LabelStudio("http://ls", "secret")
+        media, asked = self.media()
+        with pytest.raises(ImageUnavailable, match="--image-host elsewhere"):
+            media.fetch("http://elsewhere/a.png", 7, home)
+        with pytest.raises(ImageUnavailable):
+            media.fetch("http://ls:81/a.png", 7, home)
+        assert not asked
+        media, asked = self.media("elsewhere")
+        assert media.fetch("http://elsewhere/a.png", 7, home) == b"image"
+        assert "authorization" not in asked[0].headers
+
+    def test_images_in_the_task_itself(self) -> None:
+        media, _ = self.media()
+        assert media.fetch("data:image/png;base64,aW1n", 7, LabelStudio("")) == b"img"
+        for bad in ("data:image/png,img", "data:;base64,%%", "file:///etc/passwd", "/data/x"):
+            with pytest.raises(ImageUnavailable):
+                media.fetch(bad, 7, LabelStudio(""))
