@@ -14,13 +14,13 @@ _INLINE = re.compile(r"<(script|style)\b[^>]*>(.*?)</\1\s*>", re.S | re.I)
 
 def read_page() -> str | None:
     """The page as packaged, or None where it is not."""
-    file = resources.files("wise_serve.http").joinpath("playground", "index.html")
+    file = resources.files("wise_serve").joinpath("playground", "index.html")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def read_example() -> bytes | None:
     """The page's example image (JPEG) as packaged, or None where it is not."""
-    file = resources.files("wise_serve.http").joinpath("playground", "example.jpg")
+    file = resources.files("wise_serve").joinpath("playground", "example.jpg")
     return file.read_bytes() if file.is_file() else None
 
 

@@ -152,7 +152,7 @@ def _address(listener: asyncio.Server) -> str:
 
 def _example() -> str:
     """The packaged example image, as a path from here if it lies below."""
-    path = Path(__file__).parents[1] / "http" / "playground" / "example.jpg"
+    path = Path(__file__).parents[1] / "playground" / "example.jpg"
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
