@@ -1,0 +1,113 @@
+"""Settings of the gateway: address, limits, load, logs."""
+
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?")
+
+
+def _origins(text: str) -> str:
+    wrong = [one for one in split_origins(text) if not _ORIGIN.fullmatch(one)]
+    if wrong:
+        raise ValueError(
+            f"'{wrong[0][:100]}' is no origin. Name each as a browser does, scheme, host and port "
+            "alone: https://app.example:8443. '*' is not accepted."
+        )
+    return text
+
+
+def split_origins(text: str) -> list[str]:
+    """The origins of the setting `cors_origins`."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+class AddressSettings(BaseModel):
+    """Where the server listens, and who may call it."""
+
+    title: ClassVar = "Address"
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    api_key_file: str | None = Field(
+        None,
+        description="File of the API keys that are let in: a line each, SHA-256 digest and the "
+        "caller's name, as `printf %s KEY | sha256sum` prints the first. Read again on SIGHUP. "
+        "Without it no key is asked for.",
+    )
+    allow_anyone: bool = Field(
+        False, description="Serve without API keys on an address that others can reach."
+    )
+    ops_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of their own for /metrics, /livez and /readyz, which the main one then "
+        "does not serve; 0 picks a free one. Default: all on one port.",
+    )
+    ops_host: str | None = Field(
+        None, description="Address of the port above. Default: that of the main one."
+    )
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "",
+        description="Origins whose web pages may call this server, separated by commas, such as "
+        "https://app.example. Default: none.",
+    )
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.ops_port is not None and 0 != self.ops_port == self.port:
+            raise ValueError("--ops-port must differ from --port.")
+        if self.ops_host is not None and self.ops_port is None:
+            raise ValueError("--ops-host says where --ops-port listens: give that, too.")
+        return self
+
+
+class LimitSettings(BaseModel):
+    """The most that one request may ask for, and how long it may last."""
+
+    title: ClassVar = "Limits of a request"
+
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body.")
+    max_image_pixels: int = Field(32_000_000, ge=1, description="Largest image, width x height.")
+    max_query_characters: int = Field(1000, ge=1, description="Longest query.")
+    max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
+    max_thinking_tokens: int | None = Field(
+        None, ge=16, description="Token limit of one generation. Default: the strategy's own."
+    )
+    request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
+    header_deadline_s: float = Field(
+        10.0, gt=0, description="Time for a request's line and headers to arrive."
+    )
+    body_deadline_s: float = Field(
+        30.0, gt=0, description="Time for a request's body to arrive, once it has a slot."
+    )
+
+
+class LoadSettings(BaseModel):
+    """How many requests at once, and how long starting and stopping may last."""
+
+    title: ClassVar = "Load"
+
+    max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
+    max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
+    image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
+    drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
+    startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
+
+
+class LogSettings(BaseModel):
+    """What the server reports about itself."""
+
+    title: ClassVar = "Logs and traces"
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="OpenTelemetry collector that takes a span for each stage, OTLP over HTTP, "
+        "such as http://localhost:4318/v1/traces. Default: no tracing.",
+    )
