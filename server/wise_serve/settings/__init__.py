@@ -1,0 +1,47 @@
+"""Every setting of the server: one frozen class, from which flags, environment and docs are made.
+
+A field `max_body_bytes` is the flag `--max-body-bytes` and the variable `WISE_MAX_BODY_BYTES`; its
+description is its help text and its line in docs/operations.md. A new setting is a field of the
+group that it belongs to, in one of the modules beside this one.
+"""
+
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wise_serve.settings.engine import EngineSettings
+from wise_serve.settings.gateway import (
+    AddressSettings,
+    LimitSettings,
+    LoadSettings,
+    LogSettings,
+    split_origins,
+)
+from wise_serve.settings.models import MINIATURE, ModelSettings
+from wise_serve.settings.segmenter import SegmenterSettings
+
+__all__ = ["GROUPS", "MINIATURE", "Settings", "split_origins"]
+
+
+class Settings(
+    AddressSettings,
+    ModelSettings,
+    LimitSettings,
+    LoadSettings,
+    SegmenterSettings,
+    EngineSettings,
+    LogSettings,
+    BaseSettings,
+):
+    """Read once, by the command line; nothing else reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
+
+
+# How --help and docs/operations.md group the settings: title to names of fields.
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    group.title: tuple(group.model_fields)
+    for group in Settings.__bases__
+    if issubclass(group, BaseModel) and hasattr(group, "title")
+}
