@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
-from wise_serve.reasoner.strategies import ANSWER_CLOSE, STRATEGIES
+from wise_serve.reasoner.strategies import ANSWER_CLOSE, D_THINK_OPEN, STRATEGIES
+from wise_serve.reasoner.thinking import until_answered
 from wise_serve.reasoner.tokens import token_bytes
 from wise_serve.settings import MINIATURE, Settings
 
@@ -133,7 +135,7 @@ class VllmReasoner:
             patterns += map(answer_pattern, STRATEGIES.values())
         for pattern in patterns:
             request = ReasonRequest("warm-up", image, "warm-up", "", WARM_UP_TOKENS, pattern)
-            async with aclosing(self._generate(request)) as deltas:
+            async with aclosing(self.stream(request)) as deltas:
                 async for _ in deltas:
                     pass
 
@@ -157,9 +159,12 @@ class VllmReasoner:
         return [token_bytes(token, self._added) for token in tokens]
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
-        return self._generate(request)
+        return until_answered(partial(self._generate, request), request.max_tokens)
 
-    async def _generate(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
+    async def _generate(
+        self, request: ReasonRequest, written: tuple[int, ...]
+    ) -> AsyncGenerator[ReasonDelta, None]:
+        """Generate up to `</answer>`; `written`: tokens of this answer that exist already."""
         engine = self._engine
         if engine is None:
             raise NotReady("The reasoner is not loaded.")
@@ -174,7 +179,9 @@ class VllmReasoner:
             # The renderer tokenizes and preprocesses in threads, not on the event loop.
             parsed = parse_model_prompt(engine.model_config, prompt)
             [rendered] = await engine.renderer.render_cmpl_async([parsed])
-            outputs = engine.generate(rendered, _sampling(request), request.request_id)
+            rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *written]
+            part = f"{request.request_id}+{len(written)}" if written else request.request_id
+            outputs = engine.generate(rendered, _sampling(request, len(written)), part)
             # Closing vLLM's generator before it ends aborts the request in the engine.
             async with aclosing(outputs):
                 async for output in outputs:
@@ -191,13 +198,13 @@ class VllmReasoner:
             raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
 
 
-def _sampling(request: ReasonRequest) -> SamplingParams:
+def _sampling(request: ReasonRequest, written: int) -> SamplingParams:
     held = StructuredOutputsParams(regex=request.pattern) if request.pattern else None
     return SamplingParams(
         temperature=0.0,
-        max_tokens=request.max_tokens,
+        max_tokens=request.max_tokens - written,
         structured_outputs=held,
-        stop=[ANSWER_CLOSE],
+        stop=[ANSWER_CLOSE, D_THINK_OPEN],
         include_stop_str_in_output=True,
         output_kind=RequestOutputKind.DELTA,
         skip_special_tokens=True,

@@ -7,8 +7,8 @@ leave tags out, and write about the tags in their rationale. The rules:
   box in it as well, and even if `<think>` is missing.
 - Behind it, the last `<answer>` whose content is an answer (it has an object, or names nothing)
   counts; it ends at `</answer>`, at `<d_think>`, which ends all, or with the text. Generation stops
-  at `</answer>`, so the first one is the last, and its objects are given as soon as each is
-  complete; those of a later one replace them when it has ended.
+  at the first `</answer>` behind the thinking, so that one is the last, and its objects are given
+  as soon as each is complete; those of a later one replace them when it has ended.
 - Without `</think>`, nothing is certain before the end: then the last `<answer>` whose content is
   an answer counts, and the thinking ends there. A text that the token limit cut before
   `</answer>` is all thinking if `<think>` is there.

@@ -1,0 +1,47 @@
+"""The real engine goes on behind tokens that exist already, as if it had never stopped."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from miniature.scenes import draw_scene
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.engine import VllmReasoner
+from wise_serve.reasoner.strategies import STRATEGIES
+from wise_serve.settings import Settings
+
+# vLLM's front end leaves its ZMQ context to Python's end of the process.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Unclosed context:ResourceWarning",
+    "ignore:.*zmq:pytest.PytestUnraisableExceptionWarning",
+    "ignore:Exception ignored in. <function Context:pytest.PytestUnraisableExceptionWarning",
+)
+
+
+async def everything(deltas: AsyncGenerator[ReasonDelta, None]) -> list[ReasonDelta]:
+    async with aclosing(deltas):
+        return [delta async for delta in deltas]
+
+
+async def test_a_continued_generation_writes_the_same_tokens() -> None:
+    settings = Settings(device="cpu", kv_cache_bytes=64 * 2**20)
+    reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
+    side = (reasoner.image_size,) * 2
+    scene = draw_scene(np.random.default_rng(0)).image.resize(side, Image.Resampling.BILINEAR)
+    prompt = STRATEGIES["seg-zero"].prompt("the red circle")
+    request = ReasonRequest("one", scene, "scene", prompt, 200)
+    try:
+        await reasoner.start()
+        whole = await everything(reasoner.stream(request))
+        tokens = tuple(token for delta in whole for token in delta.token_ids)
+        for kept in (1, len(tokens) // 2):
+            rest = await everything(reasoner._generate(request, tokens[:kept]))
+            assert tuple(token for delta in rest for token in delta.token_ids) == tokens[kept:]
+            assert rest[0].prompt_tokens == whole[0].prompt_tokens + kept
+            assert rest[-1].finish_reason == "stop"
+    finally:
+        await reasoner.stop()
