@@ -113,6 +113,17 @@ async def test_several_instances_and_their_limit(start: Start) -> None:
     assert [item["box"] for item in answer["instances"]] == [[0, 0, 32, 24]]
 
 
+async def test_an_object_that_a_later_answer_withdraws_is_not_in_the_result(start: Start) -> None:
+    """The first answer's mask may be decoded by then; only the last answer's is returned."""
+    first, last = "[0, 0, 420, 420]", "[420, 420, 840, 840]"
+    text = (
+        f'<think>t</think><answer>{{"bbox": {first}}}</answer><answer>{{"bbox": {last}}}</answer>'
+    )
+    server = await start(reasoner=FakeReasoner(script=lambda _: text))
+    answer = (await server.form()).json()
+    assert [item["box"] for item in answer["instances"]] == [[32, 24, 64, 48]]
+
+
 async def test_queries_share_one_image_and_keep_their_order(start: Start) -> None:
     def script(prompt: str) -> str:
         side = 84 * next(n for n in range(1, 6) if f"'thing {n}'" in prompt)
