@@ -4,14 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from fakes import FakeSegmenter, FakeSession
-from wise_serve.contract.prompts import Mask, Prompt
+from fakes import FakeSegmenter, FakeSession, earlier_mask
+from wise_serve.contract.prompts import FOREGROUND, Mask, Prompt
 from wise_serve.segmenter import ImageSession, Timing
 
 WIDTH, HEIGHT, SQUARE = 640, 480, 840  # pixels: the example image, the reasoner's square
@@ -53,9 +53,10 @@ def _scaled(x: int, y: int) -> list[int]:
     return [round(x * SQUARE / WIDTH), round(y * SQUARE / HEIGHT)]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ColourSession(FakeSession):
-    """A prompt's mask: the pixels in its box that are coloured as its first point is."""
+    """A prompt's mask: its earlier mask, and the pixels in its box (without one, anywhere) that are
+    coloured as a foreground point is; less those that are coloured as a background point is."""
 
     pixels: NDArray[np.uint8]
 
@@ -64,26 +65,48 @@ class ColourSession(FakeSession):
         return [self._mask(prompt) for prompt in prompts], timing
 
     def _mask(self, prompt: Prompt) -> Mask:
-        assert prompt.box is not None
-        x1, y1, x2, y2 = (round(value) for value in prompt.box)
-        x, y = (round(value) for value in prompt.points[0])
-        distance = np.abs(self.pixels.astype(int) - self.pixels[y, x]).max(axis=2)
+        height, width = self.shape
+        x1, y1, x2, y2 = (round(value) for value in prompt.box or (0, 0, width, height))
+        inside = np.zeros(self.shape, bool)
+        inside[y1:y2, x1:x2] = True
         mask = np.zeros(self.shape, np.uint8, order="F")
-        mask[y1:y2, x1:x2] = distance[y1:y2, x1:x2] < NEAR
+        if prompt.mask is not None:
+            mask |= earlier_mask(self.shape, prompt.mask)
+        labels = prompt.labels or (FOREGROUND,) * len(prompt.points)
+        for (x, y), label in zip(prompt.points, labels, strict=True):
+            colour = self.pixels[min(round(y), height - 1), min(round(x), width - 1)]
+            near = np.abs(self.pixels.astype(int) - colour).max(axis=2) < NEAR
+            mask[near & inside] = label
         counts = coco.encode(mask)["counts"].decode("ascii")
         return Mask(size=self.shape, counts=counts, score=0.97, area=int(mask.sum()))
 
 
 @dataclass
 class ColourSegmenter(FakeSegmenter):
-    """Segments by colour."""
+    """Segments by colour. `images`: those that were opened, by digest."""
+
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def open(
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
+        self.images[digest] = pixels
+        async with self._coloured(pixels) as session:
+            yield session
+
+    @asynccontextmanager
+    async def reopen(
+        self, size: tuple[int, int], digest: str, request_id: str
+    ) -> AsyncIterator[ImageSession]:
+        async with self._coloured(self.images[digest]) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _coloured(self, pixels: NDArray[np.uint8]) -> AsyncIterator[ImageSession]:
         encode = asyncio.create_task(asyncio.sleep(self.encode_s))
         try:
-            yield ColourSession(self, (pixels.shape[0], pixels.shape[1]), encode, pixels)
+            size = pixels.shape[0], pixels.shape[1]
+            yield ColourSession(self, size, encode, pixels=pixels)
         finally:
             encode.cancel()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from wise_serve.contract.errors import ReasonerLost, SegmenterLost
+from wise_serve.contract.errors import ImageUnknown, ReasonerLost, SegmenterLost
 from wise_serve.contract.prompts import COARSE_SIDE, FOREGROUND, Mask, Prompt
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.segmenter import ImageSession, Timing
@@ -117,9 +117,7 @@ def prompt_mask(shape: tuple[int, int], prompt: Prompt) -> Mask:
     taken away about each background one. Alternatives: the same, less likely."""
     pixels = np.zeros(shape, np.uint8, order="F")
     if prompt.mask is not None:
-        cells = np.frombuffer(prompt.mask, np.uint8).reshape(COARSE_SIDE, COARSE_SIDE)
-        rows, columns = (np.arange(n) * COARSE_SIDE // n for n in shape)
-        pixels[cells[rows][:, columns] >= 128] = 1
+        pixels |= earlier_mask(shape, prompt.mask)
     if prompt.box is not None:
         x1, y1, x2, y2 = (round(value) for value in prompt.box)
         pixels[y1:y2, x1:x2] = 1
@@ -133,6 +131,14 @@ def prompt_mask(shape: tuple[int, int], prompt: Prompt) -> Mask:
     return replace(mask, alternatives=others) if prompt.choice == "all" else mask
 
 
+def earlier_mask(shape: tuple[int, int], coarse: bytes) -> NDArray[np.bool_]:
+    """A prompt's earlier mask at the size of its image."""
+    cells = np.frombuffer(coarse, np.uint8).reshape(COARSE_SIDE, COARSE_SIDE)
+    rows, columns = (np.arange(side) * COARSE_SIDE // side for side in shape)
+    found: NDArray[np.bool_] = cells[rows][:, columns] >= COARSE_SIDE // 2
+    return found
+
+
 @dataclass
 class FakeSession:
     """Answers each prompt by `prompt_mask`."""
@@ -140,12 +146,17 @@ class FakeSession:
     owner: "FakeSegmenter"
     shape: tuple[int, int]
     encode: asyncio.Task[None]
+    encode_s: float = 0.0
+    queue_ms: float = 1.0
+    unknown: bool = False
 
     async def encoded(self) -> Timing:
         await asyncio.shield(self.encode)
+        if self.unknown:
+            raise ImageUnknown("The image is not known any more; send it again.")
         if self.owner.lost:
             raise SegmenterLost("The segmenter was lost.")
-        return Timing(queue_ms=1.0, work_ms=self.owner.encode_s * 1000)
+        return Timing(self.queue_ms, work_ms=self.encode_s * 1000)
 
     async def lost(self) -> NoReturn:
         while not self.owner.lost:
@@ -174,6 +185,7 @@ class FakeSegmenter:
     failed: bool = False
     prompts: MutableSequence[Prompt] = field(default_factory=list)
     opened: int = 0
+    reopened: int = 0
     open_now: int = 0
     stopped: bool = False
     digests: set[str] = field(default_factory=set)
@@ -189,14 +201,29 @@ class FakeSegmenter:
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
         self.opened += 1
-        self.open_now += 1
         self.observer.cache("hit" if digest in self.digests else "miss")
         if digest not in self.digests:
             self.digests.add(digest)
             self.observer.batch("encode", 1)
-        encode = asyncio.create_task(asyncio.sleep(self.encode_s))
+        async with self._session((pixels.shape[0], pixels.shape[1]), self.encode_s) as session:
+            yield session
+
+    @asynccontextmanager
+    async def reopen(
+        self, size: tuple[int, int], digest: str, request_id: str
+    ) -> AsyncIterator[ImageSession]:
+        self.reopened += 1
+        async with self._session(size, 0.0) as session:
+            session.queue_ms = 0.0
+            session.unknown = digest not in self.digests
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, size: tuple[int, int], encode_s: float) -> AsyncIterator[FakeSession]:
+        self.open_now += 1
+        encode = asyncio.create_task(asyncio.sleep(encode_s))
         try:
-            yield FakeSession(self, (pixels.shape[0], pixels.shape[1]), encode)
+            yield FakeSession(self, size, encode, encode_s)
         finally:
             encode.cancel()
             self.open_now -= 1

@@ -11,9 +11,10 @@ from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
-from wise_serve.reasoner.engine import VllmReasoner
+from wise_serve.reasoner import Reasoner
+from wise_serve.reasoner.none import NoReasoner
 from wise_serve.segmenter.supervisor.client import SegmenterClient
-from wise_serve.settings import Settings
+from wise_serve.settings import NO_REASONER, Settings
 
 
 def compose(settings: Settings) -> Runtime:
@@ -21,8 +22,16 @@ def compose(settings: Settings) -> Runtime:
     starts them."""
     metrics = Metrics()
     segmenter = SegmenterClient(settings, metrics.segmenter)
-    reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
-    return build_runtime(settings, reasoner, segmenter, metrics)
+    return build_runtime(settings, _reasoner(settings), segmenter, metrics)
+
+
+def _reasoner(settings: Settings) -> Reasoner:
+    if settings.reasoner == NO_REASONER:
+        return NoReasoner()
+    # Imported here, since vLLM takes seconds and hundreds of megabytes that /refine has no use for.
+    engine = importlib.import_module("wise_serve.reasoner.engine")
+    reasoner: Reasoner = engine.VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
+    return reasoner
 
 
 @contextmanager

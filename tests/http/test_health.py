@@ -20,7 +20,8 @@ EXPECTED = {
     "wise_cached_prompt_tokens", "wise_instances", "wise_inflight_requests",
     "wise_queued_requests", "wise_rejected", "wise_cancelled", "wise_segmenter_batch_size",
     "wise_segmenter_queue_depth", "wise_segmenter_restarts", "wise_embedding_cache",
-    "wise_image_pixels", "wise_build_info", "wise_ready", "wise_overlap_seconds",
+    "wise_image_pixels", "wise_known_images", "wise_build_info", "wise_ready",
+    "wise_overlap_seconds",
 }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ async def test_the_key_is_named_where_one_is_asked_for(start: Start, keys: str) 
     for settings in ({}, {"api_key_file": keys}):
         document = await document_of(await start(**settings))
         keyed = {path for path, one in document["paths"].items() if "security" in str(one)}
-        assert keyed == ({"/segment", "/info"} if settings else set())
+        assert keyed == ({"/segment", "/refine", "/info"} if settings else set())
         assert ("securitySchemes" in document["components"]) is bool(settings)
 
 

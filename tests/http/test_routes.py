@@ -12,7 +12,7 @@ from fakes import FakeReasoner
 from gateways import Start, eventually
 from wise_serve.http.app import build_ops_app
 
-KEYED = {("POST", "/segment"), ("GET", "/info")}
+KEYED = {("POST", "/segment"), ("POST", "/refine"), ("GET", "/info")}
 OPS = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics")}
 # The same for everybody: the documentation, and a page that has no key of its own.
 PUBLIC = {

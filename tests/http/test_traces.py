@@ -112,7 +112,7 @@ def test_spans_still_buffered_are_sent_at_the_end() -> None:
         threading.Thread(target=collector.serve_forever).start()
         endpoint = f"http://127.0.0.1:{collector.server_address[1]}/v1/traces"
         with tracing(Settings(otlp_endpoint=endpoint)) as tracer:
-            traces.begin(tracer, "mine-8", {}).end("wise-s", 200)
+            traces.begin(tracer, "/segment", "mine-8", {}).end("wise-s", 200)
             assert received == []
         collector.shutdown()
     [(path, spans)] = received

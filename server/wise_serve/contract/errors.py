@@ -8,7 +8,8 @@
     │   ├── Unauthorized          no API key, or a wrong one
     │   ├── TooLarge              body, image or query beyond the limits
     │   ├── RequestTimeout        the request itself came too slowly
-    │   └── UnsupportedImage      not an accepted image format, or it does not decode
+    │   ├── UnsupportedImage      not an accepted image format, or it does not decode
+    │   └── ImageUnknown          a digest whose image is not at hand for this caller
     ├── Retryable             the same request may succeed later
     │   ├── Overloaded            no slot is free now
     │   └── Unavailable           this server cannot answer now
@@ -76,6 +77,11 @@ class RequestTimeout(BadInput):
 class UnsupportedImage(BadInput):
     code = "unsupported_image"
     title = "The image cannot be read"
+
+
+class ImageUnknown(BadInput):
+    code = "image_unknown"
+    title = "The image must be sent again"
 
 
 class Retryable(WiseError):

@@ -1,6 +1,6 @@
 """Closed sets of names that several rooms share: values of the API, of settings and of metrics."""
 
-from typing import Literal
+from typing import Final, Literal
 
 StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
 MaskFormat = Literal["rle", "png", "polygon"]
@@ -9,6 +9,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 MaskChoice = Literal["best", "single", "all"]
 """Which of SAM 2's masks for a prompt: the best of its three for a prompt that may mean several
 things (a part, the whole, a group), its one for a prompt that is clear, or all three."""
+
+REFINE: Final = "refine"
+"""Stands for the strategy in the metrics of requests that have none: POST /refine."""
 
 Status = Literal["found", "no_target", "unparsed", "truncated"]
 """The outcome of an answer; see `SegmentResult.status`."""

@@ -50,7 +50,22 @@ class Refusing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SegmentOptions(Refusing):
+class AnswerOptions(Refusing):
+    """Which image, if it is not sent, and how to answer."""
+
+    image_digest: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="In place of `image`: the `image_digest` of an earlier answer about it. If the "
+        "server does not have the image any more: 404 `image_unknown`; then send it again.",
+    )
+    mask_format: MaskFormat = Field(
+        "rle",
+        description="`rle` (COCO compressed RLE), `png` (base64, one bit a pixel) or `polygon`.",
+    )
+
+
+class SegmentOptions(AnswerOptions):
     """What to look for, and how to answer. Exactly one of `query` and `queries`."""
 
     query: Query | None = Field(
@@ -65,10 +80,6 @@ class SegmentOptions(Refusing):
     strategy: StrategyName | None = Field(
         None, description="How the reasoner is asked. Default: the server's."
     )
-    mask_format: MaskFormat = Field(
-        "rle",
-        description="`rle` (COCO compressed RLE), `png` (base64, one bit a pixel) or `polygon`.",
-    )
     max_instances: int = Field(
         16, ge=1, le=MOST_INSTANCES, description="Most instances to segment for each query."
     )
@@ -81,15 +92,28 @@ class SegmentOptions(Refusing):
         return self
 
 
-class SegmentRequest(SegmentOptions):
-    """`application/json` body of POST /segment."""
-
-    image: str = Field(
+Base64Image = Annotated[
+    str,
+    Field(
         description="JPEG, PNG or WebP, base64.",
         examples=[EXAMPLE_IMAGE],
         min_length=1,
         json_schema_extra={"format": "byte", "contentEncoding": "base64"},
-    )
+    ),
+]
+ImageDigest = Annotated[
+    str,
+    Field(
+        description="Names the image: `image_digest` of a further request about it.",
+        examples=["6f1f4d9a0e2f4f0a9d7c3b5a1e8d2c40"],
+    ),
+]
+
+
+class SegmentRequest(SegmentOptions):
+    """`application/json` body of POST /segment."""
+
+    image: Base64Image | None = None
 
 
 class ImageSize(BaseModel):
@@ -180,6 +204,7 @@ class SegmentResult(BaseModel):
         "instances complete by then are returned)."
     )
     image: ImageSize
+    image_digest: ImageDigest
     instances: list[InstanceResult]
     reasoning: str = Field(description="The model's rationale.", examples=["round, so it rolls"])
     text: str | None = Field(

@@ -4,6 +4,13 @@ from typing import Any
 
 from wise_serve.contract.names import MaskFormat
 from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.contract.refining import (
+    AlternativeMask,
+    RefinedInstance,
+    RefineResult,
+    RefineTimingMs,
+    SegmenterName,
+)
 from wise_serve.contract.schemas import (
     ImageSize,
     InstanceResult,
@@ -18,7 +25,7 @@ from wise_serve.contract.schemas import (
 from wise_serve.imaging import masks
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.pipeline.events import Event, InstanceFound, MaskDone, ThinkingDelta
-from wise_serve.pipeline.results import Generation, Instance, Segmentation, StageTimes
+from wise_serve.pipeline.results import Generation, Instance, Refinement, Segmentation, StageTimes
 
 
 class Presenter:
@@ -55,6 +62,7 @@ class Presenter:
             id=result.id,
             status=answer.status,
             image=ImageSize(width=result.width, height=result.height),
+            image_digest=result.image_digest,
             instances=[self._instances[query, index] for index in range(len(result.instances))],
             reasoning=answer.rationale,
             text=answer.text if shown else None,
@@ -66,13 +74,49 @@ class Presenter:
         )
 
     async def _instance(self, instance: Instance) -> InstanceResult:
-        mask = instance.mask
-        if self._mask_format == "rle":
-            shown: RleMask | PngMask | PolygonMask = RleMask(size=mask.size, counts=mask.counts)
-        else:
-            shown = await self._threads.run(_converted, mask, self._mask_format)
-        score = round(mask.score, 4)
-        return InstanceResult(**_place(instance.prompt), score=score, area=mask.area, mask=shown)
+        shown = await shown_mask(instance.mask, self._mask_format, self._threads)
+        return InstanceResult(**_place(instance.prompt), **shown)
+
+
+async def refine_result(
+    result: Refinement, mask_format: MaskFormat, threads: ImageThreads, segmenter: str
+) -> RefineResult:
+    """A refinement in the API's form."""
+    instances = []
+    for prompt, mask in ((one.prompt, one.mask) for one in result.instances):
+        others = [await shown_mask(other, mask_format, threads) for other in mask.alternatives]
+        instances.append(
+            RefinedInstance(
+                box=prompt.box or masks.bounds(mask.size, mask.counts),
+                points=list(prompt.points),
+                labels=list(prompt.labels),
+                alternatives=[AlternativeMask(**other) for other in others],
+                **await shown_mask(mask, mask_format, threads),
+            )
+        )
+    times = result.times
+    return RefineResult(
+        id=result.id,
+        image=ImageSize(width=result.width, height=result.height),
+        image_digest=result.image_digest,
+        instances=instances,
+        timing_ms=RefineTimingMs(
+            decode=round(times.decode_ms, 2),
+            encode=round(times.encode_ms, 2),
+            segment=round(times.segment_ms, 2),
+            total=round(times.total_ms, 2),
+        ),
+        model=SegmenterName(segmenter=segmenter),
+    )
+
+
+async def shown_mask(mask: Mask, mask_format: MaskFormat, threads: ImageThreads) -> dict[str, Any]:
+    """The fields that every mask has in an answer."""
+    if mask_format == "rle":
+        shown: RleMask | PngMask | PolygonMask = RleMask(size=mask.size, counts=mask.counts)
+    else:
+        shown = await threads.run(_converted, mask, mask_format)
+    return {"score": round(mask.score, 4), "area": mask.area, "mask": shown}
 
 
 def _place(prompt: Prompt) -> dict[str, Any]:

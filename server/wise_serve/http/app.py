@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from wise_serve import __version__
 from wise_serve.http.access import Access, make_access
-from wise_serve.http.bodies import BodyReader
+from wise_serve.http.bodies import refine_bodies, segment_bodies
 from wise_serve.http.docs import add_docs
 from wise_serve.http.health import info_router, ops_router
 from wise_serve.http.middleware import Boundary, Gate, Head
 from wise_serve.http.openapi import completed
 from wise_serve.http.page import page_router, read_example, read_page
 from wise_serve.http.problems import Reporter, router_response
+from wise_serve.http.refine import refine_router
 from wise_serve.http.routes import segment_router
 from wise_serve.http.unread_body import Lingering
 from wise_serve.observe.metrics import Metrics
@@ -26,7 +27,7 @@ from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
-from wise_serve.settings import Settings, split_origins
+from wise_serve.settings import NO_REASONER, Settings, split_origins
 
 _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 
@@ -88,7 +89,10 @@ def build_app(
         redoc_url=None,
         exception_handlers={HTTPException: _unserved},
     )
-    app.include_router(segment_router(runtime, BodyReader(settings, runtime.threads), reporter))
+    if runtime.reasoner.name != NO_REASONER:
+        bodies = segment_bodies(settings, runtime.threads)
+        app.include_router(segment_router(runtime, bodies, reporter))
+    app.include_router(refine_router(runtime, refine_bodies(settings, runtime.threads)))
     app.include_router(info_router(runtime, access))
     if settings.ops_port is None:
         app.include_router(ops_router(runtime.lifecycle, runtime.metrics))

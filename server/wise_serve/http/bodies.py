@@ -1,8 +1,9 @@
-"""The body of `POST /segment`, JSON or form, to its image and its checked options."""
+"""The body of a request, JSON or form, to its image and its checked options."""
 
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -15,41 +16,60 @@ from wise_serve.contract.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
-from wise_serve.contract.schemas import SegmentOptions
-from wise_serve.http.jsonbody import loads, read_json, shown
+from wise_serve.contract.refining import RefineOptions
+from wise_serve.contract.schemas import AnswerOptions, SegmentOptions
+from wise_serve.http.jsonbody import loads, read_json, shown, slices_of
 from wise_serve.http.multipart import FormParser
 from wise_serve.imaging.images import ImageThreads
+from wise_serve.pipeline.arrival import Sent
 from wise_serve.settings import Settings
 
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
-_SINGLE_FIELDS: Final = 16  # fields of a form besides `queries`, with room for misspelt ones
+_FIELDS: Final = 16  # of a form, besides `queries`; with room for misspelt ones
 _UTF_8_BYTES: Final = 4  # of one character, at most
 _ESCAPED_BYTES: Final = 12  # of one character in JSON, at most: a pair of \uXXXX
 _LIST_FIELDS: Final = frozenset({"queries"})
-_TYPED_FIELDS: Final = frozenset({"max_instances", "stream"})  # the others are texts
+_TYPED_FIELDS: Final = frozenset({"max_instances", "stream", "multimask"})
+_JSON_FIELDS: Final = frozenset({"prompts"})  # the others are texts
+_PROMPTS_BYTES: Final = 2 * 2**20  # of `prompts`: ample for masks as RLE
 _FIELD_BYTES: Final = 65_536  # a text of a form, and what is not queries in JSON: ample
 
 
+OptionsT = TypeVar("OptionsT", bound=AnswerOptions)
+
+
 @dataclass(frozen=True, slots=True)
-class SegmentBody:
-    """What a body holds: the image as it was encoded, and the checked options."""
+class ReadBody(Generic[OptionsT]):
+    """What a body holds: how it names its image, and the checked options."""
 
-    image: bytes
-    options: SegmentOptions
+    image: Sent
+    options: OptionsT
 
 
-class BodyReader:
-    """Reads bodies within the limits of the settings."""
+class BodyReader(Generic[OptionsT]):
+    """Reads bodies of one route within the limits of the settings."""
 
-    def __init__(self, settings: Settings, threads: ImageThreads) -> None:
-        self._settings = settings
-        self._threads = threads
-        characters = settings.max_query_characters
-        self._longest_field_bytes = max(_FIELD_BYTES, _UTF_8_BYTES * characters)
-        self._most_json_bytes = _FIELD_BYTES + _ESCAPED_BYTES * characters * settings.max_queries
+    def __init__(
+        self,
+        settings: Settings,
+        threads: ImageThreads,
+        options: type[OptionsT],
+        check: Callable[[dict[str, Any], Settings], None],
+        *,
+        most_fields: int,
+        longest_field_bytes: int,
+        most_json_bytes: int,
+    ) -> None:
+        """`check` is called with the fields before they become `options`: what is missing, what is
+        too much. most_fields, longest_field_bytes: of a form. most_json_bytes: of all fields but
+        the image in JSON."""
+        self._settings, self._threads = settings, threads
+        self._options, self._check = options, check
+        self._most_fields, self._longest_field_bytes = most_fields, longest_field_bytes
+        self._slices, self._most_json_bytes = slices_of(options.model_fields), most_json_bytes
 
-    async def read(self, request: Request) -> SegmentBody:
+    async def read(self, request: Request) -> ReadBody[OptionsT]:
         """Raises MalformedRequest, UnsupportedMediaType, InvalidField, TooLarge."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type == _FORM:
@@ -68,12 +88,12 @@ class BodyReader:
             pages.write(part)
         return memoryview(pages)[: pages.tell()]
 
-    async def _read_form(self, request: Request) -> SegmentBody:
+    async def _read_form(self, request: Request) -> ReadBody[OptionsT]:
         try:
             parser = FormParser(
                 request.headers["content-type"],
                 request.stream(),
-                max_fields=_SINGLE_FIELDS + self._settings.max_queries,
+                max_fields=self._most_fields,
                 max_field_bytes=self._longest_field_bytes,
                 max_body_bytes=self._settings.max_body_bytes,
             )
@@ -90,7 +110,7 @@ class BodyReader:
         finally:
             await form.close()
 
-    async def _take_form(self, form: FormData) -> SegmentBody:
+    async def _take_form(self, form: FormData) -> ReadBody[OptionsT]:
         fields: dict[str, Any] = {}
         image: bytes | None = None
         for name, value in form.multi_items():
@@ -105,31 +125,75 @@ class BodyReader:
                 _put(fields, _text(name), _text(value))
         return self._checked(fields, image)
 
-    def _read_json(self, body: memoryview) -> SegmentBody:
-        image, fields = read_json(body, self._most_json_bytes)
+    def _read_json(self, body: memoryview) -> ReadBody[OptionsT]:
+        image, fields = read_json(body, self._slices, self._most_json_bytes)
         return self._checked(fields, image)
 
-    def _checked(self, fields: dict[str, Any], image: bytes | None) -> SegmentBody:
-        if image is None:
+    def _checked(self, fields: dict[str, Any], image: bytes | None) -> ReadBody[OptionsT]:
+        digest = fields.get("image_digest")
+        if image is None and digest is None:
             raise MalformedRequest("The field 'image' is missing.")
-        if "query" not in fields and "queries" not in fields:
-            raise MalformedRequest("The field 'query' is missing.")
-        self._check_sizes(fields)
+        if image is not None and digest is not None:
+            raise InvalidField(
+                "Exactly one of 'image' and 'image_digest' is needed.", field="image_digest"
+            )
+        self._check(fields, self._settings)
         try:
-            options = SegmentOptions.model_validate(fields, strict=True)
+            options = self._options.model_validate(fields, strict=True)
         except ValidationError as error:
             _raise_first(error)
-        return SegmentBody(image, options)
+        return ReadBody(Sent(image, options.image_digest), options)
 
-    def _check_sizes(self, fields: dict[str, Any]) -> None:
-        queries = fields.get("queries")
-        many = queries if isinstance(queries, list) else []
-        if len(many) > self._settings.max_queries:
-            raise TooLarge(f"At most {self._settings.max_queries} queries may be asked at once.")
-        limit = self._settings.max_query_characters
-        texts = [text for text in (fields.get("query"), *many) if isinstance(text, str)]
-        if any(len(text) > limit for text in texts):
-            raise TooLarge(f"A query may have at most {limit} characters.")
+
+def segment_bodies(settings: Settings, threads: ImageThreads) -> BodyReader[SegmentOptions]:
+    """Reads the bodies of POST /segment."""
+    characters = settings.max_query_characters
+    return BodyReader(
+        settings,
+        threads,
+        SegmentOptions,
+        _check_queries,
+        most_fields=_FIELDS + settings.max_queries,
+        longest_field_bytes=max(_FIELD_BYTES, _UTF_8_BYTES * characters),
+        most_json_bytes=_FIELD_BYTES + _ESCAPED_BYTES * characters * settings.max_queries,
+    )
+
+
+def refine_bodies(settings: Settings, threads: ImageThreads) -> BodyReader[RefineOptions]:
+    """Reads the bodies of POST /refine."""
+    return BodyReader(
+        settings,
+        threads,
+        RefineOptions,
+        _check_prompts,
+        most_fields=_FIELDS,
+        longest_field_bytes=_PROMPTS_BYTES,
+        most_json_bytes=_FIELD_BYTES + _PROMPTS_BYTES,
+    )
+
+
+def _check_queries(fields: dict[str, Any], settings: Settings) -> None:
+    if "query" not in fields and "queries" not in fields:
+        raise MalformedRequest("The field 'query' is missing.")
+    queries = fields.get("queries")
+    many = queries if isinstance(queries, list) else []
+    if len(many) > settings.max_queries:
+        raise TooLarge(f"At most {settings.max_queries} queries may be asked at once.")
+    limit = settings.max_query_characters
+    texts = [text for text in (fields.get("query"), *many) if isinstance(text, str)]
+    if any(len(text) > limit for text in texts):
+        raise TooLarge(f"A query may have at most {limit} characters.")
+
+
+def _check_prompts(fields: dict[str, Any], settings: Settings) -> None:
+    if "prompts" not in fields:
+        raise MalformedRequest("The field 'prompts' is missing.")
+    prompts = fields["prompts"] if isinstance(fields["prompts"], list) else []
+    if len(prompts) > settings.max_prompts:
+        raise TooLarge(f"At most {settings.max_prompts} prompts may be sent at once.")
+    points = [one.get("points") for one in prompts if isinstance(one, dict)]
+    if any(isinstance(some, list) and len(some) > settings.max_points for some in points):
+        raise TooLarge(f"A prompt may have at most {settings.max_points} points.")
 
 
 def _text(latin_1: str) -> str:
@@ -146,13 +210,16 @@ def _put(fields: dict[str, Any], name: str, value: str) -> None:
     elif name in fields:
         raise InvalidField("The field is given twice.", field=shown(name))
     else:
-        fields[name] = _typed(value) if name in _TYPED_FIELDS else value
+        fields[name] = _typed(name, value)
 
 
-def _typed(text: str) -> Any:
-    """A number or a boolean of a form, written as in JSON, or as Python writes `True`."""
+def _typed(name: str, text: str) -> Any:
+    """A field's value: a text; a number or a boolean, written as in JSON, or as Python writes
+    `True`; or JSON."""
+    if name not in _TYPED_FIELDS | _JSON_FIELDS:
+        return text
     try:
-        return loads(text.lower().encode())
+        return loads((text if name in _JSON_FIELDS else text.lower()).encode())
     except (ValueError, RecursionError):
         return text  # which the field's type refuses
 

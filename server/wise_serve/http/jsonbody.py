@@ -11,13 +11,12 @@ import codecs
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from wise_serve.contract.errors import InvalidField, MalformedRequest, TooLarge
-from wise_serve.contract.schemas import SegmentOptions
 
 _PIECE_BYTES: Final = 1 << 18
 _LONGEST_ESCAPE: Final = len(rb"\u002b")
@@ -28,22 +27,26 @@ _HALF_A_PAIR: Final = re.compile(
 )
 _NOT_BASE64: Final = "'image' is not base64 (plain, without a 'data:' prefix)."
 
-# Each field as a slice of the body; b"" where it is missing.
-_Slices: Final = msgspec.defstruct(
-    "_Slices",
-    [(name, msgspec.Raw, msgspec.Raw(b"")) for name in ("image", *SegmentOptions.model_fields)],
-    forbid_unknown_fields=True,
-)
+
+def slices_of(names: Iterable[str]) -> type[msgspec.Struct]:
+    """For `read_json`: a body of an image and these fields, each as a slice; b"" if missing."""
+    return msgspec.defstruct(
+        "Slices",
+        [(name, msgspec.Raw, msgspec.Raw(b"")) for name in ("image", *names)],
+        forbid_unknown_fields=True,
+    )
 
 
-def read_json(body: bytes | memoryview, most_bytes: int) -> tuple[bytes | None, dict[str, Any]]:
+def read_json(
+    body: bytes | memoryview, slices_type: type[msgspec.Struct], most_bytes: int
+) -> tuple[bytes | None, dict[str, Any]]:
     """The image's bytes (None: missing) and the other fields, unchecked.
 
-    `most_bytes`: the length that the other fields may have together. Raises MalformedRequest,
-    InvalidField, TooLarge.
+    `slices_type`: made by `slices_of`. `most_bytes`: the length that the other fields may have
+    together. Raises MalformedRequest, InvalidField, TooLarge.
     """
     try:
-        slices = _slices(body)
+        slices = _slices(body, slices_type)
         image = slices.pop("image", None)
         if sum(map(len, slices.values())) > most_bytes:
             raise TooLarge(f"Besides the image, at most {most_bytes} bytes are accepted.")
@@ -55,17 +58,17 @@ def read_json(body: bytes | memoryview, most_bytes: int) -> tuple[bytes | None, 
         raise MalformedRequest("The body is not valid JSON.") from None
 
 
-def _slices(body: bytes | memoryview) -> dict[str, memoryview]:
+def _slices(body: bytes | memoryview, slices_type: type[msgspec.Struct]) -> dict[str, memoryview]:
     marked = bytes(body[: len(codecs.BOM_UTF8)]) == codecs.BOM_UTF8
     text = memoryview(body)[len(codecs.BOM_UTF8) if marked else 0 :]
     try:
-        found = msgspec.json.decode(text, type=_Slices)
+        found = msgspec.json.decode(text, type=slices_type)
     except msgspec.ValidationError as error:
         if unknown := _UNKNOWN.search(str(error)):
             name = shown(unknown[1])
             raise InvalidField(f"{name}: there is no such field.", field=name) from None
         raise MalformedRequest("The body must be a JSON object.") from None
-    views = {name: memoryview(getattr(found, name)) for name in _Slices.__struct_fields__}
+    views = {name: memoryview(getattr(found, name)) for name in slices_type.__struct_fields__}
     return {name: view for name, view in views.items() if len(view)}
 
 

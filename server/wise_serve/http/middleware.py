@@ -1,9 +1,9 @@
-"""Pure ASGI layers: the request's name and its errors outside, the gate of /segment inside.
+"""Pure ASGI layers: the request's name and its errors outside, the gate of the work inside.
 
 Boundary  every request: request id, problem documents, security headers, one log line.
 Head      HEAD: the answer to GET without its body.
-Gate      POST /segment: the API key, readiness, a slot before the body, the body's limits, the
-          deadline; when the caller leaves, all of its work ends, wherever it is.
+Gate      POST /segment and /refine: the API key, readiness, a slot before the body, the body's
+          limits, the deadline; when the caller leaves, all of its work ends, wherever it is.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from wise_serve.observe.context import RequestContext, current_request, new_cont
 from wise_serve.pipeline.deadlines import until
 from wise_serve.pipeline.runtime import Runtime
 
-SEGMENT_PATH: Final = "/segment"
+WORK_PATHS: Final = frozenset({"/segment", "/refine"})
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -48,11 +48,12 @@ _HEADERS: Final = {
 _QUIET_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _LOGGED_PATH: Final = 100  # characters
 _ERROR_AFTER_DEADLINE_S: Final = 2.0  # to send the error that says so
-_OTHERS_S: Final = 30.0  # for a request that is not POST /segment; each of them is quick
+_OTHERS_S: Final = 30.0  # for a request that is not for the models; each of them is quick
 
 
-def _is_segment(scope: Scope) -> bool:
-    return bool(scope["path"] == SEGMENT_PATH and scope["method"] == "POST")
+def _is_work(scope: Scope) -> bool:
+    """Whether a request is for the models."""
+    return bool(scope["path"] in WORK_PATHS and scope["method"] == "POST")
 
 
 class Boundary:
@@ -69,8 +70,8 @@ class Boundary:
             return
         headers = Headers(scope=scope)
         request = new_context(headers.get("x-request-id"))
-        if _is_segment(scope):
-            request.trace = traces.begin(self._tracer, request.request_id, headers)
+        if _is_work(scope):
+            request.trace = traces.begin(self._tracer, scope["path"], request.request_id, headers)
         token = context.current.set(request)
         started, loop = time.perf_counter(), asyncio.get_running_loop()
         status = 0
@@ -92,8 +93,8 @@ class Boundary:
                         await problems.response_of(error)(scope, receive, send_named)
 
         try:
-            # The gate's own limit for POST /segment is the request's.
-            async with until(None if _is_segment(scope) else loop.time() + _OTHERS_S):
+            # The gate's own limit for the models' work is the request's.
+            async with until(None if _is_work(scope) else loop.time() + _OTHERS_S):
                 await self._app(scope, receive, send_named)
         except asyncio.CancelledError:
             # uvicorn cancels requests that still run after the drain, or when a model is lost.
@@ -102,7 +103,7 @@ class Boundary:
         except ClientDisconnect:
             pass  # the caller has left; the gate has counted it
         except Exception as error:  # nothing may leave as a stack trace
-            await tell(self._reporter.report(error, segmenting=_is_segment(scope)))
+            await tell(self._reporter.report(error, segmenting=_is_work(scope)))
         finally:
             self._log(scope, status, time.perf_counter() - started)
             request.trace.end(request.strategy, status)
@@ -142,7 +143,7 @@ class Head:
 
 
 class Gate:
-    """Admits a POST /segment, and ends it when its caller leaves."""
+    """Admits a request for the models, and ends it when its caller leaves."""
 
     def __init__(self, app: ASGIApp, runtime: Runtime, access: Access) -> None:
         self._app = app
@@ -151,7 +152,7 @@ class Gate:
         self._lifecycle, self._admission = runtime.lifecycle, runtime.admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_segment(scope):
+        if scope["type"] != "http" or not _is_work(scope):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wise_serve.contract import errors
+from wise_serve.contract.refining import RefineOptions, RefineRequest
 from wise_serve.contract.schemas import EXAMPLE_IMAGE, Problem, SegmentOptions, SegmentRequest
 from wise_serve.http.problems import documented
 from wise_serve.settings import Settings
@@ -23,7 +24,7 @@ _REQUEST_ID: Final = {
     "schema": {"type": "string"},
 }
 _KEY: Final = "key"
-_KEYED: Final = {("/segment", "post"), ("/info", "get")}
+_KEYED: Final = {("/segment", "post"), ("/refine", "post"), ("/info", "get")}
 _FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP, a file."}
 _EVENTS: Final = {
     "thinking": "More text of the rationale.",
@@ -38,6 +39,15 @@ STREAM_EXAMPLE: Final = (
     '"points":[[200,190],[220,300]]}\n\n: keep-alive\n\n'
     'event: mask\ndata: {"query_index":0,"index":0, ...}\n\nevent: done\ndata: {...}\n\n'
 )
+_ONE_IMAGE: Final = [
+    {"required": ["image"]},
+    {"required": ["image_digest"], "properties": {"image_digest": {"type": "string"}}},
+]
+_SOME_PROMPT: Final = [
+    {"required": ["box"], "properties": {"box": {"type": "array"}}},
+    {"required": ["points"], "properties": {"points": {"minItems": 1}}},
+    {"required": ["mask"], "properties": {"mask": {"type": "object"}}},
+]
 _ONE_QUESTION: Final = [
     {"required": ["query"], "properties": {"query": {"type": "string"}}},
     {"required": ["queries"], "properties": {"queries": {"type": "array"}}},
@@ -69,19 +79,72 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield path, method, operation
 
 
-def request_body(settings: Settings) -> dict[str, Any]:
+def segment_body(settings: Settings) -> dict[str, Any]:
     """The two bodies of `POST /segment`, with this server's own limits."""
     as_json = _limited(SegmentRequest.model_json_schema(), settings)
     as_form = _limited(SegmentOptions.model_json_schema(), settings)
-    fields = {name: _without_null(field) for name, field in as_form["properties"].items()}
-    as_form |= {"title": "SegmentForm", "required": ["image"]}
-    as_form["properties"] = {"image": _FILE, **fields}
     example = {"image": EXAMPLE_IMAGE, "query": "the cup she could drink from"}
+    return _body(as_json, as_form, "SegmentForm", example)
+
+
+def refine_body(settings: Settings) -> dict[str, Any]:
+    """The two bodies of `POST /refine`, with this server's own limits."""
+    as_json, as_form = (
+        _of_either_image(_inlined(model.model_json_schema()))
+        for model in (RefineRequest, RefineOptions)
+    )
+    for schema in (as_json, as_form):
+        prompts = schema["properties"]["prompts"]
+        prompts["maxItems"] = settings.max_prompts
+        prompts["items"]["properties"]["points"]["maxItems"] = settings.max_points
+        prompts["items"]["anyOf"] = _SOME_PROMPT
+    prompts = as_form["properties"]["prompts"]
+    as_form["properties"]["prompts"] = {
+        "type": "string",
+        "format": "json",
+        "contentMediaType": "application/json",
+        "contentSchema": prompts,
+        "description": f"JSON, as `prompts` of the JSON body. {prompts['description']}",
+    }
+    example = {"image": EXAMPLE_IMAGE, "prompts": [{"points": [{"x": 0, "y": 0, "label": 1}]}]}
+    return _body(as_json, as_form, "RefineForm", example)
+
+
+def _body(
+    as_json: dict[str, Any], as_form: dict[str, Any], title: str, example: dict[str, Any]
+) -> dict[str, Any]:
+    fields = {name: _without_null(field) for name, field in as_form["properties"].items()}
+    as_form |= {"title": title, "properties": {"image": _FILE, **fields}}
     content = {
         "multipart/form-data": {"schema": as_form},
         "application/json": {"schema": as_json, "example": example},
     }
     return {"required": True, "content": content}
+
+
+def _of_either_image(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = dict(schema["properties"])
+    if "image" in properties:
+        properties["image"] = _without_null(properties["image"])
+    return {**schema, "properties": properties, "allOf": [{"oneOf": _ONE_IMAGE}]}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` without `$defs`: in a request's body nothing would find them."""
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            rest = {name: value for name, value in node.items() if name != "$ref"}
+            return {**resolved(definitions[node["$ref"].rsplit("/", 1)[1]]), **rest}
+        return {name: resolved(value) for name, value in node.items()}
+
+    found: dict[str, Any] = resolved(schema)
+    return found
 
 
 def event_schema() -> dict[str, Any]:
@@ -123,7 +186,7 @@ def _limited(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
     query, queries = (schema["properties"][name]["anyOf"][0] for name in ("query", "queries"))
     query["maxLength"] = queries["items"]["maxLength"] = settings.max_query_characters
     queries["maxItems"] = settings.max_queries
-    return {**schema, "oneOf": _ONE_QUESTION}
+    return {**_of_either_image(schema), "oneOf": _ONE_QUESTION}
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:

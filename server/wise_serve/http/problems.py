@@ -26,6 +26,7 @@ STATUS: Final[Mapping[type[errors.WiseError], int]] = {
     errors.TooLarge: 413,
     errors.RequestTimeout: 408,
     errors.UnsupportedImage: 415,
+    errors.ImageUnknown: 404,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
     errors.DeadlineExceeded: 504,

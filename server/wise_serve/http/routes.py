@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from wise_serve.contract import errors
-from wise_serve.contract.schemas import SegmentResult, SegmentResults
+from wise_serve.contract.schemas import SegmentOptions, SegmentResult, SegmentResults
 from wise_serve.http.answers import Presenter
-from wise_serve.http.bodies import BodyReader, SegmentBody
-from wise_serve.http.openapi import STREAM_EXAMPLE, event_schema, request_body
+from wise_serve.http.bodies import BodyReader, ReadBody
+from wise_serve.http.openapi import STREAM_EXAMPLE, event_schema, segment_body
 from wise_serve.http.problems import Reporter, documented, leaves
 from wise_serve.http.sse import EventStream, Send
 from wise_serve.observe.context import current_request
@@ -27,11 +27,13 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     return {200: found, **documented(*leaves(errors.WiseError))}
 
 
-def segment_router(runtime: Runtime, bodies: BodyReader, reporter: Reporter) -> APIRouter:
+def segment_router(
+    runtime: Runtime, bodies: BodyReader[SegmentOptions], reporter: Reporter
+) -> APIRouter:
     """The route, bound to its parts. `middleware.Gate` has admitted the request before."""
     router = APIRouter()
 
-    def run(body: SegmentBody) -> "_Run":
+    def run(body: ReadBody[SegmentOptions]) -> "_Run":
         options = body.options
         strategy = STRATEGIES[options.strategy or runtime.settings.strategy]
         context = current_request()
@@ -52,7 +54,7 @@ def segment_router(runtime: Runtime, bodies: BodyReader, reporter: Reporter) -> 
         summary="Which pixels does this sentence mean?",
         response_model=SegmentResult | SegmentResults,
         responses=_responses(),
-        openapi_extra={"requestBody": request_body(runtime.settings)},
+        openapi_extra={"requestBody": segment_body(runtime.settings)},
     )
     async def segment(request: Request) -> Response:
         async with until(current_request().deadline):

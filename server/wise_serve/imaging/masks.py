@@ -16,6 +16,10 @@ from pycocotools import mask as coco
 Size = tuple[int, int]  # height, width
 Ring = list[tuple[float, float]]
 
+# Compressed RLE: five bits a letter, lowest first; another bit says that more letters follow.
+_BITS, _MORE, _SIGN, _LETTERS = 0x1F, 0x20, 0x10, 0x3F
+_MOST_LETTERS = 7  # of one number: 35 bits
+
 
 def compress(size: Size, runs: NDArray[np.int64]) -> str:
     """Run lengths down the columns, background first -> the `counts` of the compressed RLE."""
@@ -28,6 +32,52 @@ def decode_rle(size: Size, counts: str) -> NDArray[np.bool_]:
     """Compressed RLE -> H x W bool."""
     decoded = coco.decode({"size": list(size), "counts": counts.encode("ascii")})
     return np.ascontiguousarray(decoded, dtype=np.bool_)
+
+
+def read_runs(size: Size, counts: str) -> NDArray[np.int64]:
+    """Compressed RLE that a caller sent -> run lengths down the columns, background first.
+
+    Ours, because pycocotools trusts the numbers, and would write beyond the mask. Raises ValueError
+    with a text that says what is wrong.
+    """
+    try:
+        letters = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - ord("0")
+    except UnicodeEncodeError:
+        raise ValueError("holds a character that compressed RLE does not use") from None
+    if len(letters) == 0:
+        raise ValueError("is empty")
+    if letters.min() < 0 or letters.max() > _LETTERS:
+        raise ValueError("holds a character that compressed RLE does not use")
+    ends = np.flatnonzero(letters & _MORE == 0)
+    lengths = np.diff(ends, prepend=-1)
+    if letters[-1] & _MORE or lengths.max(initial=0) > _MOST_LETTERS:
+        raise ValueError("holds a number that does not end")
+    starts = ends - lengths + 1
+    places = np.arange(len(letters)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((letters & _BITS) << (5 * places), starts)
+    runs -= np.where(letters[ends] & _SIGN, 1 << (5 * lengths), 0)
+    for first in (1, 2):  # from the fourth on, each is the difference to the last but one
+        runs[first::2] = np.cumsum(runs[first::2])
+    if runs.min() < 0 or runs.sum() != size[0] * size[1]:
+        raise ValueError("does not have as many pixels as the image")
+    return runs
+
+
+def coarse(size: Size, runs: NDArray[np.int64], side: int) -> bytes:
+    """Run lengths -> side x side uint8, row by row: how much of each cell is the object, 0 to 255.
+
+    The whole image is stretched to the square. Slow for a large mask: call it in a thread.
+    """
+    height, width = size
+    columns = np.repeat((np.arange(len(runs)) % 2 * 255).astype(np.uint8), runs)
+    mask = Image.fromarray(columns.reshape(width, height)).transpose(Image.Transpose.TRANSPOSE)
+    return mask.resize((side, side), Image.Resampling.BOX).tobytes()
+
+
+def bounds(size: Size, counts: str) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 around a mask of ours, pixels; zeros for an empty one."""
+    x, y, width, height = coco.toBbox({"size": list(size), "counts": counts.encode("ascii")})
+    return int(x), int(y), int(x + width), int(y + height)
 
 
 def to_png(size: Size, counts: str) -> str:

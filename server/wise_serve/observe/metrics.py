@@ -17,7 +17,7 @@ from prometheus_client import (
 
 from wise_serve import __version__
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
-from wise_serve.contract.names import RequestStage, Status, StrategyName
+from wise_serve.contract.names import REFINE, RequestStage, Status, StrategyName
 
 _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -154,6 +154,12 @@ class Metrics:
         self.image_pixels = Histogram(
             "wise_image_pixels", "Pixels of an image", buckets=_PIXELS, registry=registry
         )
+        self.known_images = Counter(
+            "wise_known_images_total",
+            "Requests that named their image by its digest, by whether it was at hand",
+            ["result"],
+            registry=registry,
+        )
 
     def _tokens(self) -> None:
         def histogram(name: str, text: str) -> Histogram:
@@ -177,6 +183,9 @@ class Metrics:
         for strategy in get_args(StrategyName):
             for status in get_args(Status):
                 self.requests.labels(strategy, status, "200")
+        self.requests.labels(REFINE, "found", "200")
+        for known in ("known", "unknown"):
+            self.known_images.labels(known)
         for kind in (Overloaded, NotReady, Draining):
             self.rejected.labels(kind.code)
         for stage in get_args(RequestStage):

@@ -56,15 +56,15 @@ class Trace:
 NO_TRACE: Final = Trace()
 
 
-def begin(tracer: Tracer, request_id: str, headers: Mapping[str, str]) -> Trace:
-    """Begin the span of a request; a `traceparent` among its headers (W3C) is continued."""
+def begin(tracer: Tracer, path: str, request_id: str, headers: Mapping[str, str]) -> Trace:
+    """Begin the span of a POST request; a `traceparent` among its headers (W3C) is continued."""
     span = tracer.start_span(
-        "POST /segment",
+        f"POST {path}",
         context=_PROPAGATOR.extract(headers),
         kind=SpanKind.SERVER,
         attributes={
             "http.request.method": "POST",
-            "url.path": "/segment",
+            "url.path": path,
             "wise.request_id": request_id,
         },
     )

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from PIL.Image import Image
 
 from wise_serve.contract.errors import InvalidField
-from wise_serve.imaging.images import LoadedImage
 from wise_serve.observe.context import RequestContext
+from wise_serve.pipeline.arrival import Sent
 from wise_serve.pipeline.events import Emit
+from wise_serve.pipeline.known import KnownImage
 from wise_serve.reasoner.strategies import Strategy
 from wise_serve.segmenter import ImageSession, Timing
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A checked request. `image`: the encoded file."""
+    """A checked request for what a query means."""
 
     context: RequestContext
-    image: bytes
+    image: Sent
     queries: tuple[str, ...]
     strategy: Strategy
     max_instances: int
@@ -27,7 +28,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A decoded image on its way through both models.
+    """An image on its way through both models.
 
     square: the image as the reasoner sees it. session: the image at the segmenter. encode: its
     encode, started when the session was opened. started: `time.perf_counter()` at the request's
@@ -35,7 +36,7 @@ class Scene:
     """
 
     job: Job
-    image: LoadedImage
+    image: KnownImage
     square: Image
     session: ImageSession
     encode: asyncio.Task[Timing]

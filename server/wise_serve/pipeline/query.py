@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 from wise_serve.contract.errors import ReasonerLost
 from wise_serve.contract.prompts import Prompt
-from wise_serve.observe.context import RequestContext
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.events import InstanceFound, MaskDone, ThinkingDelta
 from wise_serve.pipeline.job import Scene
+from wise_serve.pipeline.measures import ms_since, observe, observe_masks
 from wise_serve.pipeline.results import Generation, Instance, Segmentation, StageTimes
 from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.reasoner.answer import AnswerReader, Frame, Progress
@@ -93,15 +93,11 @@ class QueryRun:
         await start(progress.instances)
 
     async def _mask(self, number: int, prompt: Prompt) -> _Masked:
-        metrics, context = self._metrics, self._context
         masks, timing = await self._scene.session.decode([prompt])
-        after_queue_ms = timing.work_ms + timing.rle_ms
-        observe(metrics, context, "segment_queue", timing.queue_ms, ended_ago_ms=after_queue_ms)
-        observe(metrics, context, "segment", timing.work_ms, ended_ago_ms=timing.rle_ms)
-        observe(metrics, context, "rle", timing.rle_ms)
+        took_ms = observe_masks(self._metrics, self._context, timing)
         instance = Instance(prompt, masks[0])
         await self._scene.emit(MaskDone(self._index, number, instance))
-        return instance, timing.queue_ms + after_queue_ms
+        return instance, took_ms
 
     def _result(self, generation: Generation, masked: Sequence[_Masked]) -> Segmentation:
         scene, job, metrics = self._scene, self._scene.job, self._metrics
@@ -113,6 +109,7 @@ class QueryRun:
             strategy=job.strategy.name,
             width=scene.image.width,
             height=scene.image.height,
+            image_digest=scene.image.digest,
             generation=generation,
             instances=tuple(instance for instance, _ in masked),
             times=StageTimes(
@@ -141,17 +138,3 @@ class QueryRun:
             return 0.0
         timing = self._scene.encode.result()
         return timing.queue_ms + timing.work_ms
-
-
-def observe(
-    metrics: Metrics, context: RequestContext, stage: str, ms: float, *, ended_ago_ms: float = 0.0
-) -> float:
-    """Record a stage that took `ms` and ended `ended_ago_ms` before this call; returns `ms`."""
-    metrics.stage_seconds.labels(stage).observe(ms / 1000)
-    context.trace.stage(stage, ms / 1000, ended_ago_ms / 1000)
-    return ms
-
-
-def ms_since(start: float) -> float:
-    """Milliseconds since `start`, a reading of `time.perf_counter()`."""
-    return (time.perf_counter() - start) * 1000

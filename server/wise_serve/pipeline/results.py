@@ -31,9 +31,9 @@ class Generation:
 class StageTimes:
     """Where a query's time went, ms. Reasoning and encoding run in parallel.
 
-    decode_ms: bytes to pixels. reason_ms: the generation, first to last token. encode_ms: the image
-    encoder, its queue included; 0 if no mask needed it. segment_ms: the slowest mask, from queue to
-    RLE. total_ms: from the decoding of the image on.
+    decode_ms: bytes to pixels; 0 for a known image. reason_ms: the generation, first to last token.
+    encode_ms: the image encoder, its queue included; 0 if no mask needed it. segment_ms: the
+    slowest mask, from queue to RLE. total_ms: from the decoding of the image on.
     """
 
     decode_ms: float
@@ -44,6 +44,28 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class RefineTimes:
+    """Where a refinement's time went, ms; as in StageTimes."""
+
+    decode_ms: float
+    encode_ms: float
+    segment_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """Masks for prompts about an image of `width` x `height` pixels, as displayed."""
+
+    id: str
+    width: int
+    height: int
+    image_digest: str
+    instances: tuple[Instance, ...]
+    times: RefineTimes
+
+
+@dataclass(frozen=True, slots=True)
 class Segmentation:
     """The answer to one query about an image of `width` x `height` pixels, as displayed."""
 
@@ -51,6 +73,7 @@ class Segmentation:
     strategy: StrategyName
     width: int
     height: int
+    image_digest: str
     generation: Generation
     instances: tuple[Instance, ...]
     times: StageTimes

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.admission import Admission
+from wise_serve.pipeline.arrival import Arrivals
 from wise_serve.pipeline.lifecycle import Lifecycle
+from wise_serve.pipeline.refine import Refiner
 from wise_serve.pipeline.segment import Pipeline
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
@@ -24,6 +26,7 @@ class Runtime:
     admission: Admission
     lifecycle: Lifecycle
     pipeline: Pipeline
+    refiner: Refiner
 
 
 def build_runtime(
@@ -38,5 +41,15 @@ def build_runtime(
     metrics.ready.labels("gateway").set_function(lambda: lifecycle.ready)
     metrics.ready.labels("reasoner").set_function(lambda: reasoner.alive)
     metrics.ready.labels("segmenter").set_function(lambda: segmenter.alive)
-    pipeline = Pipeline(settings, reasoner, segmenter, threads, metrics)
-    return Runtime(settings, metrics, reasoner, segmenter, threads, admission, lifecycle, pipeline)
+    arrivals = Arrivals(settings, segmenter, threads, metrics)
+    return Runtime(
+        settings,
+        metrics,
+        reasoner,
+        segmenter,
+        threads,
+        admission,
+        lifecycle,
+        Pipeline(settings, reasoner, arrivals, metrics),
+        Refiner(arrivals, threads, metrics),
+    )

@@ -62,3 +62,11 @@ class Segmenter(Protocol):
         Entering returns as soon as the encode is queued. Leaving frees the image's buffers, and
         drops work of it that has not begun. `digest` names the pixels for the embedding cache.
         """
+
+    def reopen(
+        self, size: tuple[int, int], digest: str, request_id: str
+    ) -> AbstractAsyncContextManager[ImageSession]:
+        """As `open`, for an image of `size` (height, width; pixels) that was opened before.
+
+        If its embedding is gone, `encoded` and `decode` raise ImageUnknown.
+        """

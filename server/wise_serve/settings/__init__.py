@@ -18,10 +18,10 @@ from wise_serve.settings.gateway import (
     LogSettings,
     split_origins,
 )
-from wise_serve.settings.models import MINIATURE, ModelSettings
+from wise_serve.settings.models import MINIATURE, NO_REASONER, ModelSettings
 from wise_serve.settings.segmenter import SegmenterSettings
 
-__all__ = ["GROUPS", "MINIATURE", "Settings", "split_origins"]
+__all__ = ["GROUPS", "MINIATURE", "NO_REASONER", "Settings", "split_origins"]
 
 
 class Settings(

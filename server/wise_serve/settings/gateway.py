@@ -73,6 +73,8 @@ class LimitSettings(BaseModel):
     max_image_pixels: int = Field(32_000_000, ge=1, description="Largest image, width x height.")
     max_query_characters: int = Field(1000, ge=1, description="Longest query.")
     max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
+    max_prompts: int = Field(64, ge=1, le=256, description="Most prompts of one /refine request.")
+    max_points: int = Field(64, ge=1, description="Most points of one prompt of /refine.")
     max_thinking_tokens: int | None = Field(
         None, ge=16, description="Token limit of one generation. Default: the strategy's own."
     )
@@ -93,6 +95,12 @@ class LoadSettings(BaseModel):
     max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
     max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
     image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
+    known_images_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Memory for images that callers may name by their digest instead of sending "
+        "them again (LRU); about 2 MB each with a reasoner of 840 pixels.",
+    )
     drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
     startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from wise_serve.contract.names import StrategyName
 
 MINIATURE: Final = "miniature"
+NO_REASONER: Final = "none"
 
 
 class ModelSettings(BaseModel):
@@ -16,7 +17,8 @@ class ModelSettings(BaseModel):
 
     reasoner: str = Field(
         MINIATURE,
-        description="Reasoning checkpoint: 'miniature' (in the package), a folder, or a hub name.",
+        description="Reasoning checkpoint: 'miniature' (in the package), a folder, or a hub name; "
+        "'none' serves /refine alone.",
     )
     reasoner_image_size_pixels: int | None = Field(
         None,

@@ -13,6 +13,7 @@ EXPECTED = {
     "too_large": 413,
     "request_timeout": 408,
     "unsupported_image": 415,
+    "image_unknown": 404,
     "overloaded": 429,
     "not_ready": 503,
     "draining": 503,

@@ -120,19 +120,32 @@ class SegmenterClient:
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AbstractAsyncContextManager[ImageSession]:
         """See `Segmenter.open`. Entering raises NotReady while there is no live worker."""
-        return self._open(pixels, digest, request_id)
+        return self._open(pixels.shape[:2], digest, request_id, pixels)
+
+    def reopen(
+        self, size: tuple[int, int], digest: str, request_id: str
+    ) -> AbstractAsyncContextManager[ImageSession]:
+        """See `Segmenter.reopen`. Entering raises NotReady while there is no live worker."""
+        return self._open(size, digest, request_id, None)
 
     @asynccontextmanager
     async def _open(
-        self, pixels: NDArray[np.uint8], digest: str, request_id: str
+        self,
+        size: tuple[int, ...],
+        digest: str,
+        request_id: str,
+        pixels: NDArray[np.uint8] | None,
     ) -> AsyncIterator[ImageSession]:
         worker = self._worker
         if worker is None or not self.alive:
             raise NotReady("The segmenter is not ready.")
-        descriptor = await _share(pixels)
+        descriptor = None if pixels is None else await _share(pixels)
         session = Session(worker, self._numbers, request_id, self._settings.request_deadline_s)
         try:
-            session.open(pixels.shape[0], pixels.shape[1], digest, descriptor)
+            if descriptor is None:
+                session.reopen(size[0], size[1], digest)
+            else:
+                session.open(size[0], size[1], digest, descriptor)
             yield session
         finally:
             session.close()

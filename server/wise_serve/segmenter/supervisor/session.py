@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from wise_serve.contract.errors import (
     DeadlineExceeded,
+    ImageUnknown,
     InternalError,
     Overloaded,
     SegmenterLost,
@@ -21,6 +22,7 @@ _FAILURES: dict[str, Callable[[str], WiseError]] = {
     "overloaded": Overloaded,
     "out_of_memory": Overloaded,  # with fewer images at once it may fit
     "no_image": InternalError,
+    "image_unknown": ImageUnknown,
     "internal": InternalError,
 }
 
@@ -47,8 +49,15 @@ class Session:
             descriptor,
         )
 
+    def reopen(self, height: int, width: int, digest: str) -> None:
+        """Use the embedding that the worker should have. Raises SegmenterLost."""
+        self._encoded = self._worker.call(
+            self._number,
+            protocol.Reopen(self._number, self._request_id, digest, height, width),
+        )
+
     async def encoded(self) -> Timing:
-        """See `ImageSession.encoded`; also raises Overloaded and DeadlineExceeded."""
+        """See `ImageSession.encoded`; also raises Overloaded, ImageUnknown, DeadlineExceeded."""
         assert self._encoded is not None
         answer = await self._answer(asyncio.shield(self._encoded))
         assert isinstance(answer, protocol.Encoded)

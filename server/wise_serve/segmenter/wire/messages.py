@@ -56,6 +56,16 @@ class Open(Message, frozen=True):
     width: int
 
 
+class Reopen(Message, frozen=True):
+    """As `Open`, for an image whose embedding the worker should have: without its pixels."""
+
+    session: int
+    request_id: str
+    digest: str
+    height: int
+    width: int
+
+
 class Decode(Message, frozen=True):
     """Decode prompts on a session's image."""
 
@@ -134,16 +144,17 @@ class Failed(Message, frozen=True):
     """An encode (`session` set) or a decode (`operation` set) failed. `reason` is safe to show.
 
     'no_image': the decode's session failed to encode, which has a message of its own.
+    'image_unknown': there is no embedding for a `Reopen`.
     """
 
     request_id: str
-    code: Literal["overloaded", "out_of_memory", "no_image", "internal"]
+    code: Literal["overloaded", "out_of_memory", "no_image", "image_unknown", "internal"]
     reason: str
     session: int | None = None
     operation: int | None = None
 
 
-ToWorker = Configure | Open | Decode | Cancel | Close | Stop
+ToWorker = Configure | Open | Reopen | Decode | Cancel | Close | Stop
 FromWorker = Ready | NotStarted | Heartbeat | BatchDone | Encoded | Decoded | Failed
 
 _encoder = msgspec.msgpack.Encoder()

@@ -101,21 +101,21 @@ class Batcher(Generic[EmbeddingT]):
         `image` is kept only on 'miss'. Raises Overloaded when the queue is full.
         """
         with self._changed:
-            cached = self._cache.get(digest)
-            if cached is not None:
-                self._sessions[session] = Encode(digest, None, {session}, cached)
-                return "hit"
-            known = self._unfinished.get(digest)
+            known = self._join(session, digest)
             if known is not None:
-                known.sessions.add(session)
-                self._sessions[session] = known
-                return "shared"
+                return known
             self._refuse_beyond(1)
             item: Encode[EmbeddingT] = Encode(digest, image, {session}, queued_at=self._clock())
             self._sessions[session] = self._unfinished[digest] = item
             self._encodes.append(item)
             self._changed.notify()
             return "miss"
+
+    def reopen(self, session: int, digest: str) -> CacheResult | None:
+        """As `open`, without the image. None if there is no embedding and none is being computed;
+        then no session was started."""
+        with self._changed:
+            return self._join(session, digest)
 
     def decode(self, operation: int, session: int, prompts: Sequence[Prompt]) -> None:
         """Queue one decode for each prompt, or park them until the embedding exists.
@@ -211,6 +211,19 @@ class Batcher(Generic[EmbeddingT]):
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    def _join(self, session: int, digest: str) -> CacheResult | None:
+        """Start a session on the embedding of an earlier one, if there is one."""
+        cached = self._cache.get(digest)
+        if cached is not None:
+            self._sessions[session] = Encode(digest, None, {session}, cached)
+            return "hit"
+        known = self._unfinished.get(digest)
+        if known is None:
+            return None
+        known.sessions.add(session)
+        self._sessions[session] = known
+        return "shared"
 
     def _depth(self) -> int:
         return len(self._encodes) + len(self._decodes) + self._parked

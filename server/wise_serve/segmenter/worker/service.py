@@ -70,6 +70,8 @@ class Service(Generic[EmbeddingT]):
                 match message:
                     case protocol.Open():
                         self._open(message, descriptor)
+                    case protocol.Reopen():
+                        self._reopen(message)
                     case protocol.Decode():
                         self._decode(message)
                     case protocol.Cancel():
@@ -95,14 +97,35 @@ class Service(Generic[EmbeddingT]):
         if descriptor is None:
             raise protocol.ProtocolError("an image was announced without its pixels")
         image = protocol.map_pixels(descriptor, message.height, message.width)
-        session = _Session(message.request_id, (message.height, message.width), time.monotonic())
-        self._sessions[message.session] = session
+        session = self._started(message)
         try:
             session.cache = self._work.open(message.session, message.digest, image)
         except Overloaded as error:
             self._sessions.pop(message.session)
             self._fail(message.request_id, error, session=message.session)
             return
+        self._report_hit(message, session)
+
+    def _reopen(self, message: protocol.Reopen) -> None:
+        session = self._started(message)
+        cache = self._work.reopen(message.session, message.digest)
+        if cache is None:
+            self._sessions.pop(message.session)
+            reason = "The image is not known any more; send it again."
+            self._channel.send(
+                protocol.Failed(message.request_id, "image_unknown", reason, message.session)
+            )
+            return
+        session.cache = cache
+        self._report_hit(message, session)
+
+    def _started(self, message: protocol.Open | protocol.Reopen) -> _Session:
+        size = message.height, message.width
+        session = _Session(message.request_id, size, time.monotonic())
+        self._sessions[message.session] = session
+        return session
+
+    def _report_hit(self, message: protocol.Open | protocol.Reopen, session: _Session) -> None:
         if session.cache == "hit":
             self._channel.send(
                 protocol.Encoded(message.session, message.request_id, 0.0, 0.0, "hit")

@@ -1,0 +1,63 @@
+"""Images that callers have sent, by digest, so that a further request about one needs no upload."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from PIL.Image import Image
+
+_ENTRY_BYTES = 1024  # of an image without its square, about
+_BYTES_PER_PIXEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """What is kept of an image in the gateway; its embedding is in the segmenter's cache.
+
+    width, height: as displayed, pixels. square: as the reasoner sees it; None until a request with
+    a query brought it. callers: who has sent the image.
+    """
+
+    digest: str
+    width: int
+    height: int
+    square: Image | None = None
+    callers: frozenset[str] = frozenset()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, bytes, about."""
+        pixels = 0 if self.square is None else self.square.width * self.square.height
+        return _ENTRY_BYTES + _BYTES_PER_PIXEL * pixels
+
+
+class KnownImages:
+    """Beyond `limit_bytes` the least recently used are dropped.
+
+    A caller can name only an image that it has sent itself: whether another caller has sent an
+    image must not be learned by trying its digest.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._images: OrderedDict[str, KnownImage] = OrderedDict()
+        self.used_bytes = 0
+
+    def get(self, digest: str, caller: str) -> KnownImage | None:
+        """The image, which counts as used now, if this caller has sent it."""
+        known = self._images.get(digest)
+        if known is None or caller not in known.callers:
+            return None
+        self._images.move_to_end(digest)
+        return known
+
+    def remember(self, image: KnownImage, caller: str, square: Image | None = None) -> None:
+        """Keep an image of this caller's, together with what was kept of it before."""
+        before = self._images.pop(image.digest, image)
+        if before is not image:
+            self.used_bytes -= before.nbytes
+        kept = replace(image, square=square or before.square, callers=before.callers | {caller})
+        self._images[kept.digest] = kept
+        self.used_bytes += kept.nbytes
+        while self.used_bytes > self._limit_bytes:
+            _, dropped = self._images.popitem(last=False)
+            self.used_bytes -= dropped.nbytes

@@ -1,0 +1,324 @@
+"""POST /refine, and known images, over HTTP on the fakes."""
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fakes import DAB, FakeSegmenter
+from gateways import Server, Start
+from pictures import picture
+from wise_serve.contract.prompts import COARSE_SIDE
+from wise_serve.imaging import masks
+from wise_serve.reasoner.none import NoReasoner
+
+WIDTH, HEIGHT = 64, 48  # of picture()
+BOX = [10, 12, 40, 30]
+CLICK = {"x": 20, "y": 20, "label": 1}
+
+
+def asked(*prompts: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A JSON body; with `image_digest` it holds no image."""
+    image = {} if "image_digest" in fields else {"image": base64.b64encode(picture()).decode()}
+    return {**image, "prompts": list(prompts), **fields}
+
+
+async def refine(server: Server, *prompts: dict[str, Any], **fields: Any) -> httpx.Response:
+    headers = fields.pop("headers", None)
+    return await server.client.post("/refine", json=asked(*prompts, **fields), headers=headers)
+
+
+def decoded(instance: dict[str, Any]) -> NDArray[np.bool_]:
+    mask = instance["mask"]
+    return masks.decode_rle(tuple(mask["size"]), mask["counts"])
+
+
+def rectangle(x1: int, y1: int, x2: int, y2: int) -> NDArray[np.bool_]:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    columns = np.concatenate([[False], mask.T.ravel(), [False]])
+    places = np.flatnonzero(columns[1:] != columns[:-1])
+    runs = np.diff(places[places < mask.size], prepend=0, append=mask.size)
+    return {"size": list(mask.shape), "counts": masks.compress(mask.shape, runs)}
+
+
+def refused(response: httpx.Response, status: int, code: str, text: str = "") -> None:
+    assert (response.status_code, response.json()["code"]) == (status, code), response.text
+    assert text in response.json()["detail"]
+
+
+# Prompts to masks
+
+
+async def test_a_box(start: Start) -> None:
+    answer = (await refine(await start(), {"box": BOX})).json()
+    [instance] = answer["instances"]
+    assert (decoded(instance) == rectangle(*BOX)).all()
+    assert (instance["box"], instance["points"], instance["labels"]) == (BOX, [], [])
+    assert instance["area"] == 30 * 18
+    assert (answer["status"], answer["image"]) == ("found", {"width": WIDTH, "height": HEIGHT})
+    assert set(answer) == {
+        *("id", "status", "image", "image_digest", "instances", "timing_ms", "model")
+    }
+    assert answer["model"] == {"segmenter": "fake-segmenter"}
+
+
+async def test_points_add_and_take_away(start: Start) -> None:
+    clicks = [CLICK, {"x": 12, "y": 14, "label": 0}]
+    [instance] = (await refine(await start(), {"box": BOX, "points": clicks})).json()["instances"]
+    expected = rectangle(*BOX) & ~rectangle(12 - DAB, 14 - DAB, 12 + DAB, 14 + DAB)
+    assert (decoded(instance) == expected).all()
+    assert (instance["points"], instance["labels"]) == ([[20, 20], [12, 14]], [1, 0])
+
+
+async def test_without_a_box_it_is_the_masks_own(start: Start) -> None:
+    [instance] = (await refine(await start(), {"points": [CLICK]})).json()["instances"]
+    assert instance["box"] == [20 - DAB, 20 - DAB, 20 + DAB, 20 + DAB]
+
+
+async def test_a_click_without_a_label_is_foreground(start: Start) -> None:
+    server = await start()
+    await refine(server, {"points": [{"x": 1, "y": 2.5}]})
+    [prompt] = server.segmenter.prompts
+    assert (prompt.points, prompt.labels) == (((1.0, 2.5),), (1,))
+
+
+async def test_an_earlier_mask_reaches_the_segmenter(start: Start) -> None:
+    server = await start()
+    before = rectangle(16, 12, 48, 36)
+    [instance] = (await refine(server, {"mask": rle(before)})).json()["instances"]
+    assert (decoded(instance) == before).all()
+    [prompt] = server.segmenter.prompts
+    assert len(prompt.mask or b"") == COARSE_SIDE**2
+
+
+async def test_many_prompts_are_answered_in_order(start: Start) -> None:
+    boxes = [[x, 2, x + 5, 9] for x in range(0, 50, 5)]
+    answer = (await refine(await start(), *({"box": box} for box in boxes))).json()
+    assert [one["box"] for one in answer["instances"]] == boxes
+
+
+@pytest.mark.parametrize(
+    ("prompt", "multimask", "choice"),
+    [
+        ({"points": [CLICK]}, None, "best"),
+        ({"points": [CLICK, CLICK]}, None, "single"),
+        ({"points": [CLICK], "box": BOX}, None, "single"),
+        ({"points": [CLICK]}, False, "single"),
+        ({"box": BOX}, None, "single"),
+        ({"box": BOX}, True, "all"),
+    ],
+)
+async def test_which_masks_are_asked_for(
+    start: Start, prompt: dict[str, Any], multimask: bool | None, choice: str
+) -> None:
+    server = await start()
+    answer = (await refine(server, prompt, multimask=multimask)).json()
+    assert server.segmenter.prompts[0].choice == choice
+    [instance] = answer["instances"]
+    assert [one["score"] for one in instance["alternatives"]] == (
+        [0.8, 0.7] if choice == "all" else []
+    )
+
+
+async def test_every_mask_format(start: Start) -> None:
+    server = await start()
+    for kind, key in (("png", "png"), ("polygon", "polygons"), ("rle", "counts")):
+        answer = (await refine(server, {"box": BOX}, mask_format=kind, multimask=True)).json()
+        [instance] = answer["instances"]
+        assert all(key in one["mask"] for one in (instance, *instance["alternatives"]))
+
+
+async def test_a_form_is_as_good_as_json(start: Start) -> None:
+    server = await start()
+    prompt = {"box": BOX, "mask": rle(rectangle(0, 0, 32, 24)), "points": [CLICK]}
+    form = await server.client.post(
+        "/refine",
+        files={"image": ("a.png", picture())},
+        data={"prompts": json.dumps([prompt]), "multimask": "True", "mask_format": "rle"},
+    )
+    in_json = await refine(server, prompt, multimask=True)
+    assert form.json()["instances"] == in_json.json()["instances"]
+
+
+async def test_it_is_counted_and_timed(start: Start) -> None:
+    server = await start(segmenter=FakeSegmenter(encode_s=0.03))
+    timing = (await refine(server, {"box": BOX})).json()["timing_ms"]
+    assert timing["encode"] == 31
+    assert timing["total"] >= timing["decode"] + timing["segment"]
+    await refine(server, {"box": [1, 1, 1, 1]})
+    labels = {"strategy": "refine"}
+    assert server.sample("wise_requests_total", status="found", code="200", **labels) == 1
+    assert server.sample("wise_requests_total", status="error", code="422", **labels) == 1
+    assert server.sample("wise_request_seconds_count", **labels) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ({}, "a box, points or a mask"),
+        ({"points": []}, "a box, points or a mask"),
+        ({"box": [10, 10, 10, 20]}, "x1 < x2"),
+        ({"box": [10, 10, 20]}, "prompts"),
+        ({"box": [64, 0, 80, 10]}, "outside of the image of 64 x 48"),
+        ({"points": [{"x": 65, "y": 3}]}, "outside of the image of 64 x 48"),
+        ({"points": [{"x": 1, "y": 3, "label": 2}]}, "prompts"),
+        ({"points": [{"x": True, "y": 3}]}, "prompts"),
+        ({"points": [{"x": "1", "y": 3}]}, "prompts"),
+        ({"points": [[1, 2]]}, "prompts"),
+        ({"point": [CLICK]}, "prompts"),
+        ({"mask": {"size": [64, 48], "counts": "0"}}, "a mask is 48 x 64"),
+        ({"mask": {"size": [48, 64], "counts": "PPP"}}, "does not end"),
+        ({"mask": {"size": [48, 64], "counts": "~"}}, "does not use"),
+        ({"mask": {"size": [48, 64], "counts": "é"}}, "does not use"),
+        ({"mask": {"size": [48, 64], "counts": "0"}}, "as many pixels"),
+        ({"mask": {"size": [48, 64], "counts": ""}}, "prompts"),
+        ({"mask": {"size": [48, 64], "counts": [3072]}}, "prompts"),
+    ],
+)
+async def test_a_prompt_that_is_none(start: Start, prompt: dict[str, Any], text: str) -> None:
+    server = await start()
+    response = await refine(server, prompt)
+    refused(response, 422, "invalid_field", text)
+    assert response.json()["field"] == "prompts"
+    assert server.segmenter.prompts == []
+    assert server.segmenter.open_now == 0
+
+
+async def test_what_is_missing_or_too_much(start: Start) -> None:
+    server = await start(max_prompts=2, max_points=3)
+    no_prompts = await server.client.post("/refine", json={"image": "QUJD"})
+    refused(no_prompts, 400, "malformed_request", "'prompts' is missing")
+    refused(
+        await server.client.post("/refine", json={"prompts": []}), 400, "malformed_request", "image"
+    )
+    refused(await refine(server), 422, "invalid_field")
+    refused(await refine(server, *[{"box": BOX}] * 3), 413, "too_large", "At most 2 prompts")
+    refused(await refine(server, {"points": [CLICK] * 4}), 413, "too_large", "at most 3 points")
+    refused(await refine(server, {"box": BOX}, query="a"), 422, "invalid_field", "no such field")
+    long = {"mask": {"size": [48, 64], "counts": "0" * (3 * 2**20)}}
+    refused(await refine(server, long), 413, "too_large")
+
+
+async def test_a_box_is_cut_at_the_images_edges(start: Start) -> None:
+    [instance] = (await refine(await start(), {"box": [-5, -9, 30, 90]})).json()["instances"]
+    assert instance["box"] == [0, 0, 30, HEIGHT]
+
+
+async def test_a_lost_segmenter_is_reported(start: Start) -> None:
+    refused(
+        await refine(await start(segmenter=FakeSegmenter(lost=True)), {"box": BOX}),
+        503,
+        "segmenter_lost",
+    )
+
+
+async def test_late_is_late(start: Start) -> None:
+    server = await start(segmenter=FakeSegmenter(decode_s=5.0), request_deadline_s=0.05)
+    refused(await refine(server, {"box": BOX}), 504, "deadline_exceeded")
+    assert (server.segmenter.open_now, server.runtime.admission.inflight) == (0, 0)
+
+
+# Known images
+
+
+async def test_a_click_on_a_known_image_needs_no_image(start: Start) -> None:
+    server = await start(segmenter=FakeSegmenter(encode_s=0.03))
+    first = (await server.form()).json()
+    answer = (await refine(server, {"box": BOX}, image_digest=first["image_digest"])).json()
+    assert (decoded(answer["instances"][0]) == rectangle(*BOX)).all()
+    assert answer["image_digest"] == first["image_digest"]
+    assert (answer["timing_ms"]["decode"], answer["timing_ms"]["encode"]) == (0, 0)
+    assert (server.segmenter.opened, server.segmenter.reopened) == (1, 1)
+    assert server.sample("wise_known_images_total", result="known") == 1
+
+
+async def test_a_query_about_a_known_image(start: Start) -> None:
+    server = await start()
+    first = (await server.form()).json()
+    document = {"query": "the red circle", "image_digest": first["image_digest"]}
+    for response in (
+        await server.client.post("/segment", json=document),
+        await server.client.post("/segment", files={}, data=document, headers=None)
+        if False
+        else await server.client.post(
+            "/segment", files={k: (None, v) for k, v in document.items()}
+        ),
+    ):
+        again = response.json()
+        assert again["instances"] == first["instances"], response.text
+        assert again["image_digest"] == first["image_digest"]
+    squares = [request.image.tobytes() for request in server.reasoner.requests]
+    assert squares[0] == squares[1] == squares[2]
+
+
+async def test_no_query_about_an_image_that_only_clicks_have_seen(start: Start) -> None:
+    server = await start()
+    known = (await refine(server, {"box": BOX})).json()["image_digest"]
+    document = {"query": "the red circle", "image_digest": known}
+    refused(await server.client.post("/segment", json=document), 404, "image_unknown")
+    assert (server.reasoner.requests, server.segmenter.open_now) == ([], 0)
+    assert (await server.form()).status_code == 200
+    assert (await server.client.post("/segment", json=document)).status_code == 200
+
+
+async def test_an_unknown_image(start: Start) -> None:
+    server = await start()
+    refused(await refine(server, {"box": BOX}, image_digest="0" * 32), 404, "image_unknown")
+    assert server.sample("wise_known_images_total", result="unknown") == 1
+    for digest in ("0" * 31, "0" * 33, "G" * 32, 7):
+        refused(await refine(server, {"box": BOX}, image_digest=digest), 422, "invalid_field")
+    both = {"image": "QUJD", "image_digest": "0" * 32}
+    refused(await refine(server, {"box": BOX}, **both), 422, "invalid_field", "Exactly one")
+
+
+async def test_an_image_whose_embedding_is_gone(start: Start) -> None:
+    server = await start()
+    digest = (await server.form()).json()["image_digest"]
+    server.segmenter.digests.clear()
+    refused(await refine(server, {"box": BOX}, image_digest=digest), 404, "image_unknown")
+    document = {"query": "the red circle", "image_digest": digest}
+    refused(await server.client.post("/segment", json=document), 404, "image_unknown")
+
+
+async def test_a_digest_is_valid_only_for_the_key_that_sent_the_image(
+    start: Start, keys: str
+) -> None:
+    server = await start(api_key_file=keys)
+    one, two = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
+    digest = (await refine(server, {"box": BOX}, headers=one)).json()["image_digest"]
+    known: dict[str, Any] = {"image_digest": digest}
+    assert (await refine(server, {"box": BOX}, headers=one, **known)).status_code == 200
+    refused(await refine(server, {"box": BOX}, headers=two, **known), 404, "image_unknown")
+    refused(await refine(server, {"box": BOX}, **known), 401, "unauthorized")
+    assert (await refine(server, {"box": BOX}, headers=two)).status_code == 200
+    assert (await refine(server, {"box": BOX}, headers=two, **known)).status_code == 200
+
+
+async def test_known_images_are_bounded(start: Start) -> None:
+    server = await start(known_images_bytes=0)
+    digest = (await server.form()).json()["image_digest"]
+    refused(await refine(server, {"box": BOX}, image_digest=digest), 404, "image_unknown")
+
+
+# Without a reasoner
+
+
+async def test_without_a_reasoner_refine_alone_is_served(start: Start) -> None:
+    server = await start(reasoner=NoReasoner())
+    assert (await refine(server, {"box": BOX})).status_code == 200
+    refused(await server.form(), 404, "not_found")
+    assert "/segment" not in server.app.openapi()["paths"]
+    info = (await server.client.get("/info")).json()
+    assert info["models"]["reasoner"] == "none"
