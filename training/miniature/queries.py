@@ -8,6 +8,7 @@ matter of opinion (two shapes nearly as large) is not asked.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,12 +37,17 @@ MARGIN = 0.04  # of the image's side: how clearly a shape must lie on one side o
 
 @dataclass(frozen=True)
 class Query:
-    """A sentence, the indices of the shapes it means, and for a relation the shape it goes by."""
+    """A sentence, the indices of the shapes it means, and for a relation the shape it goes by.
+
+    `form`: the family whose words the sentence has. For an absent thing that is "attribute" or
+    "likeness", since a rationale must not give away at its start that nothing is there.
+    """
 
     text: str
     family: str
     targets: tuple[int, ...]
     anchor: int | None = None
+    form: str = ""
 
 
 def make_query(scene: Scene, rng: np.random.Generator, family: str) -> Query | None:
@@ -49,11 +55,16 @@ def make_query(scene: Scene, rng: np.random.Generator, family: str) -> Query | N
     made = _MAKERS[family](scene, rng)
     if made is None:
         return None
-    text, targets, anchor = made
-    return Query(_dress(rng, text), family, targets, anchor)
+    return Query(_dress(rng, made.text), family, made.targets, made.anchor, made.form or family)
 
 
-Made = tuple[str, tuple[int, ...], int | None]
+class Made(NamedTuple):
+    """A sentence before it is varied; the rest as in `Query`."""
+
+    text: str
+    targets: tuple[int, ...]
+    anchor: int | None = None
+    form: str = ""
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
@@ -109,7 +120,7 @@ def _describe(
 def _attribute(scene: Scene, rng: np.random.Generator) -> Made | None:
     index = int(rng.integers(len(scene.shapes)))
     described = _describe(scene, rng, index)
-    return (f"the {_noun(rng, *described)}", (index,), None) if described else None
+    return Made(f"the {_noun(rng, *described)}", (index,)) if described else None
 
 
 def _scores(scene: Scene) -> dict[str, list[float]]:
@@ -143,7 +154,7 @@ def _extremum(scene: Scene, rng: np.random.Generator) -> Made | None:
         text = f"the {_pick(rng, SUPERLATIVES[which])} {_noun(rng, colour, kind)}"
     else:
         text = f"the {_noun(rng, colour, kind)} {_pick(rng, SUPERLATIVE_CLAUSES[which])}"
-    return text, (ranked[0],), None
+    return Made(text, (ranked[0],))
 
 
 def _holds(scene: Scene, relation: str, index: int, anchor: int) -> float:
@@ -189,7 +200,7 @@ def _relation(scene: Scene, rng: np.random.Generator) -> Made | None:
     if target is None:
         return None
     beside = f"{_pick(rng, RELATIONS[relation])} the {_noun(rng, *described)}"
-    return f"the {_noun(rng, colour, kind)} {beside}", (target,), anchor
+    return Made(f"the {_noun(rng, colour, kind)} {beside}", (target,), anchor)
 
 
 def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
@@ -198,8 +209,9 @@ def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
     described = _describe(scene, rng, index)
     if described is None:
         return None
-    return _likeness_text(rng, shape.colour if described[0] else None,
-                          shape.kind if described[1] else None), (index,), None  # fmt: skip
+    colour = shape.colour if described[0] else None
+    kind = shape.kind if described[1] else None
+    return Made(_likeness_text(rng, colour, kind), (index,))
 
 
 def _likeness_text(rng: np.random.Generator, colour: str | None, kind: str | None) -> str:
@@ -230,8 +242,8 @@ def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
     if _matching(scene, colour, kind):
         return None
     if rng.random() < 0.8:
-        return f"the {_noun(rng, colour, kind)}", (), None
-    return _likeness_text(rng, colour, kind), (), None
+        return Made(f"the {_noun(rng, colour, kind)}", (), form="attribute")
+    return Made(_likeness_text(rng, colour, kind), (), form="likeness")
 
 
 def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
@@ -240,7 +252,7 @@ def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
     colour, kind = ((None, shape.kind), (shape.colour, None), (None, None))[int(rng.integers(3))]
     found = sorted(_matching(scene, colour, kind), key=lambda i: scene.shapes[i].centre[0])
     named = f"{colour} {kind or 'shape'}s" if colour else f"{kind or 'shape'}s"
-    return f"{_pick(rng, PLURAL_WORDS)} {named}", tuple(found), None
+    return Made(f"{_pick(rng, PLURAL_WORDS)} {named}", tuple(found))
 
 
 _MAKERS: dict[str, Callable[[Scene, np.random.Generator], Made | None]] = {

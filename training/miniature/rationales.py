@@ -41,10 +41,13 @@ def region(shape: Shape, scene: Scene) -> str:
 
 @dataclass(frozen=True)
 class Response:
-    """The assistant's turn, and which stretch of it (start, end) speaks of which shape (index)."""
+    """The assistant's turn, and which stretch of it (start, end) speaks of which shape (index).
+    `complete`: the turn ends here; otherwise `<d_think>` would follow, which serving never reaches.
+    """
 
     text: str
     mentions: tuple[tuple[int, int, int], ...]
+    complete: bool = True
 
 
 def response(
@@ -52,10 +55,11 @@ def response(
 ) -> Response:
     """What to write. Coordinates are in the reasoner's `image_size` x `image_size` space."""
     text = f"<think>{_think(strategy, scene, query)}</think>"
-    text += f"<answer>{_answer(strategy, scene, query, image_size)}</answer>"
-    if detailed and strategy in ("wise", "wise-s"):
+    text += f"<answer>{answer(strategy, scene, query, image_size)}</answer>"
+    explains = strategy in ("wise", "wise-s")
+    if detailed and explains:
         text += f"<d_think>{_long(scene, query)}</d_think>"
-    return _find_mentions(text)
+    return find_mentions(text, complete=detailed or not explains)
 
 
 _OPEN, _CLOSE = 0xE000, chr(0xF8FF)  # private use: mark a mention while the text is put together
@@ -65,7 +69,8 @@ def _mention(index: int, text: str) -> str:
     return f"{chr(_OPEN + index)}{text}{_CLOSE}"
 
 
-def _find_mentions(marked: str) -> Response:
+def find_mentions(marked: str, *, complete: bool) -> Response:
+    """The text without the marks that `place` and `answer` put around what speaks of a shape."""
     letters: list[str] = []
     mentions: list[tuple[int, int, int]] = []
     start, index = 0, 0
@@ -76,17 +81,17 @@ def _find_mentions(marked: str) -> Response:
             start, index = len(letters), ord(letter) - _OPEN
         else:
             letters.append(letter)
-    return Response("".join(letters), tuple(mentions))
+    return Response("".join(letters), tuple(mentions), complete)
 
 
-def _place(scene: Scene, index: int) -> str:
+def place(scene: Scene, index: int) -> str:
     shape = scene.shapes[index]
     return _mention(index, f"{described_shape(shape)} {region(shape, scene)}")
 
 
 def _think(strategy: str, scene: Scene, query: Query) -> str:
-    found = " and ".join(_place(scene, i) for i in query.targets)
-    first = f"{_place(scene, query.anchor)}, " if query.anchor is not None else ""
+    found = " and ".join(place(scene, i) for i in query.targets)
+    first = f"{place(scene, query.anchor)}, " if query.anchor is not None else ""
     if strategy == "wise-s":
         return first + found if found else "none"
     if strategy == "wise":
@@ -103,17 +108,16 @@ def _think(strategy: str, scene: Scene, query: Query) -> str:
 
 
 def _long(scene: Scene, query: Query) -> str:
-    text = (
-        f"the question names the thing that it asks for {HOW[query.family]}, one after the other. "
-    )
+    how = HOW[query.form or query.family]
+    text = f"the question names the thing that it asks for {how}, one after the other. "
     if query.anchor is not None:
-        text += f"the one to go by is the {_place(scene, query.anchor)}. "
+        text += f"the one to go by is the {place(scene, query.anchor)}. "
     if not query.targets:
         return text + (
             "i look at the whole picture again, from the left to the right, and there is none "
             "which fits, so the answer names nothing"
         )
-    found = " and ".join(_place(scene, i) for i in query.targets)
+    found = " and ".join(place(scene, i) for i in query.targets)
     return text + (
         f"of all that i can see in the picture the one which fits best is the {found}, and the "
         "others fit less well, so this is the answer"
@@ -131,7 +135,7 @@ def extents(shape: Shape, scene: Scene, image_size: int) -> tuple[list[int], lis
     return np.clip(box, 0, image_size).tolist(), np.clip(points, 0, image_size).tolist()
 
 
-def _answer(strategy: str, scene: Scene, query: Query, image_size: int) -> str:
+def answer(strategy: str, scene: Scene, query: Query, image_size: int) -> str:
     objects = [(i, *extents(scene.shapes[i], scene, image_size)) for i in query.targets]
     if strategy == "vision-reasoner":
         listed = [_mention(i, _dump({"bbox_2d": b, "point_2d": p[0]})) for i, b, p in objects]

@@ -1,7 +1,8 @@
 """Training examples of the miniature reasoner: a scene, its patches, and the turns about it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from miniature.queries import FAMILIES, Query, make_query
-from miniature.rationales import response
+from miniature.rationales import Response, response
 from miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
 from miniature.scenes import COLOURS, KINDS, Scene, draw_scene
 from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
@@ -22,14 +23,11 @@ from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 Floats32 = NDArray[np.float32]
 MEAN: Floats32 = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-FAMILY_SHARE = (0.26, 0.22, 0.22, 0.13, 0.17)
-# A batch holds short or long turns, so that little of it is padding.
-SHORT_SHARE = 0.6
-STRATEGY_SHARE = {
-    True: {"wise-s": 0.65, "wise": 0.35},
-    False: {"seg-zero": 0.5, "vision-reasoner": 0.5},
-}
-TURN_LENGTH = {True: 80, False: 136}  # tokens that a turn is padded to; a longer one is not drawn
+FAMILY_SHARE = (0.21, 0.20, 0.20, 0.17, 0.22)
+# A batch holds short or long turns, so that little of it is padding. All four strategies get the
+# same share, so that comparing them is fair.
+SHORT_SHARE = 0.5
+STRATEGIES = {True: ("wise-s", "wise"), False: ("seg-zero", "vision-reasoner")}
 QUERIES = 5  # about one image
 COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
 DETAILED_SHARE = 0.03
@@ -115,6 +113,8 @@ class Examples(IterableDataset[TrainingBatch]):
     seed of its own."""
 
     max_side = 384  # of nearly all scenes, pixels; larger ones look alike once resized
+    # Tokens that short and long turns are padded to; a longer one is not drawn.
+    turn_lengths: ClassVar[dict[bool, int]] = {True: 80, False: 136}
 
     def __init__(
         self,
@@ -137,9 +137,7 @@ class Examples(IterableDataset[TrainingBatch]):
         ).ids
         assert len(self.prefix) == PREFIX_LENGTH
         self.number_ids = {tokenizer.token_to_id(str(n)) for n in range(IMAGE_SIZE + 1)}
-        # Where a rationale says whether there is anything: both ways must weigh the same.
-        deciding = ("none", "Ġnone", "Ġthat", "Ġfirst", "{}", "[]")
-        self.deciding_ids = {tokenizer.token_to_id(word) for word in deciding}
+        self.empty_ids = {tokenizer.token_to_id(answer) for answer in ("{}", "[]")}
         self.end_id = special_token_ids(tokenizer)["<|im_end|>"]
 
     def __iter__(self) -> Iterator[TrainingBatch]:
@@ -155,13 +153,12 @@ class Examples(IterableDataset[TrainingBatch]):
         turns: list[Turn] = []
         while self.speaks and len(turns) < QUERIES:
             turn = self.turn(scene, *self.draw_query(scene, rng, short), rng)
-            if len(turn.tokens) <= TURN_LENGTH[short]:
+            if len(turn.tokens) <= self.turn_lengths[short]:
                 turns.append(turn)
         return scene, turns
 
     def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
-        share = STRATEGY_SHARE[short]
-        strategy = str(rng.choice(list(share), p=list(share.values())))
+        strategy = STRATEGIES[short][int(rng.integers(2))]
         while True:
             family = str(rng.choice(FAMILIES, p=FAMILY_SHARE))
             if strategy == "vision-reasoner" and rng.random() < 0.2:
@@ -181,8 +178,7 @@ class Examples(IterableDataset[TrainingBatch]):
             "<|vision_end|>" + self.templates[strategy].replace("{question}", question)
             + "<|im_end|>\n<|im_start|>assistant\n"
         ).ids  # fmt: skip
-        detailed = rng.random() < DETAILED_SHARE
-        made = response(strategy, scene, query, IMAGE_SIZE, detailed=detailed)
+        made = self.write(strategy, scene, query, rng)
         encoded = self.tokenizer.encode(made.text)
         answer = list(encoded.ids)
         looks = [
@@ -192,7 +188,8 @@ class Examples(IterableDataset[TrainingBatch]):
         weights = [
             self.weight(token, looks[max(0, i - 2) : i + 1]) for i, token in enumerate(answer)
         ]
-        if detailed or strategy in ("seg-zero", "vision-reasoner"):  # else: d_think would follow
+        weights[self.decision(answer, strategy, scene, query)] = COLOUR_WEIGHT
+        if made.complete:
             answer.append(self.end_id)
             looks.append(-1)
             weights.append(1.0)
@@ -206,17 +203,32 @@ class Examples(IterableDataset[TrainingBatch]):
             strategy=strategy,
         )
 
+    def write(
+        self, strategy: str, scene: Scene, query: Query, rng: np.random.Generator
+    ) -> Response:
+        """What the assistant is taught to say."""
+        detailed = bool(rng.random() < DETAILED_SHARE)
+        return response(strategy, scene, query, IMAGE_SIZE, detailed=detailed)
+
+    def decision(self, answer: list[int], strategy: str, scene: Scene, query: Query) -> int:
+        """Index of the first token that would differ if the thing were (or were not) there: it
+        decides for all that follows, so it must weigh the same both ways."""
+        other = replace(query, targets=() if query.targets else (0,), anchor=None)
+        text = response(strategy, scene, other, IMAGE_SIZE).text
+        pairs = zip(answer, self.tokenizer.encode(text).ids, strict=False)
+        return next(i for i, (token, instead) in enumerate(pairs) if token != instead)
+
     def weight(self, token: int, looks: list[int]) -> float:
         """`looks`: of this token, and of the one or two before it."""
         if token in self.number_ids:
             return NUMBER_WEIGHT
-        if token in self.deciding_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
+        if token in self.empty_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):
             return COLOUR_WEIGHT
         return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
 
     def collate(self, examples: list[tuple[Scene, list[Turn]]]) -> TrainingBatch:
         longest = max((len(turn.tokens) for _, turns in examples for turn in turns), default=1)
-        length = TURN_LENGTH[longest <= TURN_LENGTH[True]]
+        length = self.turn_lengths[longest <= self.turn_lengths[True]]
         tokens = np.zeros((len(examples), QUERIES, length), np.int64)
         labels, looks = np.full_like(tokens, -100), np.full_like(tokens, -1)
         weights = np.zeros(tokens.shape, np.float32)

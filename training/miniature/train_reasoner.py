@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from miniature.reasoner_data import SHORT_SHARE, Examples, TrainingBatch
 from miniature.reasoner_loss import Loss, number_ids
@@ -38,8 +40,12 @@ Forward = Callable[..., Activations]
 
 
 @torch.no_grad()
-def score(data: TrainingBatch, logits: Tensor, values: Tensor) -> dict[str, list[float]]:
-    """Teacher-forced: by family, whether a rationale is all right; the mean coordinate error."""
+def score(
+    data: TrainingBatch, logits: Tensor, values: Tensor, drawn_wordings: bool = False
+) -> dict[str, list[float]]:
+    """Teacher-forced: by family, whether a rationale is all right; the mean coordinate error.
+    `drawn_wordings`: only what speaks of a shape counts, since the rest could be said otherwise.
+    """
     found: dict[str, list[float]] = {}
     best = logits.argmax(-1)
     at = (data.labels >= 0).nonzero()
@@ -53,13 +59,19 @@ def score(data: TrainingBatch, logits: Tensor, values: Tensor) -> dict[str, list
                 guess = int(best[place[row, column, offset]])
                 if values[label] >= 0 and values[guess] >= 0:
                     errors.append(abs(int(values[guess]) - int(values[label])))
-                elif guess != label:
+                elif guess != label and (not drawn_wordings or turn.looks[offset] >= 0):
                     wrong = True
             name = f"{turn.family}/{'s' if turn.strategy == 'wise-s' else 'l'}"
             found.setdefault(name, []).append(float(not wrong))
             if errors:
                 found.setdefault("error_pixels", []).append(float(np.mean(errors)))
     return found
+
+
+def exported_weights(folder: Path) -> dict[str, Tensor]:
+    """The state dict of a folder that `miniature.export_reasoner` wrote, as float32."""
+    loaded = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return dict(loaded.state_dict())
 
 
 class Trainer:
@@ -96,6 +108,8 @@ class Trainer:
             self.aids.load_state_dict(state["aids"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
+        elif args.start is not None:
+            self.model.load_state_dict(exported_weights(args.start))
 
     def batches(self) -> Iterator[TrainingBatch]:
         """Fresh batches for the current stage; a resumed run draws other scenes than before."""
@@ -143,6 +157,8 @@ class Trainer:
         if self.step < self.args.see_steps:
             with torch.autocast("cpu", torch.bfloat16):
                 out = self.see(self.model, data.batch, self.rotary)
+            if self.args.start is not None:  # the model sees already, only the new aids learn
+                out = replace(out, cells=out.cells.detach(), placed=out.placed.detach())
             parts = {"seeing": self.loss.seeing(self.aids, out, data)}
             loss = parts["seeing"]
         else:
@@ -179,6 +195,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--short-steps", type=int, default=2700, help="until here only the short strategies"
+    )
+    parser.add_argument(
+        "--start", type=Path, help="begin with the weights of this exported folder, not at random"
     )
     parser.add_argument("--images", type=int, default=16, help="images a step, five queries each")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
