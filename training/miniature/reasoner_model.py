@@ -123,18 +123,19 @@ def encode_image(model: Any, patches: Tensor, rotary: tuple[Tensor, Tensor]) -> 
     batch, length, width = x.shape
     for block in tower.blocks:
         heads = block.attn.num_heads
-        qkv = block.attn.qkv(_norm(block.norm1, x)).view(batch, length, 3, heads, -1)
+        qkv = block.attn.qkv(norm(block.norm1, x)).view(batch, length, 3, heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         cos, sin = (part.to(v.dtype) for part in rotary)
         seen, _ = attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
         x = x + block.attn.proj(seen.transpose(1, 2).reshape(batch, length, width))
-        x = x + block.mlp(_norm(block.norm2, x))
-    merged = _norm(tower.merger.ln_q, x).reshape(batch, CELLS * CELLS, -1)
+        x = x + block.mlp(norm(block.norm2, x))
+    merged = norm(tower.merger.ln_q, x).reshape(batch, CELLS * CELLS, -1)
     out: Tensor = tower.merger.mlp(merged)
     return out
 
 
-def _norm(layer: Any, x: Tensor) -> Tensor:
+def norm(layer: Any, x: Tensor) -> Tensor:
+    """Root mean square norm, as the layer's own."""
     weight: Tensor = layer.weight
     return functional.rms_norm(x, weight.shape, weight, float(layer.variance_epsilon))
 
@@ -157,16 +158,17 @@ def text_positions(turn_length: int) -> tuple[Tensor, Tensor]:
     return shared[:, None], turn[:, None]
 
 
-def _causal(rows: int, columns: int) -> Tensor:
+def causal_mask(rows: int, columns: int) -> Tensor:
     """Additive mask: row i sees all columns up to (columns - rows + i)."""
     hidden = torch.ones(rows, columns, dtype=torch.bool).triu(columns - rows + 1)
     return torch.zeros(rows, columns).masked_fill(hidden, -1e9)
 
 
-def _project(attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+def project(attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """... x L x width -> rotated queries and keys, and values, each ... x H x L x head width."""
     q, k, v = (
-        project(x).unflatten(-1, (attention.num_heads, -1)).transpose(-2, -3)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        linear(x).unflatten(-1, (attention.num_heads, -1)).transpose(-2, -3)
+        for linear in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     cos, sin = (part.to(v.dtype) for part in rotary)
     return rotate(q, cos, sin), rotate(k, cos, sin), v
@@ -174,15 +176,15 @@ def _project(attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[
 
 def see(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> Activations:
     """Only the image, and only as far as text layer PLACE_LAYER; `hidden` and `looks` are empty."""
-    cells, shared, shared_at = _shared_input(model, batch, rotary)
-    mask = _causal(shared.shape[1], shared.shape[1])
+    cells, shared, shared_at = shared_input(model, batch, rotary)
+    mask = causal_mask(shared.shape[1], shared.shape[1])
     for layer in model.model.language_model.layers[: PLACE_LAYER + 1]:
-        shared, _, _ = _shared_layer(layer, shared, shared_at, mask)
+        shared, _, _ = shared_layer(layer, shared, shared_at, mask)
     nothing = shared.new_zeros(0)
     return Activations(nothing, cells, shared[:, PREFIX_LENGTH:], nothing)
 
 
-def _shared_input(
+def shared_input(
     model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Image tokens, prefix and image as the text model takes them in, and their rotary parts."""
@@ -194,39 +196,39 @@ def _shared_input(
     return cells, shared, (cos[0], sin[0])
 
 
-def _shared_layer(
+def shared_layer(
     layer: Any, shared: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One text layer over prefix and image: its output, and the keys and values turns attend to."""
-    q, k, v = _project(layer.self_attn, _norm(layer.input_layernorm, shared), rotary)
+    q, k, v = project(layer.self_attn, norm(layer.input_layernorm, shared), rotary)
     seen, _ = attend(q, k, v, mask)
     shared = shared + layer.self_attn.o_proj(seen.transpose(-2, -3).flatten(-2))
-    return shared + layer.mlp(_norm(layer.post_attention_layernorm, shared)), k, v
+    return shared + layer.mlp(norm(layer.post_attention_layernorm, shared)), k, v
 
 
 def forward(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> Activations:
     """All hidden states of a batch; apply `model.lm_head` where logits are wanted."""
     language = model.model.language_model
-    cells, shared, shared_at = _shared_input(model, batch, rotary)
+    cells, shared, shared_at = shared_input(model, batch, rotary)
     queries, length = batch.turns.shape[1:]
     turns: Tensor = language.embed_tokens(batch.turns)
     cos, sin = language.rotary_emb(turns, text_positions(length)[1])
     turn_at = (cos[0], sin[0])
-    shared_mask = _causal(shared.shape[1], shared.shape[1])
-    turn_mask = _causal(length, shared.shape[1] + length)
+    shared_mask = causal_mask(shared.shape[1], shared.shape[1])
+    turn_mask = causal_mask(length, shared.shape[1] + length)
     placed = looks = shared
     for index, layer in enumerate(language.layers):
-        shared, k, v = _shared_layer(layer, shared, shared_at, shared_mask)
-        q, own_k, own_v = _project(layer.self_attn, _norm(layer.input_layernorm, turns), turn_at)
+        shared, k, v = shared_layer(layer, shared, shared_at, shared_mask)
+        q, own_k, own_v = project(layer.self_attn, norm(layer.input_layernorm, turns), turn_at)
         k, v = (part[:, None].expand(-1, queries, -1, -1, -1) for part in (k, v))
         seen, weights = attend(q, torch.cat((k, own_k), -2), torch.cat((v, own_v), -2), turn_mask)
         turns = turns + layer.self_attn.o_proj(seen.transpose(-2, -3).flatten(-2))
-        turns = turns + layer.mlp(_norm(layer.post_attention_layernorm, turns))
+        turns = turns + layer.mlp(norm(layer.post_attention_layernorm, turns))
         if index == PLACE_LAYER:
             placed = shared[:, PREFIX_LENGTH:]
         if index == LOOK_LAYER:
             looks = weights[:, :, :LOOK_HEADS, :, PREFIX_LENGTH : PREFIX_LENGTH + CELLS * CELLS]
-    return Activations(_norm(language.norm, turns), cells, placed, looks)
+    return Activations(norm(language.norm, turns), cells, placed, looks)
 
 
 class TrainingAids(nn.Module):

@@ -1,8 +1,9 @@
 """Train the starting point of WISE in miniature: `python -m wise.start --help`.
 
-The packaged reasoner's eyes (vision tower, embeddings, first two text layers: what its first stage
-trains on images alone), and text layers that start at random and are shown long thinking only. So
-nothing that decides how long a rationale is has ever seen a concise one. Resumes when called again.
+The packaged reasoner is retrained to think long under both prompts of WISE; a concise rationale is
+nowhere shown. With --fresh only its eyes are kept (vision tower, embeddings, first two text layers:
+what its first stage trains on images alone), so that nothing that decides how long a rationale is
+has ever seen a short one; that takes ten times as many steps. Resumes when called again.
 """
 
 import argparse
@@ -33,20 +34,23 @@ from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 FAMILIES = ("attribute", "extremum", "relation", "likeness")  # a reward needs a box
 HELD_OUT_SEED = 910_001
-EXPLAINED_SHARE = 0.3  # of the batches; the others end with the answer, and are quicker
+EXPLAINED = " explained"  # marks a strategy's turns that go on to the detailed rationale
+EXPLAINED_SHARE = 0.5  # of the batches; the others end with the answer, and are quicker
 
 
 class LongExamples(Examples):
-    """Turns under the prompt of `wise`; "short" ones end with the answer."""
+    """Turns under the prompts of `wise` and `wise-s`; "short" ones end with the answer."""
 
     turn_lengths: ClassVar[dict[bool, int]] = {True: 120, False: 192}
 
     def __init__(self, tokenizer: Tokenizer, seed: int, images: int) -> None:
         super().__init__(tokenizer, seed, images, short_share=1 - EXPLAINED_SHARE)
+        for name in ("wise", "wise-s"):
+            self.templates[name + EXPLAINED] = self.templates[name]
+            self.strips[name + EXPLAINED] = self.strips[name]
 
     def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
-        strategy = "wise" if short else "wise explained"
-        self.templates[strategy], self.strips[strategy] = self.templates["wise"], "."
+        strategy = ("wise", "wise-s")[int(rng.integers(2))] + ("" if short else EXPLAINED)
         while True:
             family = FAMILIES[int(rng.integers(len(FAMILIES)))]
             for _ in range(6):
@@ -56,21 +60,22 @@ class LongExamples(Examples):
     def write(
         self, strategy: str, scene: Scene, query: Query, rng: np.random.Generator
     ) -> Response:
-        explained = strategy == "wise explained"
+        explained = strategy.endswith(EXPLAINED)
         return long_response(scene, query, IMAGE_SIZE, rng, explained=explained)
 
     def decision(self, answer: list[int], strategy: str, scene: Scene, query: Query) -> int:
         return 0  # something is always there
 
 
-def new_model(tokenizer: Tokenizer) -> Any:
-    """Random weights but for the packaged model's eyes."""
+def new_model(tokenizer: Tokenizer, fresh: bool) -> Any:
+    """The packaged model; if `fresh`, random weights but for its eyes."""
     config = make_config(special_token_ids(tokenizer), tokenizer.get_vocab_size())
     model = make_model(config, number_ids(tokenizer))
     layers = (f"model.language_model.layers.{layer}." for layer in range(PLACE_LAYER + 1))
     eyes = ("model.visual.", "model.language_model.embed_tokens.", *layers)
-    kept = {n: w for n, w in exported_weights(REASONER_FOLDER).items() if n.startswith(eyes)}
-    model.load_state_dict(kept, strict=False)
+    packaged = exported_weights(REASONER_FOLDER)
+    kept = {n: w for n, w in packaged.items() if not fresh or n.startswith(eyes)}
+    model.load_state_dict(kept, strict=not fresh)
     return model
 
 
@@ -82,7 +87,7 @@ class Start:
         self.args, self.step = args, 0
         self.tokenizer = build_tokenizer()
         self.loss = Loss(number_ids(self.tokenizer), self.tokenizer.get_vocab_size())
-        self.model = new_model(self.tokenizer)
+        self.model = new_model(self.tokenizer, args.fresh)
         self.rotary = vision_rotary(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98), fused=True
@@ -147,8 +152,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=1500, help="of 16 images, five queries each")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--fresh", action="store_true", help="keep only the packaged model's eyes")
+    parser.add_argument("--steps", type=int, default=150, help="of 16 images, five queries each")
+    parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", default="runs/wise/start", help="folder of checkpoint and log")
@@ -164,7 +170,7 @@ def main() -> None:
         if run.step % 50 == 0 or run.step == args.steps:
             means = {n: round(float(np.mean([r[n] for r in recent])), 4) for n in recent[0]}
             recent.clear()
-            if run.step % 100 == 0:
+            if run.step % 50 == 0:
                 run.save()
                 means |= run.evaluate()
             line = {"step": run.step, "time_s": round(time.time()), **means}

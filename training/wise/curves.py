@@ -1,0 +1,52 @@
+"""Curves of a training from its table: rewards, lengths of both rationales, accuracy."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot
+from numpy.typing import NDArray
+
+PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("reward, mean of a batch", (
+        "thinking_format", "answer_format", "iou", "box_l1", "point_l1", "no_repetition",
+        "distillation",
+    )),
+    ("tokens of a rationale, mean", ("tokens_before_answer", "tokens_after_answer")),
+    ("share of responses", ("correct", "complete")),
+)  # fmt: skip
+
+
+def read_table(table: Path) -> dict[str, NDArray[np.float64]]:
+    """Columns of a `training.csv`, by name."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def smoothed(values: NDArray[np.float64], width: int = 5) -> NDArray[np.float64]:
+    """Mean over the last `width` steps, fewer at the start."""
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - width, 0)
+    means: NDArray[np.float64] = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
+
+
+def draw_curves(
+    table: Path, picture: Path, panels: Sequence[tuple[str, tuple[str, ...]]] = PANELS
+) -> None:
+    """Write a PNG with one panel a group of columns, each a mean over five steps."""
+    columns = read_table(table)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6))
+    for axis, (title, names) in zip(axes, panels, strict=True):
+        for name in names:
+            axis.plot(columns["step"], smoothed(columns[name]), label=name.replace("_", " "))
+        axis.set(title=title, xlabel="step")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)

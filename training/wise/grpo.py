@@ -1,0 +1,228 @@
+"""Train a miniature to think short, with WISE's rewards: `python -m wise.grpo --help`.
+
+GRPO (arXiv 2402.03300): several responses a prompt are sampled from the policy and rewarded. Each
+becomes likelier or less so by how far its reward is from the mean of its prompt's; a KL penalty
+holds the policy to the starting point. One gradient step a batch. Every batch is drawn from the
+seed and the step's number, so a run that was stopped continues as if it had not been.
+"""
+
+import argparse
+import copy
+import csv
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from miniature.export_reasoner import export
+from miniature.reasoner_loss import number_ids
+from miniature.reasoner_model import forward, make_config, make_model, vision_rotary
+from miniature.tokenizer import build_tokenizer, special_token_ids
+from wise.curves import draw_curves
+from wise.embeddings import SentenceEmbeddings
+from wise.episodes import Prompter, Prompts
+from wise.rewards import CORRECT_IOU, Rewards, Similarity
+from wise.sampler import Samples, sample
+
+SAVE_EVERY = 10  # steps
+OBJECTIVES = ("accuracy", "distillation", "detailed-first")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a run. The published ones for the 7B model: 16 prompts a batch, 8 samples,
+    temperature 1, KL coefficient 5e-3, learning rate 1e-6; a miniature needs a larger rate."""
+
+    objective: str = "distillation"
+    steps: int = 120
+    prompts: int = 8
+    samples: int = 8
+    temperature: float = 1.0
+    learning_rate: float = 1e-4
+    kl_coefficient: float = 5e-3
+    seed: int = 1
+
+
+def advantages(rewards: Tensor) -> Tensor:
+    """prompts x samples: each reward's distance from its prompt's mean, in standard deviations."""
+    deviation = rewards.std(dim=1, keepdim=True, correction=0)
+    return (rewards - rewards.mean(dim=1, keepdim=True)) / (deviation + 1e-4)
+
+
+def kl_penalty(log_p: Tensor, reference: Tensor) -> Tensor:
+    """Estimate of the KL divergence to the reference at sampled tokens: never negative, and 0 where
+    both agree (the "k3" estimator of J. Schulman's "Approximating KL divergence")."""
+    ratio = reference - log_p
+    return ratio.exp() - ratio - 1
+
+
+class Policy:
+    """The model in training, the starting point it is held to, and the run's files in `out`."""
+
+    def __init__(self, plan: Plan, start: Path, out: Path) -> None:
+        self.plan, self.out, self.step = plan, out, 0
+        tokenizer = build_tokenizer()
+        self.prompter = Prompter(tokenizer)
+        config = make_config(special_token_ids(tokenizer), tokenizer.get_vocab_size())
+        self.model = make_model(config, number_ids(tokenizer))
+        self.model.load_state_dict(torch.load(start, weights_only=True)["model"])
+        self.reference = copy.deepcopy(self.model).requires_grad_(False)
+        self.rotary = vision_rotary(self.model)
+        # The eyes stay as they are, as the paper's vision tower does.
+        self.model.model.visual.requires_grad_(False)
+        self.weights = [w for w in self.model.parameters() if w.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.similarity: Similarity | None = None
+        if plan.objective != "accuracy":
+            self.similarity = SentenceEmbeddings().similarity
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            self.table.unlink(missing_ok=True)
+            return
+        state = torch.load(self.checkpoint, weights_only=True)
+        if state["plan"] != asdict(self.plan) | {"steps": state["plan"]["steps"]}:
+            raise SystemExit(f"{self.checkpoint} is of another plan: {state['plan']}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        rows = self.table.read_text().splitlines(keepends=True)
+        self.table.write_text("".join(rows[: self.step + 1]))  # what came after is done again
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    @property
+    def table(self) -> Path:
+        return self.out / "training.csv"
+
+    def save(self) -> None:
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "plan": asdict(self.plan),
+        }  # fmt: skip
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def train_step(self) -> dict[str, float]:
+        """Sample, reward, one gradient step; returns what the table keeps."""
+        plan, began = self.plan, time.perf_counter()
+        prompts = self.prompter.draw(
+            np.random.default_rng([plan.seed, self.step]), plan.prompts, plan.samples
+        )
+        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + self.step)
+        samples = sample(
+            self.model, prompts.batch, prompts.lengths, self.rotary, self.prompter.end_id,
+            plan.temperature, generator,
+        )  # fmt: skip
+        rewards, row = self._reward(prompts, samples)
+        kl = self._update(prompts, samples, advantages(rewards))
+        self.step += 1
+        return row | {"kl": kl, "seconds": time.perf_counter() - began}
+
+    def _reward(self, prompts: Prompts, samples: Samples) -> tuple[Tensor, dict[str, float]]:
+        totals = torch.zeros(samples.complete.shape)
+        each: list[Rewards] = []
+        lengths: list[tuple[int, int]] = []
+        for b, r in np.ndindex(*totals.shape):
+            text = self.prompter.text(samples.tokens[b, r][samples.sampled[b, r]].tolist())
+            rewards, tokens = self.prompter.judge(
+                text, prompts.truths[b], self.similarity, self.plan.objective == "detailed-first"
+            )
+            totals[b, r] = rewards.total
+            each.append(rewards)
+            lengths += [tokens] if all(tokens) else []
+        first, second = np.mean(lengths, axis=0) if lengths else (0.0, 0.0)
+        row = {"step": float(self.step), "reward": float(totals.mean())}
+        row |= {name: float(np.mean([getattr(r, name) for r in each])) for name in asdict(each[0])}
+        row |= {
+            "correct": float(np.mean([r.iou > CORRECT_IOU for r in each])),
+            "tokens_before_answer": float(first), "tokens_after_answer": float(second),
+            "complete": float(samples.complete.float().mean()),
+        }  # fmt: skip
+        return totals, row
+
+    def log_p(self, model: Any, prompts: Prompts, samples: Samples) -> Tensor:
+        """Log-probabilities of the sampled tokens, in the order of `samples.sampled`'s places."""
+        length = int(samples.sampled.flatten(0, 1).any(0).nonzero().max()) + 1
+        tokens, sampled = samples.tokens[..., :length], samples.sampled[..., 1:length]
+        batch = replace(prompts.batch, turns=tokens[..., :-1])
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = forward(model, batch, self.rotary).hidden[sampled]
+            logits = model.lm_head(hidden).float()
+        chosen = tokens[..., 1:][sampled][:, None]
+        log_p: Tensor = logits.log_softmax(-1).gather(1, chosen)[:, 0]
+        return log_p
+
+    def _update(self, prompts: Prompts, samples: Samples, wanted: Tensor) -> float:
+        with torch.no_grad():
+            reference = self.log_p(self.reference, prompts, samples)
+        log_p = self.log_p(self.model, prompts, samples)
+        weight = wanted[..., None].expand_as(samples.sampled)[samples.sampled]
+        # Sampled from this very policy: the ratio is 1, and its gradient is log_p's.
+        ratio = (log_p - log_p.detach()).exp()
+        kl = kl_penalty(log_p, reference)
+        loss = (self.plan.kl_coefficient * kl - ratio * weight).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        return float(kl.detach().mean())
+
+    def train(self) -> None:
+        """Up to the plan's last step; then the curves and the folder that a server loads."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        steps = range(self.step, self.plan.steps)
+        bar = tqdm(steps, initial=self.step, total=self.plan.steps, unit="step")
+        for _ in bar:
+            row = self.train_step()
+            fresh = not self.table.exists()
+            with self.table.open("a", newline="") as file:
+                writer = csv.DictWriter(file, row)
+                if fresh:
+                    writer.writeheader()
+                writer.writerow({name: round(value, 5) for name, value in row.items()})
+            bar.set_postfix_str(
+                f"reward {row['reward']:.2f}, {row['tokens_before_answer']:.0f} tokens"
+            )
+            if self.step % SAVE_EVERY == 0 or self.step == self.plan.steps:
+                self.save()
+        draw_curves(self.table, self.out / "curves.png")
+        export(self.model.state_dict(), self.out / "model")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    plan = Plan()
+    parser.add_argument("--objective", choices=OBJECTIVES, default=plan.objective)
+    parser.add_argument("--steps", type=int, default=plan.steps)
+    parser.add_argument("--prompts", type=int, default=plan.prompts, help="a batch")
+    parser.add_argument("--samples", type=int, default=plan.samples, help="a prompt")
+    parser.add_argument("--learning-rate", type=float, default=plan.learning_rate)
+    parser.add_argument("--seed", type=int, default=plan.seed)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--start", type=Path, default=Path("runs/wise/start/checkpoint.pt"))
+    parser.add_argument("--out", type=Path, help="default: runs/wise/OBJECTIVE")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    plan = Plan(
+        objective=args.objective, steps=args.steps, prompts=args.prompts, samples=args.samples,
+        learning_rate=args.learning_rate, seed=args.seed,
+    )  # fmt: skip
+    Policy(plan, args.start, args.out or Path("runs/wise") / args.objective).train()
+
+
+if __name__ == "__main__":
+    main()
