@@ -235,10 +235,9 @@ def main() -> None:
                 name: round(float(np.mean([r[name] for r in recent])), 4) for name in recent[0]
             }
             recent.clear()
-            if trainer.step % 250 == 0 or trainer.step == last:
-                trainer.save()
-                if trainer.step > args.see_steps:
-                    means |= trainer.evaluate()
+            trainer.save()
+            if trainer.step % 250 == 0 and trainer.step > args.see_steps:
+                means |= trainer.evaluate()
             line = {"step": trainer.step, "time_s": round(time.time()), **means}
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")

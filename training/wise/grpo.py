@@ -29,7 +29,7 @@ from wise.episodes import Prompter, Prompts
 from wise.rewards import CORRECT_IOU, Rewards, Similarity
 from wise.sampler import Samples, sample
 
-SAVE_EVERY = 10  # steps
+SAVE_EVERY = 5  # steps
 OBJECTIVES = ("accuracy", "distillation", "detailed-first")
 
 
@@ -39,11 +39,11 @@ class Plan:
     temperature 1, KL coefficient 5e-3, learning rate 1e-6; a miniature needs a larger rate."""
 
     objective: str = "distillation"
-    steps: int = 120
+    steps: int = 60
     prompts: int = 8
     samples: int = 8
     temperature: float = 1.0
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     kl_coefficient: float = 5e-3
     seed: int = 1
 
