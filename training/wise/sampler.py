@@ -84,7 +84,7 @@ def _step(
     return logits
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     model: Any,
     batch: Batch,
