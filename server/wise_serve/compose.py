@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Tracer
 
-from wise_serve import __version__
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
@@ -15,6 +14,7 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.none import NoReasoner
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import NO_REASONER, Settings
+from wise_serve.versions import VERSION
 
 
 def compose(settings: Settings) -> Runtime:
@@ -53,7 +53,7 @@ def tracing(settings: Settings) -> Iterator[Tracer]:
         ) from None
     provider = otel.make_provider(otel.sending_to(settings.otlp_endpoint))
     try:
-        tracer: Tracer = provider.get_tracer("wise_serve", __version__)
+        tracer: Tracer = provider.get_tracer("wise_serve", VERSION)
         yield tracer
     finally:
         provider.shutdown()

@@ -15,12 +15,12 @@ import functools
 import gc
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping
 from typing import Final
 
+from wise_serve.device import device_of
 from wise_serve.settings import Settings
 
 PRELOAD_VARIABLE: Final = "LD_PRELOAD"  # ld.so(8)
@@ -32,10 +32,7 @@ _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 def wants_tcmalloc(settings: Settings) -> bool:
     """Whether the models run on a CPU and `--no-tcmalloc` was not given."""
-    on_cpu = settings.device == "cpu" or (
-        settings.device == "auto" and shutil.which("nvidia-smi") is None
-    )
-    return settings.tcmalloc and on_cpu
+    return settings.tcmalloc and device_of(settings) == "cpu"
 
 
 @functools.cache  # runs other programs, and a worker that is lost under load is started again

@@ -2,7 +2,6 @@
 
 import ctypes.util
 import gc
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wise_serve import processes
+from wise_serve import device, processes
 from wise_serve.settings import Settings
 
 
@@ -21,7 +20,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def has(*libraries: str, gpu: bool = False) -> None:
         found = {name: f"lib{name}.so.4" for name in libraries}
         monkeypatch.setattr(ctypes.util, "find_library", found.get)
-        monkeypatch.setattr(shutil, "which", lambda tool: f"/usr/bin/{tool}" if gpu else None)
+        monkeypatch.setattr(device, "_found", lambda: "cuda" if gpu else "cpu")
         processes.find_tcmalloc.cache_clear()
 
     yield has

@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from wise_serve import __version__, processes
+from wise_serve import processes
 from wise_serve.cli.flags import add_flags, settings_from
+from wise_serve.versions import VERSION
 
 if processes.in_child():  # multiprocessing imports the main module first; `vllm_plugin` resumes
     processes.pause_collector()
@@ -38,7 +39,7 @@ _CHECK_EXAMPLES = """examples:
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(prog="wise-serve", description=_DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"wise-serve {__version__}")
+    parser.add_argument("--version", action="version", version=f"wise-serve {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

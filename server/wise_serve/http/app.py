@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from wise_serve import __version__
 from wise_serve.http.access import Access, make_access
 from wise_serve.http.bodies import refine_bodies, segment_bodies
 from wise_serve.http.docs import add_docs
@@ -28,6 +27,7 @@ from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import NO_REASONER, Settings, split_origins
+from wise_serve.versions import VERSION
 
 _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 
@@ -82,7 +82,7 @@ def build_app(
     app = Application(
         needs_key=access.needs_key,
         title="wise-serve",
-        version=__version__,
+        version=VERSION,
         description=_DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,  # see docs.py: its assets are served from here

@@ -7,15 +7,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from wise_serve import __version__
 from wise_serve.contract import errors
 from wise_serve.contract.names import MaskFormat, StrategyName
 from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
 from wise_serve.imaging import displayed
-from wise_serve.observe.metrics import Metrics, package_version
+from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.runtime import Runtime
+from wise_serve.versions import VERSION, package_version
 
 
 class ModelFacts(BaseModel):
@@ -101,7 +101,7 @@ def info_router(runtime: Runtime, access: Access) -> APIRouter:
 def _facts(runtime: Runtime) -> Info:
     settings = runtime.settings
     return Info(
-        version=__version__,
+        version=VERSION,
         models=ModelFacts(
             reasoner=runtime.reasoner.name,
             segmenter=runtime.segmenter.name,

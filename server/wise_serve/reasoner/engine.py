@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -26,6 +25,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, ReasonerLost
+from wise_serve.device import device_of
 from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.grammar import answer_pattern
@@ -74,7 +74,7 @@ class VllmReasoner:
             raise NotReady(missing)  # vLLM would fail later, and say less
         os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
         self._configure_logs()
-        if on_cpu(self._settings):
+        if device_of(self._settings) == "cpu":
             os.environ.update(processes.allocator_environment(self._settings, os.environ))
             os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
@@ -217,11 +217,6 @@ def engine_threads(settings: Settings) -> int:
     return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
 
 
-def on_cpu(settings: Settings) -> bool:
-    """Whether the engine runs without a GPU."""
-    return settings.device == "cpu" or (settings.device == "auto" and not torch.cuda.is_available())
-
-
 def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
     arguments: dict[str, Any] = {
@@ -247,7 +242,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "prompt_lookup_min": NGRAM_LEAST,
             "prompt_lookup_max": NGRAM_MOST,
         }
-    if on_cpu(settings):
+    if device_of(settings) == "cpu":
         arguments |= {
             "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
             "kv_cache_memory_bytes": settings.kv_cache_bytes,

@@ -1,7 +1,7 @@
 """The packages behind the engine's options; vLLM brings them along on the usual platforms alone."""
 
-from wise_serve.observe.metrics import package_version
 from wise_serve.settings import Settings
+from wise_serve.versions import package_version
 
 
 def chosen_options(settings: Settings) -> dict[str, str]:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from wise_serve import processes
+from wise_serve import device, processes
 from wise_serve.cli import main as cli
+from wise_serve.device import Gpu, GpuError
 from wise_serve.preflight import memory as sizing
 from wise_serve.preflight import report as preflight
 from wise_serve.preflight import weights
 from wise_serve.preflight.checks import GIB, Check
-from wise_serve.preflight.gpus import Gpu, GpuError, list_gpus
 from wise_serve.preflight.weights import Weights, WeightsError, find_weights
 from wise_serve.reasoner import options
 from wise_serve.settings import Settings
@@ -40,14 +40,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(found: list[Gpu], reasoner_bytes: int = SEVEN_B, memory: int = 64 * GIB) -> None:
         def gpu_list() -> list[Gpu]:
             if not found:
-                raise GpuError("no nvidia-smi, so no NVIDIA driver")
+                raise GpuError("no NVIDIA driver answers")
             return found
 
         def sized(name: str, miniature: Path) -> Weights:
             reasoner = miniature.name == "reasoner"
             return Weights(reasoner_bytes if reasoner else SAM_LARGE, "a test")
 
-        monkeypatch.setattr(preflight, "list_gpus", gpu_list)
+        monkeypatch.setattr(preflight, "usable_gpus", gpu_list)
+        monkeypatch.setattr(device, "_found", lambda: "cuda" if found else "cpu")
         monkeypatch.setattr(preflight, "find_weights", sized)
         monkeypatch.setattr(sizing, "available_memory_bytes", lambda: memory)
         monkeypatch.setattr(preflight, "package_version", lambda *names: "0.33.0")
@@ -186,29 +187,6 @@ def test_weights_in_a_folder_and_weights_that_are_nowhere(
     with pytest.raises(WeightsError, match="ConnectionError") as caught:
         find_weights("a/b", tmp_path)
     assert "Offline install" in caught.value.advice
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("echo 'NVIDIA H200, 570.86.15, 143771, 143160'", "NVIDIA H200"),
-        ("echo 'No devices were found'; exit 6", "No devices"),
-        ("echo nonsense", "cannot be read"),
-        ("true", "no GPU"),
-    ],
-)
-def test_what_nvidia_smi_says(
-    script: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\n{script}\n")
-    tool.chmod(0o755)
-    monkeypatch.setattr("wise_serve.preflight.gpus.shutil.which", lambda _: str(tool))
-    try:
-        told = str(list_gpus())
-    except GpuError as error:
-        told = str(error)
-    assert expected in told
 
 
 def test_check_exits_with_1_when_a_line_failed(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
 from wise_serve.contract.names import CacheResult, Operation
+from wise_serve.device import device_of
 from wise_serve.segmenter import ImageSession
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.supervisor.session import Session
@@ -154,7 +155,7 @@ class SegmenterClient:
         self._worker = await WorkerProcess.spawn(
             protocol.Configure(
                 segmenter=self._settings.segmenter,
-                device=self._settings.device,
+                device=device_of(self._settings),
                 threads=self._settings.segmenter_threads,
                 precision=self._settings.segmenter_precision,
                 compile=self._settings.segmenter_compile,

