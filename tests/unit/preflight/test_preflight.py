@@ -110,7 +110,7 @@ def test_a_machine_without_a_gpu_is_described(machine: Any) -> None:
 
 
 def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
-    machine([], reasoner_bytes=GIB, memory=8 * GIB)
+    machine([], reasoner_bytes=GIB, memory=9 * GIB)
     assert checked(engine_image_cache_bytes=GIB)["memory"].outcome == "ok"
     assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
 
