@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -130,6 +130,12 @@ dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server an
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
 	$(BIN)/python -m miniature.train_reasoner --compile
 	$(BIN)/python -m miniature.export_reasoner
+
+train-wise: setup ## WISE in miniature: the starting point, then GRPO under three rewards (docs/wise-in-miniature.md)
+	$(BIN)/python -m wise.start
+	$(BIN)/python -m wise.grpo --start runs/wise/start/checkpoint.pt --objective distillation
+	$(BIN)/python -m wise.grpo --start runs/wise/start/checkpoint.pt --objective accuracy
+	$(BIN)/python -m wise.grpo --start runs/wise/start/checkpoint.pt --objective detailed-first
 
 train-segmenter: setup ## train the miniature SAM 2 again from its seed
 	$(BIN)/python -m miniature.train_segmenter --steps 3213

@@ -6,7 +6,7 @@ is a demonstration model: these figures say nothing about the public checkpoints
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,14 +35,16 @@ class Tally:
         return self.statuses.count(status) / len(self.statuses)
 
 
-def fresh_scenes(count: int, seed: int) -> Iterator[tuple[Scene, Query]]:
+def fresh_scenes(
+    count: int, seed: int, families: Sequence[str] = FAMILIES
+) -> Iterator[tuple[Scene, Query]]:
     """`count` scenes of the whole domain, one query each, the families in turn."""
     for index in range(count):
         rng = np.random.default_rng([FRESH_SEED + seed, index])
         query = None
         while query is None:
             scene = draw_scene(rng)
-            query = make_query(scene, rng, FAMILIES[index % len(FAMILIES)])
+            query = make_query(scene, rng, families[index % len(families)])
         yield scene, query
 
 

@@ -40,7 +40,7 @@ class Plan:
 
     objective: str = "distillation"
     steps: int = 60
-    prompts: int = 8
+    prompts: int = 4
     samples: int = 8
     temperature: float = 1.0
     learning_rate: float = 2e-4

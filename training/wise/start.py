@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from miniature.export_reasoner import export
 from miniature.queries import Query, make_query
 from miniature.rationales import Response
 from miniature.reasoner_data import Examples, TrainingBatch
@@ -67,14 +68,14 @@ class LongExamples(Examples):
         return 0  # something is always there
 
 
-def new_model(tokenizer: Tokenizer, fresh: bool) -> Any:
-    """The packaged model; if `fresh`, random weights but for its eyes."""
+def new_model(tokenizer: Tokenizer, folder: Path, fresh: bool) -> Any:
+    """The model of a folder; if `fresh`, random weights but for its eyes."""
     config = make_config(special_token_ids(tokenizer), tokenizer.get_vocab_size())
     model = make_model(config, number_ids(tokenizer))
     layers = (f"model.language_model.layers.{layer}." for layer in range(PLACE_LAYER + 1))
     eyes = ("model.visual.", "model.language_model.embed_tokens.", *layers)
-    packaged = exported_weights(REASONER_FOLDER)
-    kept = {n: w for n, w in packaged.items() if not fresh or n.startswith(eyes)}
+    exported = exported_weights(folder)
+    kept = {n: w for n, w in exported.items() if not fresh or n.startswith(eyes)}
     model.load_state_dict(kept, strict=not fresh)
     return model
 
@@ -87,7 +88,7 @@ class Start:
         self.args, self.step = args, 0
         self.tokenizer = build_tokenizer()
         self.loss = Loss(number_ids(self.tokenizer), self.tokenizer.get_vocab_size())
-        self.model = new_model(self.tokenizer, args.fresh)
+        self.model = new_model(self.tokenizer, args.reasoner, args.fresh)
         self.rotary = vision_rotary(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=args.learning_rate, betas=(0.9, 0.98), fused=True
@@ -152,9 +153,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument(
+        "--reasoner", type=Path, default=REASONER_FOLDER, help="what it begins with (packaged)"
+    )
     parser.add_argument("--fresh", action="store_true", help="keep only the packaged model's eyes")
     parser.add_argument("--steps", type=int, default=150, help="of 16 images, five queries each")
-    parser.add_argument("--learning-rate", type=float, default=4e-4)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", default="runs/wise/start", help="folder of checkpoint and log")
@@ -178,6 +182,7 @@ def main() -> None:
                 file.write(json.dumps(line) + "\n")
             tqdm.write(json.dumps(line))
     run.save()
+    export(run.model.state_dict(), Path(args.out) / "model")
 
 
 if __name__ == "__main__":
