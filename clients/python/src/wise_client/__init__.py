@@ -22,6 +22,7 @@ from wise_client.errors import (
     ConnectionLostError,
     DeadlineExceededError,
     DrainingError,
+    ImageUnknownError,
     InputError,
     InternalServerError,
     InvalidFieldError,
@@ -48,6 +49,7 @@ from wise_client.export import coco
 from wise_client.inputs import ImageInput
 from wise_client.parts import Instance, Models, Timing, Usage
 from wise_client.polygons import Polygon
+from wise_client.prompts import Prompt
 from wise_client.requests import MaskFormat, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
@@ -64,6 +66,7 @@ __all__ = [
     "Done",
     "DrainingError",
     "ImageInput",
+    "ImageUnknownError",
     "InputError",
     "Instance",
     "InstanceFound",
@@ -78,6 +81,7 @@ __all__ = [
     "OutputMismatchError",
     "OverloadedError",
     "Polygon",
+    "Prompt",
     "ReasonerLostError",
     "RequestTimeoutError",
     "RetryPolicy",

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,7 +26,9 @@ from wise_client.core import (
 )
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
-from wise_client.requests import MaskFormat, Options, Strategy
+from wise_client.masks import BoolMask
+from wise_client.prompts import Change, Click, Prompt, the_prompts
+from wise_client.requests import MaskFormat, Options, RefineOptions, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 
@@ -95,6 +97,36 @@ class AsyncClient:
         """As `Client.segment_queries`."""
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
         return await self._run(self._core.segment_queries(image, queries, options))
+
+    async def refine(
+        self,
+        image: ImageInput,
+        *,
+        box: Sequence[float] | None = None,
+        points: Sequence[Click] = (),
+        mask: BoolMask | Mapping[str, Any] | None = None,
+        prompts: Sequence[Prompt] | None = None,
+        multimask: bool | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Segmentation:
+        """As `Client.refine`."""
+        options = RefineOptions(multimask, mask_format, max_side_pixels)
+        asked = the_prompts(box, points, mask, prompts)
+        return await self._run(self._core.refine(image, asked, options))
+
+    async def refine_instance(
+        self,
+        result: Segmentation,
+        index: int = 0,
+        *,
+        add: Sequence[Click] = (),
+        remove: Sequence[Click] = (),
+        box: Sequence[float] | None = None,
+    ) -> Segmentation:
+        """As `Segmentation.refine`."""
+        change = Change(add, remove, box)
+        return await self._run(self._core.refine_instance(result, index, change))
 
     async def stream(
         self,

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -28,7 +28,9 @@ from wise_client.core import (
 from wise_client.errors import ConnectFailedError
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
-from wise_client.requests import MaskFormat, Options, Strategy
+from wise_client.masks import BoolMask
+from wise_client.prompts import Change, Click, Prompt, the_prompts
+from wise_client.requests import MaskFormat, Options, RefineOptions, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 
@@ -58,7 +60,7 @@ class Client:
     ) -> None:
         """`transport` and `sleep` stand in for the network and the clock, in tests."""
         self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
-        self._core = Core(retry or RetryPolicy())
+        self._core = Core(retry or RetryPolicy(), client=self)
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self._config.base_url,
@@ -113,6 +115,42 @@ class Client:
         """
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
         return self._run(self._core.segment_queries(image, queries, options))
+
+    def refine(
+        self,
+        image: ImageInput,
+        *,
+        box: Sequence[float] | None = None,
+        points: Sequence[Click] = (),
+        mask: BoolMask | Mapping[str, Any] | None = None,
+        prompts: Sequence[Prompt] | None = None,
+        multimask: bool | None = None,
+        mask_format: MaskFormat | None = None,
+        max_side_pixels: int | None = None,
+    ) -> Segmentation:
+        """Masks for boxes, points and earlier masks, without a query.
+
+        One prompt as `box`, `points` and `mask`, or several as `prompts` (see `Prompt`); the
+        answer's instances are in their order. `multimask`: True for all of SAM 2's three masks,
+        the others in `Instance.alternatives`; False for its single mask; None for the best of the
+        three where one point alone is given. An image that the server has had is not sent again.
+        """
+        options = RefineOptions(multimask, mask_format, max_side_pixels)
+        asked = the_prompts(box, points, mask, prompts)
+        return self._run(self._core.refine(image, asked, options))
+
+    def refine_instance(
+        self,
+        result: Segmentation,
+        index: int = 0,
+        *,
+        add: Sequence[Click] = (),
+        remove: Sequence[Click] = (),
+        box: Sequence[float] | None = None,
+    ) -> Segmentation:
+        """As `Segmentation.refine`."""
+        change = Change(add, remove, box)
+        return self._run(self._core.refine_instance(result, index, change))
 
     def stream(
         self,

@@ -8,18 +8,30 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
 from wise_client import errors
 from wise_client.events import EventDecoder
-from wise_client.inputs import ImageInput, PreparedImage, prepare
+from wise_client.inputs import ImageInput, PreparedImage, Source, keep, prepare
+from wise_client.known import Known, KnownImages, fingerprint
 from wise_client.parts import Frame
 from wise_client.problems import from_answer
-from wise_client.requests import Options, Request, as_json, check_query, checked_queries, multipart
-from wise_client.results import Segmentation
+from wise_client.prompts import Change, Prompt
+from wise_client.requests import (
+    Options,
+    RefineOptions,
+    Request,
+    as_json,
+    check_query,
+    checked_queries,
+    multipart,
+    of_known,
+    refine,
+)
+from wise_client.results import Refines, Segmentation
 from wise_client.retry import RetryPolicy, SendTrace, may_resend
 
 T = TypeVar("T")
@@ -61,12 +73,39 @@ class OpenStream:
     request_id: str
 
 
+@dataclass(frozen=True)
+class Sending:
+    """A request in its two forms: with the whole image, and with the name of a known one."""
+
+    whole: Callable[[PreparedImage], Request]
+    named: Callable[[Known], Request]
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An answered request about an image; `key` is the image's fingerprint."""
+
+    response: httpx.Response
+    source: Source
+    key: str
+    frame: Frame
+
+
 class Core:
     """The operations, free of input and output."""
 
-    def __init__(self, retry: RetryPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        retry: RetryPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        client: Refines | None = None,
+    ) -> None:
+        """`client`: what the results' own `refine` asks."""
         self._retry = retry
         self._clock = clock
+        self._client = client
+        self._known = KnownImages()
 
     def info(self) -> Steps[dict[str, Any]]:
         response = yield from self._send(Request("GET", "/info"))
@@ -77,38 +116,119 @@ class Core:
 
     def segment(self, image: ImageInput, query: str, options: Options) -> Steps[Segmentation]:
         check_query(query)
-        prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
-        response = yield from self._send(multipart(prepared, query, options))
-        return _answers(_document(response), prepared, [query], response)[0]
+        sending = Sending(
+            lambda prepared: multipart(prepared, query, options),
+            lambda known: of_known(known.digest, query, options),
+        )
+        sent = yield from self._ask(image, options.max_side_pixels, sending)
+        return self._answers(sent, [query])[0]
 
     def segment_queries(
         self, image: ImageInput, queries: Sequence[str], options: Options
     ) -> Steps[list[Segmentation]]:
         queries = checked_queries(queries)
-        prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
-        request: Request = yield Work(lambda: as_json(prepared, queries, options))
-        response = yield from self._send(request)
-        return _answers(_document(response), prepared, queries, response)
+        sending = Sending(
+            lambda prepared: as_json(prepared, queries, options),
+            lambda known: of_known(known.digest, queries, options),
+        )
+        sent = yield from self._ask(image, options.max_side_pixels, sending)
+        return self._answers(sent, queries)
 
     def open_stream(
         self, image: ImageInput, query: str | Sequence[str], options: Options
     ) -> Steps[OpenStream]:
         queries = checked_queries([query] if isinstance(query, str) else query)
-        prepared: PreparedImage = yield Work(lambda: prepare(image, options.max_side_pixels))
-        if isinstance(query, str):
-            request = multipart(prepared, query, options, stream=True)
-        else:
-            request = yield Work(lambda: as_json(prepared, queries, options, stream=True))
-        response = yield from self._send(request, stream=True)
+
+        def whole(prepared: PreparedImage) -> Request:
+            if isinstance(query, str):
+                return multipart(prepared, query, options, stream=True)
+            return as_json(prepared, queries, options, stream=True)
+
+        sending = Sending(
+            whole, lambda known: of_known(known.digest, query, options, stream=True), stream=True
+        )
+        sent = yield from self._ask(image, options.max_side_pixels, sending)
+        response = sent.response
         if not is_event_stream(response):
             raise _unexpected(response)
 
         def read(document: Any) -> list[Segmentation]:
-            return _answers(document, prepared, queries, response)
+            return self._answers(sent, queries, document)
 
-        frame = Frame(prepared.sent_size, prepared.original_size)
         request_id = _request_id(response)
-        return OpenStream(response, EventDecoder(frame, request_id, read), request_id)
+        return OpenStream(response, EventDecoder(sent.frame, request_id, read), request_id)
+
+    def refine(
+        self, image: ImageInput, prompts: Sequence[Prompt], options: RefineOptions
+    ) -> Steps[Segmentation]:
+        if not prompts:
+            raise errors.InputError("prompts is a list of at least one Prompt")
+
+        def documents(frame: Frame) -> list[dict[str, Any]]:
+            return [prompt.document(frame) for prompt in prompts]
+
+        sending = Sending(
+            lambda prepared: refine(prepared, documents(_frame_of(prepared)), options),
+            lambda known: refine(known.digest, documents(known.frame), options),
+        )
+        sent = yield from self._ask(image, options.max_side_pixels, sending)
+        return self._answers(sent, [""])[0]
+
+    def refine_instance(
+        self, result: Segmentation, index: int, change: Change
+    ) -> Steps[Segmentation]:
+        if result.source is None:
+            raise errors.InputError("This result does not know its image; use client.refine")
+        prompt = change.prompt(result.instances[index])
+        frame = result.instances[index].frame
+        options = RefineOptions(max_side_pixels=None if frame.same else max(frame.sent_size))
+        answer = yield from self.refine(result.source, [prompt], options)
+        return result.with_instance(index, answer)
+
+    def _ask(self, image: ImageInput, max_side_pixels: int | None, sending: Sending) -> Steps[Sent]:
+        """By the image's digest if the server has had it; else, or if it is gone there, whole."""
+        source = keep(image)
+        key: str = yield Work(lambda: fingerprint(source, max_side_pixels))
+        known = self._known.get(key)
+        if known is not None:
+            request: Request = yield Work(lambda: sending.named(known))
+            try:
+                response = yield from self._send(request, stream=sending.stream)
+                return Sent(response, source, key, known.frame)
+            except errors.ImageUnknownError:
+                self._known.forget(key)
+        prepared: PreparedImage = yield Work(lambda: prepare(source, max_side_pixels))
+        request = yield Work(lambda: sending.whole(prepared))
+        response = yield from self._send(request, stream=sending.stream)
+        return Sent(response, source, key, _frame_of(prepared))
+
+    def _answers(
+        self, sent: Sent, queries: Sequence[str], document: Any = None
+    ) -> list[Segmentation]:
+        """The answers of a response, in the order of `queries`; its image is known from now on.
+
+        `document`: where it is not the response's body.
+        """
+        response = sent.response
+        document = _document(response) if document is None else document
+        several = isinstance(document, dict) and "results" in document
+        documents = document["results"] if several else [document]
+        if not isinstance(documents, list) or len(documents) != len(queries):
+            raise _unexpected(response)
+        try:
+            found = [
+                replace(
+                    Segmentation.from_dict(one, query=query, image=sent.source, frame=sent.frame),
+                    client=self._client,
+                )
+                for one, query in zip(documents, queries, strict=True)
+            ]
+        except errors.UnexpectedAnswerError as error:
+            error.status, error.request_id = response.status_code, _request_id(response)
+            raise
+        if digest := found[0].image_digest:
+            self._known.put(sent.key, Known(digest, sent.frame))
+        return found
 
     def _send(self, request: Request, *, stream: bool = False) -> Steps[httpx.Response]:
         """Send until it is answered or must not be sent again; see `wise_client.retry`."""
@@ -176,23 +296,8 @@ def _document(response: httpx.Response) -> Any:
         raise _unexpected(response) from error
 
 
-def _answers(
-    document: Any, image: PreparedImage, queries: Sequence[str], response: httpx.Response
-) -> list[Segmentation]:
-    """The answers of a response, in the order of `queries`."""
-    several = isinstance(document, dict) and "results" in document
-    documents = document["results"] if several else [document]
-    if not isinstance(documents, list) or len(documents) != len(queries):
-        raise _unexpected(response)
-    frame = Frame(image.sent_size, image.original_size)
-    try:
-        return [
-            Segmentation.from_dict(one, query=query, image=image.source, frame=frame)
-            for one, query in zip(documents, queries, strict=True)
-        ]
-    except errors.UnexpectedAnswerError as error:
-        error.status, error.request_id = response.status_code, _request_id(response)
-        raise
+def _frame_of(image: PreparedImage) -> Frame:
+    return Frame(image.sent_size, image.original_size)
 
 
 def _request_id(response: httpx.Response) -> str:

@@ -15,7 +15,8 @@
         │   ├── UnauthorizedError             401                          unauthorized
         │   ├── TooLargeError                 413                          too_large
         │   ├── RequestTimeoutError           408                          request_timeout
-        │   └── UnsupportedImageError         415, of the image            unsupported_image
+        │   ├── UnsupportedImageError         415, of the image            unsupported_image
+        │   └── ImageUnknownError             404                          image_unknown
         ├── RetryableError                the same request may succeed later
         │   ├── OverloadedError               429                          overloaded
         │   └── UnavailableError              502, 503                     unavailable
@@ -158,6 +159,12 @@ class UnsupportedImageError(BadRequestError):
     """The server cannot read the image: another format, damaged or cut short."""
 
     default_code = "unsupported_image"
+
+
+class ImageUnknownError(BadRequestError):
+    """The server does not have the image of this digest any more; the clients send it again."""
+
+    default_code = "image_unknown"
 
 
 class RetryableError(APIError):

@@ -92,7 +92,7 @@ def load_rgb(source: Source) -> Image.Image:
         held = _held(source)
         with decoding.told_of("The image"):
             return displayed.to_rgb(decoding.decode(held))
-    content = _content(source)
+    content = content_of(source)
     with decoding.told_of(_name(source)), decoding.open_file(content) as picture:
         flat = displayed.to_rgb(decoding.decode(picture))
         return displayed.upright(flat, decoding.orientation(picture))
@@ -111,7 +111,7 @@ def identity(source: Source) -> str:
 
 
 def _of_file(source: Path | bytes, max_side_pixels: int | None) -> PreparedImage:
-    content = _content(source)
+    content = content_of(source)
     kind = displayed.identify(content)
     with decoding.told_of(_name(source)), decoding.open_file(content) as picture:
         if kind is None:
@@ -137,7 +137,7 @@ def _as_png(
     return decoding.as_png(displayed.upright(made, turn))
 
 
-def _content(source: Path | bytes) -> bytes:
+def content_of(source: Path | bytes) -> bytes:
     """The encoded bytes of a file or bytes source."""
     if isinstance(source, bytes):
         return source

@@ -1,6 +1,6 @@
 """The parts of an answer, typed: instances, usage, timing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, TypeVar
@@ -65,19 +65,35 @@ class Frame:
         ratio = (self.size[0] / self.sent_size[0], self.size[1] / self.sent_size[1])
         return tuple(value * ratio[i % 2] for i, value in enumerate(values))
 
+    def sent(self, values: Sequence[float]) -> list[float]:
+        """x, y, x, y... of the original -> as sent."""
+        ratio = (self.sent_size[0] / self.size[0], self.sent_size[1] / self.size[1])
+        return [float(value) * ratio[i % 2] for i, value in enumerate(values)]
+
     def mask(self, payload: object) -> BoolMask:
         return masks.resize(masks.decode(payload, self.sent_size), self.size)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Instance:
-    """One object. `box` is (x1, y1, x2, y2), `points` are (x, y); `score` is the predicted IoU."""
+    """One object. `box` is (x1, y1, x2, y2), `points` are (x, y); `score` is the predicted IoU.
+
+    `labels` says of each point whether it is on the object (1) or beside it (0).
+    """
 
     box: Box
     points: tuple[Point, ...]
     score: float
     frame: Frame
     payload: Mapping[str, Any]
+    labels: tuple[int, ...] = ()
+
+    @cached_property
+    def alternatives(self) -> "tuple[Instance, ...]":
+        """With `multimask=True`: the other masks for the same prompt, by descending score."""
+        others = self.payload.get("alternatives") or ()
+        place = {name: self.payload[name] for name in ("box", "points")}
+        return tuple(instance({**place, **other}, self.frame) for other in others)
 
     @cached_property
     def mask(self) -> BoolMask:
@@ -114,7 +130,10 @@ def instance(payload: Mapping[str, Any], frame: Frame) -> Instance:
     points = [frame.coordinates([float(x), float(y)]) for x, y in payload["points"]]
     pairs = tuple((x, y) for x, y in points)
     _ = payload["mask"], payload["area"]  # missing ones are told now, not at the first use
-    return Instance((x1, y1, x2, y2), pairs, float(payload["score"]), frame, payload)
+    labels = tuple(int(label) for label in payload.get("labels") or [1] * len(pairs))
+    if len(labels) != len(pairs):
+        raise ValueError(f"{len(pairs)} points have {len(labels)} labels")
+    return Instance((x1, y1, x2, y2), pairs, float(payload["score"]), frame, payload, labels)
 
 
 def filled(kind: type[T], values: Mapping[str, Any] | None, suffix: str = "") -> T:

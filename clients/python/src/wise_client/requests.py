@@ -58,6 +58,24 @@ class Options:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+@dataclass(frozen=True)
+class RefineOptions:
+    """The options of prompts; None leaves the choice to the server."""
+
+    multimask: bool | None = None
+    mask_format: MaskFormat | None = None
+    max_side_pixels: int | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Those that are sent."""
+        sent = {"multimask": self.multimask, "mask_format": self.mask_format}
+        return {name: value for name, value in sent.items() if value is not None}
+
+    def form(self) -> dict[str, str]:
+        """Those that are sent, as a form has them."""
+        return {name: str(value).lower() for name, value in self.fields().items()}
+
+
 def user_agent() -> str:
     return f"wise-client/{__version__} python/{platform.python_version()}"
 
@@ -79,8 +97,33 @@ def as_json(
     """Several queries: JSON, the image in base64."""
     encoded = base64.b64encode(image.content).decode("ascii")
     document = {"image": encoded, "queries": list(queries), **options.fields(), "stream": stream}
+    return _json("/segment", document, stream=stream)
+
+
+def of_known(
+    digest: str, queries: str | Sequence[str], options: Options, *, stream: bool = False
+) -> Request:
+    """One query or several about an image that the server has."""
+    asked = {"query": queries} if isinstance(queries, str) else {"queries": list(queries)}
+    document = {"image_digest": digest, **asked, **options.fields(), "stream": stream}
+    return _json("/segment", document, stream=stream)
+
+
+def refine(
+    image: PreparedImage | str, prompts: Sequence[Mapping[str, Any]], options: RefineOptions
+) -> Request:
+    """Prompts about an image, or about one that the server has, by its digest."""
+    if isinstance(image, str):
+        document = {"image_digest": image, "prompts": list(prompts), **options.fields()}
+        return _json("/refine", document)
+    data = {"prompts": json.dumps(list(prompts)), **options.form()}
+    files = {"image": (image.filename, image.content, image.content_type)}
+    return Request("POST", "/refine", {"files": files, "data": data}, _accept(False))
+
+
+def _json(path: str, document: Mapping[str, Any], *, stream: bool = False) -> Request:
     headers = {"Content-Type": "application/json", **_accept(stream)}
-    return Request("POST", "/segment", {"content": json.dumps(document).encode()}, headers)
+    return Request("POST", path, {"content": json.dumps(document).encode()}, headers)
 
 
 def _accept(stream: bool) -> dict[str, str]:

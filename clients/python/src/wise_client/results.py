@@ -2,11 +2,11 @@
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -17,11 +17,26 @@ from wise_client.inputs import ImageInput, Source, keep, load_rgb
 from wise_client.masks import BoolMask
 from wise_client.parts import Box, Frame, Instance, Models, Point, Timing, Usage, filled, instance
 from wise_client.polygons import Polygon
+from wise_client.prompts import Click
 
 if TYPE_CHECKING:  # an extra: `pip install wise-client[supervision]`
     import supervision
 
 Status = Literal["found", "no_target", "unparsed", "truncated"]
+
+
+class Refines(Protocol):
+    """The client that a result came from."""
+
+    def refine_instance(
+        self,
+        result: "Segmentation",
+        index: int = 0,
+        *,
+        add: Sequence[Click] = (),
+        remove: Sequence[Click] = (),
+        box: Sequence[float] | None = None,
+    ) -> "Segmentation": ...
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -43,6 +58,7 @@ class Segmentation:
     query: str
     source: Source | None
     payload: Mapping[str, Any]
+    client: "Refines | None" = None
 
     @classmethod
     def from_dict(
@@ -78,6 +94,44 @@ class Segmentation:
                 f"The answer is not of this client's contract ({type(error).__name__}: {error}); "
                 "the server may be of another version"
             ) from error
+
+    @property
+    def image_digest(self) -> str | None:
+        """What the server calls the image that was sent."""
+        digest = self.payload.get("image_digest")
+        return digest if isinstance(digest, str) else None
+
+    def refine(
+        self,
+        index: int = 0,
+        *,
+        add: Sequence[Click] = (),
+        remove: Sequence[Click] = (),
+        box: Sequence[float] | None = None,
+    ) -> "Segmentation":
+        """A new result in which instance `index` has changed as a person's clicks say.
+
+        add: points (x, y) on the object; remove: points that are not of it; box: another one for
+        it. What the instance was found by still counts, and so does its mask. For a result of
+        `AsyncClient`: `await client.refine_instance(result, ...)`. Raises InputError, and what
+        `Client.refine` raises.
+        """
+        if self.client is None:
+            raise InputError("This result has no open Client; use client.refine_instance(result)")
+        return self.client.refine_instance(self, index, add=add, remove=remove, box=box)
+
+    def with_instance(self, index: int, refined: "Segmentation") -> "Segmentation":
+        """This result with the only instance of `refined` in place of its own at `index`."""
+        instances, payloads = list(self.instances), list(self.payload["instances"])
+        instances[index], payloads[index] = refined.instances[0], refined.payload["instances"][0]
+        changed = {"id": refined.id, "instances": payloads}
+        return replace(
+            self,
+            id=refined.id,
+            instances=tuple(instances),
+            timing=refined.timing,
+            payload={**self.payload, **changed},
+        )
 
     @cached_property
     def mask(self) -> BoolMask:
@@ -163,6 +217,10 @@ class Segmentation:
     def to_supervision(self) -> "supervision.Detections":
         """`supervision.Detections` with masks; needs `pip install wise-client[supervision]`."""
         return export.supervision_detections(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process has no client."""
+        return {**self.__dict__, "client": None}
 
     def __repr__(self) -> str:
         objects = "1 instance" if len(self.instances) == 1 else f"{len(self.instances)} instances"

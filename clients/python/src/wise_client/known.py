@@ -1,0 +1,61 @@
+"""Images that the server has had: a further request names one by its digest, without its bytes."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wise_client.inputs import Source, content_of
+from wise_client.parts import Frame
+
+MOST_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the server calls an image, and the sizes that it was sent in."""
+
+    digest: str
+    frame: Frame
+
+
+class KnownImages:
+    """By fingerprint; the least recently used of more than MOST_IMAGES are forgotten."""
+
+    def __init__(self) -> None:
+        self._images: OrderedDict[str, Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Known | None:
+        with self._lock:
+            if key in self._images:
+                self._images.move_to_end(key)
+            return self._images.get(key)
+
+    def put(self, key: str, known: Known) -> None:
+        with self._lock:
+            self._images[key] = known
+            self._images.move_to_end(key)
+            if len(self._images) > MOST_IMAGES:
+                self._images.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._images.pop(key, None)
+
+
+def fingerprint(source: Source, max_side_pixels: int | None) -> str:
+    """Names what would be sent of this image. Raises InputError when it cannot be read."""
+    digest = hashlib.sha256(f"{max_side_pixels} {type(source).__name__}".encode())
+    if isinstance(source, Path | bytes):
+        digest.update(content_of(source))
+    else:
+        pixels = np.ascontiguousarray(source)
+        mode = getattr(source, "mode", "")
+        palette = source.getpalette() if mode in ("P", "PA") else None  # type: ignore[union-attr]
+        digest.update(f"{pixels.shape}{pixels.dtype}{mode}{palette}".encode())
+        digest.update(pixels.data)
+    return digest.hexdigest()
