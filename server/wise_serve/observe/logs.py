@@ -33,6 +33,8 @@ class JsonLines(logging.Formatter):
         request = context.current.get()
         if request is not None:
             line["request_id"] = request.request_id
+        elif hasattr(record, "request_id"):  # the segmenter's worker serves many requests at once
+            line["request_id"] = record.request_id
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line.update(_without_message(*record.exc_info))

@@ -19,6 +19,9 @@ class Lifecycle:
 
     `on_ready` is called once, when both models have answered a warm-up request. `on_failed` is
     called when one could not be started or is lost for good: then the process should end.
+
+    `segmenter_first`: both models share a GPU. The segmenter then takes its memory before vLLM
+    measures what is left; otherwise they load in parallel (docs/decisions/0023).
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class Lifecycle:
         segmenter: Segmenter,
         admission: Admission,
         startup_deadline_s: float,
+        segmenter_first: bool = False,
     ) -> None:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
@@ -34,6 +38,7 @@ class Lifecycle:
         self._segmenter = segmenter
         self._admission = admission
         self._startup_deadline_s = startup_deadline_s
+        self._segmenter_first = segmenter_first
         self._loading: asyncio.Task[None] | None = None
         self._loaded = False
 
@@ -76,8 +81,11 @@ class Lifecycle:
     async def _load(self) -> None:
         try:
             async with asyncio.timeout(self._startup_deadline_s), asyncio.TaskGroup() as group:
+                if self._segmenter_first:
+                    await self._segmenter.start()
+                else:
+                    group.create_task(self._segmenter.start())
                 group.create_task(self._reasoner.start())
-                group.create_task(self._segmenter.start())
         except Exception as error:  # any error: the server cannot serve
             logs.event(logging.CRITICAL, "the models could not be started", {}, exc_info=error)
             self.on_failed()

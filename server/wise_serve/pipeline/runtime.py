@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wise_serve.device import device_of
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.admission import Admission
@@ -37,7 +38,8 @@ def build_runtime(
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
     metrics.inflight.set_function(lambda: admission.inflight)
     metrics.queued.set_function(lambda: admission.waiting)
-    lifecycle = Lifecycle(reasoner, segmenter, admission, settings.startup_deadline_s)
+    one_gpu = device_of(settings) == "cuda"
+    lifecycle = Lifecycle(reasoner, segmenter, admission, settings.startup_deadline_s, one_gpu)
     metrics.ready.labels("gateway").set_function(lambda: lifecycle.ready)
     metrics.ready.labels("reasoner").set_function(lambda: reasoner.alive)
     metrics.ready.labels("segmenter").set_function(lambda: segmenter.alive)

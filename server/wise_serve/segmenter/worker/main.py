@@ -6,23 +6,21 @@ its device is lost. Logs are JSON lines on stderr.
 """
 
 import argparse
-import json
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wise_serve.contract.errors import NotReady
-from wise_serve.contract.prompts import Prompt
+from wise_serve.observe.logs import JsonLines
 from wise_serve.processes import die_with
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
@@ -35,6 +33,7 @@ from wise_serve.segmenter.wire.channel import WorkerChannel
 from wise_serve.segmenter.worker.batcher import Batcher
 from wise_serve.segmenter.worker.cache import EmbeddingCache
 from wise_serve.segmenter.worker.service import Service
+from wise_serve.segmenter.worker.warm_up import Sizes, warm_up
 
 log = logging.getLogger("wise_serve.segmenter")
 
@@ -78,32 +77,6 @@ class DeviceModel:
         if self.is_out_of_memory(error):
             return False
         return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-
-    def warm_up(self) -> None:
-        """Encode and decode once, so that `Ready` means that requests are answered."""
-        image = np.zeros((64, 96, 3), np.uint8)
-        (embedding,) = self.encode([image])
-        prompt = Prompt((10.0, 10.0, 50.0, 50.0), ((20.0, 20.0), (40.0, 40.0)))
-        self.decode([DecodeItem(embedding, prompt, (64, 96))])
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line; fields given as `extra={"request_id": ...}` are kept."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Render a record."""
-        entry: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if hasattr(record, "request_id"):
-            entry["request_id"] = record.request_id
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
 
 
 MakeModel = Callable[[protocol.Configure, torch.device], DeviceModel]
@@ -156,7 +129,7 @@ def _configuration(channel: WorkerChannel) -> protocol.Configure:
 
 def _set_up_logs(level: str) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines())  # no message of an exception: it may quote a request
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(level.upper())
 
@@ -167,7 +140,14 @@ def _load(
     torch.set_num_threads(configuration.threads)
     device = torch.device(configuration.device)
     model = make_model(configuration, device)
-    model.warm_up()
+    largest = None
+    if device.type != "cpu":
+        largest = Sizes(
+            configuration.encode_batch_size,
+            configuration.decode_batch_size,
+            configuration.cache_bytes,
+        )
+    warm_up(model, largest)
     return model, device
 
 
