@@ -75,6 +75,7 @@ def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
         "DJANGO_DB": "sqlite",
         "LATEST_VERSION_CHECK": "false",
         "COLLECT_ANALYTICS": "false",
+        "ML_BLOCK_LOCAL_IP": "false",  # else it calls no ML backend on this machine
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
         "HOME": str(folder),
@@ -125,9 +126,7 @@ def _token(url: str) -> str:
     with httpx.Client(base_url=url, timeout=60, headers={"Referer": url}) as http:
         http.get("/user/login/")
         form = {"email": USER, "password": PASSWORD}
-        http.post(
-            "/user/login/", data={**form, "csrfmiddlewaretoken": http.cookies["csrftoken"]}
-        )
+        http.post("/user/login/", data={**form, "csrfmiddlewaretoken": http.cookies["csrftoken"]})
         made = http.post("/api/token/", headers={"X-CSRFToken": http.cookies["csrftoken"]}, json={})
         return str(made.raise_for_status().json()["token"])
 

@@ -1,6 +1,6 @@
 """Run by `make annotate-test`: a real wise-serve, and each tool's tests in its own environment.
 
-    python tests/annotate/run.py .venv-annotate-label-studio=check_label_studio.py ...
+python tests/annotate/run.py .venv-annotate-label-studio=check_label_studio.py ...
 """
 
 import os
@@ -13,7 +13,7 @@ from running import running_server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-EXAMPLE = ROOT / "server" / "wise_serve" / "http" / "playground" / "example.jpg"
+EXAMPLE = ROOT / "server" / "wise_serve" / "playground" / "example.jpg"
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull)
 
 
