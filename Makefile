@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -83,6 +83,16 @@ ray-test: ## deploy/ray on a real Ray on this machine, with kills: exactly one r
 	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/ray/requirements.txt; }
 	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests:$(CURDIR)/tests/sdk \
 	  $(RAY)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . tests/ray/check_batch.py
+
+# An environment for each tool: what one pins, another does not accept.
+ANNOTATE := .venv-annotate
+TOOLS := label-studio cvat fiftyone
+annotate-test: setup ## Label Studio, CVAT's SDK and FiftyOne, each as published, against a real wise-serve (minutes)
+	@for tool in $(TOOLS); do test -f $(ANNOTATE)-$$tool/.ready || { $(PYTHON) -m venv $(ANNOTATE)-$$tool && \
+	  $(ANNOTATE)-$$tool/bin/python -m pip --disable-pip-version-check --quiet install \
+	    -r tests/annotate/requirements-$$tool.txt && touch $(ANNOTATE)-$$tool/.ready; } || exit 1; done
+	PYTHONPATH=benchmarks $(BIN)/python tests/annotate/run.py $(ANNOTATE)-cvat=check_cvat.py \
+	  $(ANNOTATE)-fiftyone=check_fiftyone.py $(ANNOTATE)-label-studio=check_label_studio.py
 
 # In an environment of its own: what audits is not part of what is audited. From a CPU build's name to that of its
 # advisories. OSV, since it fails where it cannot be reached; pip-audit's default then finds nothing, and is content.
@@ -159,4 +169,4 @@ image-test: setup ## build the CPU image, run it and the compose file, compare a
 	tests/image/run.sh
 
 clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) $(AUDIT) $(LOADERS) $(RAY) .venv-image $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) $(LOADERS) $(RAY) $(addprefix $(ANNOTATE)-,$(TOOLS)) .venv-image $(DOCS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

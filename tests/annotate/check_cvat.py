@@ -15,6 +15,10 @@ import cvat_sdk.auto_annotation.driver as driver
 import numpy as np
 import pytest
 from cvat_cli._internal.agent import get_function_driver_class
+from cvat_cli._internal.agent_driver_interaction import (
+    _InteractionFunctionContextImpl,
+    _InteractionPromptsImpl,
+)
 from cvat_cli._internal.common import FunctionLoader
 from cvat_cli._internal.parsers import parse_function_parameter
 from cvat_sdk import models
@@ -144,10 +148,30 @@ def test_an_agent_registers_and_runs_it(both: Any) -> None:
     assert [one["name"] for one in fields["labels_v2"]] == ["roll", "box"]
 
 
+def test_clicks_of_an_agent_go_through_refine() -> None:
+    function = loaded(f"url=str:{WISE_URL}", "interactive=bool:true")
+    kind = get_function_driver_class(function.spec)
+    assert kind.get_remote_function_fields(function.spec)
+    box = ((368.0, 83.0), (532.0, 247.0))
+    prompts = _InteractionPromptsImpl(
+        pos_points=((450.0, 165.0),), neg_points=((300.0, 60.0),), bounding_box=box
+    )
+    context = _InteractionFunctionContextImpl()
+    (shape,) = function.detect(context, Image.open(EXAMPLE), prompts)
+    with Client(WISE_URL) as client:
+        answer = client.refine(
+            Image.open(EXAMPLE), box=(*box[0], *box[1]), points=[(450, 165, 1), (300, 60, 0)]
+        )
+    mask = decode_mask(shape.points, image_width=640, image_height=480)
+    assert np.array_equal(mask, answer.mask)
+    assert float(shape.attributes[0].value) == pytest.approx(answer.score, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
         ([], "No label to ask for"),
+        (["a=str:", "interactive=bool:true"], "asks no query"),
         (["a=str:", "shape=str:circle"], "shape is one of mask, polygon, rectangle"),
     ],
 )

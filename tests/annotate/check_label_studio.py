@@ -27,6 +27,8 @@ BRUSH = """<View><Image name="img" value="$image"/>
 <KeyPointLabels name="click" toName="img" smart="true"><Label value="box"/></KeyPointLabels>
 <RectangleLabels name="drag" toName="img" smart="true"><Label value="box"/></RectangleLabels>
 <TextArea name="ask" toName="img"/></View>"""
+DRAWN = {"id": "x", "to_name": "img", "original_width": 640, "original_height": 480,
+         "image_rotation": 0}  # fmt: skip
 SENTENCES = {"the red circle": "the red circle", "box": "the blue square"}
 
 
@@ -143,6 +145,31 @@ def test_a_sentence_in_the_text_area_is_asked(
     (region,) = answer["data"]["result"]
     assert region["value"]["brushlabels"] == ["the red circle"]  # the first label
     assert np.array_equal(painted(region), ours["box"])
+
+
+def keypoint(x: float, y: float, positive: bool = True) -> dict[str, Any]:
+    """As the editor sends it; pixels of the example image."""
+    value = {"x": x / 6.4, "y": y / 4.8, "width": 0.5, "keypointlabels": ["box"], "labels": ["box"]}
+    return {**DRAWN, "type": "keypointlabels", "from_name": "click", "is_positive": positive,
+            "value": value}  # fmt: skip
+
+
+def rectangle(x: float, y: float, width: float, height: float) -> dict[str, Any]:
+    value = {"x": x / 6.4, "y": y / 4.8, "width": width / 6.4, "height": height / 4.8}
+    value |= {"rotation": 0, "rectanglelabels": ["box"], "labels": ["box"]}
+    return {**DRAWN, "type": "rectanglelabels", "from_name": "drag", "value": value}
+
+
+def test_clicks_and_a_box_go_through_refine(server: LabelStudioServer, brushed: int) -> None:
+    drawn = [rectangle(368, 83, 164, 164), keypoint(450, 165), keypoint(300, 60, positive=False)]
+    (region,) = interactive(server, brushed, drawn)["data"]["result"]
+    with Client(WISE_URL) as client:
+        answer = client.refine(
+            EXAMPLE, box=(368, 83, 532, 247), points=[(450, 165, 1), (300, 60, 0)]
+        )
+    assert (region["from_name"], region["value"]["brushlabels"]) == ("tag", ["box"])
+    assert answer.mask.sum() > 1000
+    assert np.array_equal(painted(region), answer.mask)
 
 
 def test_images_that_need_the_token_are_not_had_without_it(server: LabelStudioServer) -> None:

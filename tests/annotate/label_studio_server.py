@@ -75,7 +75,7 @@ def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
         "DJANGO_DB": "sqlite",
         "LATEST_VERSION_CHECK": "false",
         "COLLECT_ANALYTICS": "false",
-        "ML_BLOCK_LOCAL_IP": "false",  # else it calls no ML backend on this machine
+        "USE_DEFAULT_BANNED_SUBNETS": "false",  # else it calls nothing on this machine
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
         "HOME": str(folder),

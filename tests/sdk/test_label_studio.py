@@ -262,6 +262,28 @@ def test_clicks_are_in_pixels_and_know_their_label() -> None:
         clicks([{"type": "keypointlabels", "value": {}}])
 
 
+def test_a_click_is_refined_and_nothing_is_asked(
+    call: Call, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def refine(client: Client, image: bytes, **prompt: Any) -> Any:
+        asked.append(prompt)
+        return client.segment(image, "clicked")
+
+    monkeypatch.setattr(Client, "refine", refine)
+    call("/setup", setup_body())
+    region = {"type": "keypointlabels", "original_width": 60, "original_height": 40}
+    region["value"] = {"x": 25, "y": 50, "width": 1, "labels": ["cup"]}
+    body = {**ask(BRUSH, task()), "params": {"context": {"result": [region]}}}
+    _, answer = call("/predict", body)
+    assert asked == [{"box": None, "points": ((15, 20, 1),), "max_side_pixels": None}]
+    assert answer["results"][0]["result"][0]["value"]["brushlabels"] == ["cup"]
+    assert server.queries == ["clicked"]
+    region["value"]["labels"] = ["dog"]
+    assert call("/predict", body)[0].startswith("400 No BrushLabels")
+
+
 def test_basic_authentication(server: ContractServer) -> None:
     with Client(server.url) as client:
         app = App(Backend(client, client, Media(), Settings()), "ann:secret")

@@ -14,6 +14,7 @@ from typing import Any, Final
 import cvat_sdk.auto_annotation as cvataa
 import PIL.Image
 from cvat_sdk.masks import encode_mask
+from cvat_sdk.models import AttributeValRequest
 
 from wise_client.client import Client
 from wise_client.errors import InputError, UnexpectedAnswerError
@@ -87,6 +88,34 @@ class Detector:
         ]
 
 
+class Interactor:
+    """An interaction function, for agents: an annotator's clicks and box -> a mask."""
+
+    spec = cvataa.InteractionFunctionSpec(min_pos_points=0, min_neg_points=0, min_bounding_boxes=0)
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def detect(
+        self,
+        context: cvataa.InteractionFunctionContext,
+        pp_image: PIL.Image.Image,
+        prompts: cvataa.InteractionPrompts,
+    ) -> list[Any]:
+        """One mask as an `InteractionResultShape`, with its score as the confidence."""
+        points = [(x, y, 1) for x, y in prompts.pos_points]
+        points += [(x, y, 0) for x, y in prompts.neg_points]
+        corners = prompts.bounding_box
+        box = (*corners[0], *corners[1]) if corners else None
+        (one,) = self._client.refine(pp_image, box=box, points=points).instances
+        confidence = AttributeValRequest(
+            spec_id=cvataa.InteractionResultAttributes.CONFIDENCE,
+            value=f"{min(max(one.score, 0.0), 1.0):.4f}",
+        )
+        points = encode_mask(one.mask)
+        return [cvataa.InteractionResultShape(type="mask", points=points, attributes=[confidence])]
+
+
 def create(
     query: str = "",
     label: str = "",
@@ -95,14 +124,20 @@ def create(
     shape: str = "mask",
     max_instances: int | None = None,
     polygon_tolerance_pixels: float = 1.0,
+    interactive: bool = False,
     **queries: str,
-) -> Detector:
+) -> Detector | Interactor:
     """What `--function-module wise_client.integrations.cvat` calls with each `-p NAME=TYPE:VALUE`.
 
     `query` is asked for `label`, or for a label of the same words. Every other name is a label
     with its query. `url` and `api_key` fall back to WISE_URL and WISE_API_KEY. `shape`: mask,
-    polygon or rectangle. Raises InputError.
+    polygon or rectangle. `interactive`: a function of clicks in place of queries, for an agent.
+    Raises InputError.
     """
+    if interactive:
+        if query or label or queries:
+            raise InputError("interactive is for clicks; it asks no query")
+        return Interactor(Client(url, api_key))
     asked = {label or query: query or label} if query or label else {}
     asked |= {name: sentence or name for name, sentence in queries.items()}
     return Detector(Client(url, api_key), asked, shape, max_instances, polygon_tolerance_pixels)

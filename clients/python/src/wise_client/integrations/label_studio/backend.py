@@ -133,7 +133,13 @@ class Backend:
         if clicked := regions.clicks(drawn):
             control = labelling.control_of(clicked.label)
             image = self._image(task, labelling.image_fields[control.image], home)
-            raise InputError("Clicks are not supported by this version")
+            answer = self._client.refine(
+                image,
+                box=clicked.box,
+                points=clicked.points,
+                max_side_pixels=self._settings.max_side_pixels,
+            )
+            return self._prediction(labelling, [(clicked.label, answer)])
         queries = labelling.queries(task, [*_regions(task), *drawn], self._settings.queries)
         answers: list[tuple[str, Segmentation]] = []
         for name, image_field in labelling.image_fields.items():
