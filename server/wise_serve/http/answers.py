@@ -40,7 +40,8 @@ class Presenter:
     ) -> None:
         self._mask_format, self._threads = mask_format, threads
         self._reasoner, self._segmenter = reasoner, segmenter
-        self._instances: dict[tuple[int, int], InstanceResult] = {}
+        # By prompt, not by place: a later answer may withdraw an object before others.
+        self._instances: dict[tuple[int, Prompt], InstanceResult] = {}
 
     async def event(self, event: Event) -> dict[str, Any]:
         """The event's data, as a stream sends it."""
@@ -51,7 +52,7 @@ class Presenter:
                 return {"query_index": query, "index": index, **_place(prompt)}
             case MaskDone(query, index, instance):
                 result = await self._instance(instance)
-                self._instances[query, index] = result
+                self._instances[query, instance.prompt] = result
                 return {"query_index": query, "index": index, **result.model_dump()}
 
     def result(self, query: int, result: Segmentation) -> SegmentResult:
@@ -63,7 +64,7 @@ class Presenter:
             status=answer.status,
             image=ImageSize(width=result.width, height=result.height),
             image_digest=result.image_digest,
-            instances=[self._instances[query, index] for index in range(len(result.instances))],
+            instances=[self._instances[query, instance.prompt] for instance in result.instances],
             reasoning=answer.rationale,
             text=answer.text if shown else None,
             usage=_usage(generation),
