@@ -120,9 +120,10 @@ soak: setup ## half an hour of mixed traffic, with the segmenter killed every tw
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
 
-docs: setup ## write what is generated: the settings' table in docs/operations.md, the copies of the version
+docs: setup ## write what is generated: the settings' table in docs/operations.md, the copies of the version, the schema of strategies
 	$(BIN)/python docs/settings_table.py
 	$(BIN)/python docs/version_copies.py
+	$(BIN)/python docs/strategy_schema.py
 
 DOCS := .venv-docs
 docs-site: ## build the documentation's site into build/site; fails on a broken link

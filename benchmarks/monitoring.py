@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 import yaml
@@ -21,7 +21,7 @@ import yaml
 from miniature.queries import FAMILIES, make_query
 from miniature.scenes import draw_scene
 from wise_client import Client, InvalidFieldError
-from wise_serve.contract.names import StrategyName
+from wise_serve.reasoner.strategies import STRATEGIES
 
 RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
 _SEED: Final = 8_000_000
@@ -124,9 +124,8 @@ def wait_for(prometheus: str, expressions: Sequence[str], within_s: float) -> li
 def load(server_url: str, requests: int) -> None:
     """Scenes under all four strategies in turn, one at a time, each image asked eight times; and
     for each image one request that is refused."""
-    strategies: Sequence[StrategyName] = get_args(StrategyName)
     with Client(server_url) as client:
-        for number, strategy in enumerate(cycle(strategies)):
+        for number, strategy in enumerate(cycle(STRATEGIES)):
             if number >= requests:
                 return
             rng = np.random.default_rng([_SEED, number // 8])

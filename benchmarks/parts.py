@@ -97,7 +97,7 @@ async def reasoner_alone(cases: Sequence[Case], in_flight: int, warm: Sequence[C
     engine = VllmReasoner(Settings(), REASONER_FOLDER, REASONER_IMAGE_SIZE)
     everything = [*cases, *warm]
     loaded = [images.load(case.image, 1 << 30, 1 << 30) for case in everything]
-    squares = [images.to_square(one.picture, REASONER_IMAGE_SIZE) for one in loaded]
+    squares = [images.resized(one.picture, (REASONER_IMAGE_SIZE,) * 2) for one in loaded]
     strategy = STRATEGIES[STRATEGY]
 
     async def generate(number: int) -> dict[str, float]:

@@ -24,7 +24,7 @@ from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.settings import MINIATURE
 
-STRATEGIES = Path(wise_serve.__file__).parent / "reasoner" / "strategies.json"
+STRATEGIES = Path(wise_serve.__file__).parent / "reasoner" / "strategies" / "shipped"
 MAX_NEW_TOKENS = 256
 END = "</answer>"
 
@@ -92,7 +92,9 @@ class Reference:
     """Both models, loaded."""
 
     def __init__(self) -> None:
-        self._prompts: dict[str, dict[str, Any]] = json.loads(STRATEGIES.read_text())
+        self._prompts: dict[str, dict[str, Any]] = {
+            file.stem: json.loads(file.read_text())["turn"] for file in STRATEGIES.glob("*.json")
+        }
         self._processor = AutoProcessor.from_pretrained(REASONER_FOLDER)
         self._processor.tokenizer.padding_side = "left"
         self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -111,7 +113,7 @@ class Reference:
         for asked in batch:
             entry = self._prompts[asked.strategy]
             question = asked.query.lower().strip(entry["strip"])
-            text = entry["template"].format(question=question, answer=entry["answer"])
+            text = entry["template"].format(question=question, example=entry["example"])
             content = [{"type": "image"}, {"type": "text", "text": text}]
             prompts.append(
                 self._processor.apply_chat_template(

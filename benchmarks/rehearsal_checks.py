@@ -26,7 +26,7 @@ from rehearsal_texts import (
 )
 from wise_client import Client, Done, InvalidFieldError, RetryPolicy, Segmentation, ThinkingDelta
 from wise_client.config import Timeouts
-from wise_serve.imaging.images import to_square
+from wise_serve.imaging.images import resized
 from wise_serve.reasoner.engine import PUBLIC_IMAGE_SIZE
 from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter.sam2.checkpoints import build_public
@@ -123,7 +123,7 @@ class Questions:
         chat = self._processor.apply_chat_template(
             [{"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True
         )
-        square = to_square(self._image, PUBLIC_IMAGE_SIZE)
+        square = resized(self._image, (PUBLIC_IMAGE_SIZE,) * 2)
         token_ids = self._processor(text=[chat], images=[square])["input_ids"][0]
         image = sum(number == IMAGE_TOKEN_ID for number in token_ids)
         sent = answer.usage.prompt_tokens

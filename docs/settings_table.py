@@ -20,7 +20,7 @@ def table() -> str:
         lines += ["", f"### {title}", "", "| flag | variable | default | |", "|---|---|---|---|"]
         for name in names:
             field = Settings.model_fields[name]
-            default = "" if field.default is None else f"`{field.default}`"
+            default = "" if field.default in (None, ()) else f"`{field.default}`"
             row = (
                 f"`{flag_of(name)}`",
                 f"`{variable_of(name)}`",

@@ -48,7 +48,7 @@ class FakeReasoner:
     start_error: Exception | None = None
     gate: asyncio.Event | None = None
     name: str = "fake-reasoner"
-    image_size: int = 840
+    image_size: int | None = 840
     alive: bool = True
     requests: MutableSequence[ReasonRequest] = field(default_factory=list)
     running: int = 0

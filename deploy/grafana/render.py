@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 
 PICTURE: Final = Path(__file__).parents[2] / "docs" / "tokens-dashboard.png"
 PAPER_LINES: Final = {"Seg-Zero in the paper: 112": 112, "WISE-S in the paper: 23": 23}
-STRATEGIES: Final = ("wise-s", "wise", "seg-zero", "vision-reasoner")
+FIRST: Final[tuple[str, ...]] = ("wise-s", "wise", "seg-zero", "vision-reasoner")
 PARTS: Final = ("thinking", "answer", "completion")
 _TIMEOUT_S: Final = 10.0
 
@@ -118,7 +118,8 @@ def _draw_savings(axes: Axes, prometheus: str, strategies: list[str]) -> None:
 def render(prometheus: str, picture: Path, subject: str) -> None:
     """Write the picture. Raises ValueError when the Prometheus holds no answers."""
     present = mean(prometheus, "thinking")
-    strategies: list[str] = [name for name in STRATEGIES if name in present]
+    strategies = [name for name in FIRST if name in present]
+    strategies += sorted(set(present) - set(FIRST))
     if not strategies:
         raise ValueError("The Prometheus has no thinking tokens yet; send requests first.")
     figure, axes = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")

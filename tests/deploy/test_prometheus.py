@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
@@ -23,7 +23,7 @@ from PIL import Image
 from monitoring import RULES, ask, load, running_prometheus, wait_for
 from render import render
 from running import running_server
-from wise_serve.contract.names import StrategyName
+from wise_serve.reasoner.strategies import STRATEGIES
 
 DASHBOARDS = RULES.parent / "grafana" / "dashboards"
 GPU_PANELS = {"GPU: utilisation", "GPU: memory in use", "GPU: power"}
@@ -149,7 +149,7 @@ def test_every_alert_says_what_to_do() -> None:
 
 def test_budgets_are_set_for_every_strategy() -> None:
     budgets = [r for r in rules() if r.get("record") == "wise:thinking_tokens:budget"]
-    assert {rule["labels"]["strategy"] for rule in budgets} == set(get_args(StrategyName))
+    assert {rule["labels"]["strategy"] for rule in budgets} == set(STRATEGIES)
 
 
 def test_every_expression_returns_data(fakes: Watched) -> None:

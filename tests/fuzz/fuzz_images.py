@@ -21,7 +21,7 @@ def one(data: bytes) -> None:
     assert loaded.pixels.dtype == "uint8"
     assert loaded.pixels.shape == (loaded.height, loaded.width, 3)
     assert 0 < loaded.width * loaded.height <= MOST_PIXELS
-    images.to_square(loaded.picture, 28)
+    images.resized(loaded.picture, (28, 28))
 
 
 if __name__ == "__main__":

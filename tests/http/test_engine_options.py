@@ -7,7 +7,6 @@ import pytest
 
 from fakes import FakeReasoner
 from gateways import Server, Start
-from wise_serve.contract.names import StrategyName
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.strategies import STRATEGIES
 
@@ -57,7 +56,7 @@ async def test_several_tokens_a_step_are_read_counted_and_streamed_as_one_by_one
 
 @pytest.mark.parametrize("name", STRATEGIES)
 async def test_the_pattern_goes_with_the_strategy_where_it_is_asked_for(
-    start: Start, name: StrategyName
+    start: Start, name: str
 ) -> None:
     held = await start(structured_answers=True)
     await held.form(strategy=name)

@@ -197,7 +197,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._json(200, {"models": {"reasoner": "mini"}, "strategy": "wise-s"})
+        self._json(
+            200,
+            {
+                "models": {"reasoner": "mini"},
+                "strategy": "wise-s",
+                "strategies": ["wise-s", "my-own"],
+            },
+        )
 
     def do_POST(self) -> None:
         owner = self.server.owner

@@ -76,6 +76,16 @@ def test_strategies_side_by_side(run: Run, tmp_path: Path, server: ContractServe
     assert [one.fields["strategy"] for one in server.received] == ["seg-zero"] * 2 + ["wise-s"] * 2
 
 
+def test_all_strategies_that_the_server_offers(
+    run: Run, tmp_path: Path, server: ContractServer
+) -> None:
+    data.plain(tmp_path / "set", [None])
+    code, out, _ = run("eval", "set", "--strategies-of-server", "--no-progress")
+    assert code == 0
+    assert re.search(r"wise-s.*my-own", out)
+    assert [one.fields["strategy"] for one in server.received] == ["wise-s", "my-own"]
+
+
 @pytest.mark.parametrize(
     ("limits", "code", "says"),
     [
@@ -181,7 +191,8 @@ def test_a_server_that_is_gone_ends_the_run(
     ("words", "says"),
     [
         (["none"], "no file or folder none"),
-        (["set", "--strategy", "wise,fast"], "'fast' is none of wise-s, wise, seg-zero"),
+        (["set", "--strategy", "wise,../x"], "'../x' is no name of a strategy"),
+        (["set", "--strategy", "wise", "--strategies-of-server"], "not allowed with"),
         (["set", "--json", "no/r.json"], "no folder no"),
         (["set", "--html", "-"], "--html needs the name of a file"),
         (["set", "--json", "-", "--csv", "-"], "cannot both be printed"),

@@ -40,16 +40,25 @@ CHAT_TEMPLATE = (
     "{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-STRATEGIES_FILE = (
-    Path(__file__).parents[2] / "server" / "wise_serve" / "reasoner" / "strategies.json"
-)
+STRATEGIES = Path(__file__).parents[2] / "server/wise_serve/reasoner/strategies/shipped"
+TRAINED = ("wise-s", "wise", "seg-zero", "vision-reasoner")
 WORD = r" ?[\p{L}\p{M}]+(?:-[\p{L}\p{M}]+)*"
 
 
 def load_strategies() -> dict[str, dict[str, str]]:
-    """The prompts the checkpoints were trained with, by strategy name."""
-    listed: dict[str, dict[str, str]] = json.loads(STRATEGIES_FILE.read_text())
-    return {name: entry for name, entry in listed.items() if not name.startswith("_")}
+    """The prompts the checkpoints were trained with, by strategy name: `template`, in which
+    {question} and {answer} stand for the query and the example, `answer`, the example, `strip`."""
+    turns = {
+        name: json.loads((STRATEGIES / f"{name}.json").read_text())["turn"] for name in TRAINED
+    }
+    return {
+        name: {
+            "template": turn["template"].replace("{example}", "{answer}"),
+            "answer": turn["example"],
+            "strip": turn["strip"],
+        }
+        for name, turn in turns.items()
+    }
 
 
 def template_sentences() -> list[str]:

@@ -56,6 +56,8 @@ def _kind(field: FieldInfo) -> dict[str, Any]:
     """What argparse should check; ranges are left to the settings class."""
     if get_origin(field.annotation) is Literal:
         return {"choices": get_args(field.annotation)}
+    if get_origin(field.annotation) is tuple:
+        return {"action": "append", "metavar": "PATH"}
     plain = [kind for kind in get_args(field.annotation) if kind is not type(None)]
     kind = plain[0] if plain else field.annotation
     if kind is bool:
@@ -65,6 +67,6 @@ def _kind(field: FieldInfo) -> dict[str, Any]:
 
 
 def _help(name: str, field: FieldInfo) -> str:
-    parts = [] if field.default is None else [f"default: {field.default}"]
+    parts = [] if field.default in (None, ()) else [f"default: {field.default}"]
     text = f"{field.description} [{', '.join([*parts, variable_of(name)])}]"
     return text.replace("%", "%%")

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 
 from wise_serve import processes
+from wise_serve.cli import strategies
 from wise_serve.cli.flags import add_flags, settings_from
+from wise_serve.reasoner.strategies import StrategyError, load_strategies
 from wise_serve.versions import VERSION
 
 if processes.in_child():  # multiprocessing imports the main module first; `vllm_plugin` resumes
@@ -60,6 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="print one JSON object instead")
     add_flags(check)
+    about = "list, check or show strategies: how a checkpoint is asked"
+    strategies.add_commands(commands.add_parser("strategies", help=about))
     return parser
 
 
@@ -67,7 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
+    if given["command"] == "strategies":
+        return strategies.run(given)
     settings = settings_from(parser, given)
+    try:
+        load_strategies(settings)
+    except StrategyError as error:
+        parser.error(str(error))
     # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help, a
     # wrong flag and vLLM's child processes must not.
     if given["command"] == "check":

@@ -1,8 +1,10 @@
-"""Closed sets of names that several rooms share: values of the API, of settings and of metrics."""
+"""Names that several rooms share: values of the API, of settings and of metrics."""
 
 from typing import Final, Literal
 
-StrategyName = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+STRATEGY_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+"""Of a strategy's name. Which names a server knows is decided when it starts."""
+
 MaskFormat = Literal["rle", "png", "polygon"]
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from wise_serve.contract.names import MaskFormat, Status, StrategyName
+from wise_serve.contract.names import STRATEGY_NAME_PATTERN, MaskFormat, Status
 
 MOST_INSTANCES = 256
 # A PNG of one pixel: what the documentation sends is an image.
@@ -77,8 +77,11 @@ class SegmentOptions(AnswerOptions):
         description="Several things to find in the same image; the answer is then `results`, in "
         "this order. In a form, repeat the field.",
     )
-    strategy: StrategyName | None = Field(
-        None, description="How the reasoner is asked. Default: the server's."
+    strategy: str | None = Field(
+        None,
+        pattern=STRATEGY_NAME_PATTERN,
+        description="How the reasoner is asked: one of `strategies` of GET /info. Default: the "
+        "server's.",
     )
     max_instances: int = Field(
         16, ge=1, le=MOST_INSTANCES, description="Most instances to segment for each query."
@@ -191,7 +194,7 @@ class ModelNames(BaseModel):
 
     reasoner: str = Field(examples=["miniature"])
     segmenter: str = Field(examples=["miniature"])
-    strategy: StrategyName
+    strategy: str
 
 
 class SegmentResult(BaseModel):

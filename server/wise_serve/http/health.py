@@ -8,22 +8,24 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from wise_serve.contract import errors
-from wise_serve.contract.names import MaskFormat, StrategyName
+from wise_serve.contract.names import MaskFormat
 from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
 from wise_serve.imaging import displayed
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.runtime import Runtime
+from wise_serve.reasoner.strategies.strategy import SquareImage
 from wise_serve.versions import VERSION, package_version
 
 
 class ModelFacts(BaseModel):
-    """The checkpoints, and the side of the square that the reasoner sees."""
+    """The checkpoints, and the side of the square that the reasoner sees with the default strategy;
+    null if the image keeps its aspect."""
 
     reasoner: str
     segmenter: str
-    reasoner_image_size_pixels: int
+    reasoner_image_size_pixels: int | None
 
 
 class Limits(BaseModel):
@@ -41,12 +43,14 @@ class Limits(BaseModel):
 
 
 class Info(BaseModel):
-    """What this server is. `strategy`: the one for requests that name none."""
+    """What this server is. `strategy`: the one for requests that name none.
+    `strategy_descriptions`: a line about each of `strategies`."""
 
     version: str
     models: ModelFacts
-    strategy: StrategyName
-    strategies: list[StrategyName]
+    strategy: str
+    strategies: list[str]
+    strategy_descriptions: dict[str, str]
     mask_formats: list[MaskFormat]
     image_formats: list[str]
     limits: Limits
@@ -98,6 +102,13 @@ def info_router(runtime: Runtime, access: Access) -> APIRouter:
     return router
 
 
+def _square_pixels(runtime: Runtime) -> int | None:
+    image = runtime.strategies[runtime.settings.strategy].image
+    if not isinstance(image, SquareImage):
+        return None
+    return runtime.reasoner.image_size or image.square_pixels
+
+
 def _facts(runtime: Runtime) -> Info:
     settings = runtime.settings
     return Info(
@@ -105,10 +116,13 @@ def _facts(runtime: Runtime) -> Info:
         models=ModelFacts(
             reasoner=runtime.reasoner.name,
             segmenter=runtime.segmenter.name,
-            reasoner_image_size_pixels=runtime.reasoner.image_size,
+            reasoner_image_size_pixels=_square_pixels(runtime),
         ),
         strategy=settings.strategy,
-        strategies=list(get_args(StrategyName)),
+        strategies=list(runtime.strategies),
+        strategy_descriptions={
+            name: strategy.description for name, strategy in runtime.strategies.items()
+        },
         mask_formats=list(get_args(MaskFormat)),
         image_formats=list(displayed.FORMATS),
         limits=Limits.model_validate(settings),

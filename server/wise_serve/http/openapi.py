@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's own, completed with errors, limits, headers and stream events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from wise_serve.contract import errors
@@ -79,10 +79,11 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield path, method, operation
 
 
-def segment_body(settings: Settings) -> dict[str, Any]:
-    """The two bodies of `POST /segment`, with this server's own limits."""
-    as_json = _limited(SegmentRequest.model_json_schema(), settings)
-    as_form = _limited(SegmentOptions.model_json_schema(), settings)
+def segment_body(settings: Settings, strategies: Iterable[str]) -> dict[str, Any]:
+    """The two bodies of `POST /segment`, with this server's own limits and strategies."""
+    names = list(strategies)
+    as_json = _limited(SegmentRequest.model_json_schema(), settings, names)
+    as_form = _limited(SegmentOptions.model_json_schema(), settings, names)
     example = {"image": EXAMPLE_IMAGE, "query": "the cup she could drink from"}
     return _body(as_json, as_form, "SegmentForm", example)
 
@@ -182,7 +183,8 @@ def _schema_of(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _limited(schema: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _limited(schema: dict[str, Any], settings: Settings, strategies: list[str]) -> dict[str, Any]:
+    schema["properties"]["strategy"]["anyOf"][0] = {"type": "string", "enum": strategies}
     query, queries = (schema["properties"][name]["anyOf"][0] for name in ("query", "queries"))
     query["maxLength"] = queries["items"]["maxLength"] = settings.max_query_characters
     queries["maxItems"] = settings.max_queries

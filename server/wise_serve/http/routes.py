@@ -18,7 +18,7 @@ from wise_serve.pipeline.events import Event
 from wise_serve.pipeline.job import Job
 from wise_serve.pipeline.runtime import Runtime
 from wise_serve.pipeline.segment import Pipeline
-from wise_serve.reasoner.strategies import STRATEGIES
+from wise_serve.reasoner.strategies import Strategy
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
@@ -35,7 +35,7 @@ def segment_router(
 
     def run(body: ReadBody[SegmentOptions]) -> "_Run":
         options = body.options
-        strategy = STRATEGIES[options.strategy or runtime.settings.strategy]
+        strategy = _strategy(runtime, options.strategy)
         context = current_request()
         context.strategy = strategy.name
         queries = tuple(options.queries or [options.query or ""])
@@ -54,7 +54,7 @@ def segment_router(
         summary="Which pixels does this sentence mean?",
         response_model=SegmentResult | SegmentResults,
         responses=_responses(),
-        openapi_extra={"requestBody": segment_body(runtime.settings)},
+        openapi_extra={"requestBody": segment_body(runtime.settings, runtime.strategies)},
     )
     async def segment(request: Request) -> Response:
         async with until(current_request().deadline):
@@ -67,6 +67,16 @@ def segment_router(
         return Response(result.model_dump_json(), media_type="application/json")
 
     return router
+
+
+def _strategy(runtime: Runtime, name: str | None) -> Strategy:
+    known = runtime.strategies
+    strategy = known.get(name or runtime.settings.strategy)
+    if strategy is None:
+        raise errors.InvalidField(
+            f"strategy: this server knows {', '.join(known)}.", field="strategy"
+        )
+    return strategy
 
 
 class _Run:

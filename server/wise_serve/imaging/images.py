@@ -79,12 +79,13 @@ def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
     return LoadedImage(pixels, picture, _digest(pixels))
 
 
-def to_square(picture: Image.Image, side: int) -> Image.Image:
-    """Resize to side x side pixels, bilinear, aspect ratio ignored, as the reasoners were trained.
+def resized(picture: Image.Image, size: tuple[int, int], smooth: bool = False) -> Image.Image:
+    """Resize to width x height pixels, bilinear, or bicubic if `smooth`.
 
     Slow: call it in a thread.
     """
-    return picture.resize((side, side), Image.Resampling.BILINEAR)
+    filter_ = Image.Resampling.BICUBIC if smooth else Image.Resampling.BILINEAR
+    return picture.resize(size, filter_)
 
 
 def _digest(pixels: NDArray[np.uint8]) -> str:

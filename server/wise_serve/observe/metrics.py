@@ -1,6 +1,7 @@
 """Every metric of the server. Prefix `wise_`, units in the names, labels from closed sets only."""
 
 import platform
+from collections.abc import Iterable
 from typing import Final, get_args
 
 from prometheus_client import (
@@ -15,7 +16,7 @@ from prometheus_client import (
 )
 
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
-from wise_serve.contract.names import REFINE, RequestStage, Status, StrategyName
+from wise_serve.contract.names import REFINE, RequestStage, Status
 from wise_serve.versions import VERSION, package_version
 
 _SECONDS: Final = (
@@ -179,9 +180,6 @@ class Metrics:
     def _start_at_zero(self) -> None:
         """Make the counters' series now: a rate over one that appears with its first event misses
         that event, and an alert on one that does not exist never fires."""
-        for strategy in get_args(StrategyName):
-            for status in get_args(Status):
-                self.requests.labels(strategy, status, "200")
         self.requests.labels(REFINE, "found", "200")
         for known in ("known", "unknown"):
             self.known_images.labels(known)
@@ -189,6 +187,12 @@ class Metrics:
             self.rejected.labels(kind.code)
         for stage in get_args(RequestStage):
             self.cancelled.labels(stage)
+
+    def expect_strategies(self, names: Iterable[str]) -> None:
+        """These strategies, and no others, will be labels: their series start at zero."""
+        for strategy in names:
+            for status in get_args(Status):
+                self.requests.labels(strategy, status, "200")
 
     def count_tokens(
         self,

@@ -4,14 +4,13 @@ import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from PIL.Image import Image
-
 from wise_serve.contract.errors import ImageUnknown
 from wise_serve.imaging import images
 from wise_serve.observe.context import RequestContext
 from wise_serve.observe.metrics import Metrics
-from wise_serve.pipeline.known import KnownImage, KnownImages
+from wise_serve.pipeline.known import KnownImage, KnownImages, Shown
 from wise_serve.pipeline.measures import ms_since, observe
+from wise_serve.reasoner.strategies.images import View
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
 from wise_serve.settings import Settings
 
@@ -79,22 +78,25 @@ class Arrivals:
         observe(self._metrics, context, "encode", work_ms)
         return timing
 
-    async def square(self, context: RequestContext, arrived: Arrived, side: int) -> Image:
-        """The image as the reasoner sees it. Raises ImageUnknown if it was never resized."""
+    async def shown(self, context: RequestContext, arrived: Arrived, view: View) -> Shown:
+        """The image as the reasoner sees it. Raises ImageUnknown if it was not resized so before:
+        a known image is kept as one strategy showed it, not as it was sent."""
         if arrived.loaded is None:
-            if arrived.image.square is None:
-                raise ImageUnknown("No query was asked about this image yet; send the image.")
-            return arrived.image.square
+            known = arrived.image.shown
+            if known is None or known.view != view:
+                raise ImageUnknown("No such query was asked about this image yet; send the image.")
+            return known
         started = time.perf_counter()
-        square = await self._threads.run(images.to_square, arrived.loaded.picture, side)
+        picture = arrived.loaded.picture
+        resized = await self._threads.run(images.resized, picture, view.size, view.smooth)
         observe(self._metrics, context, "resize", ms_since(started))
-        return square
+        return Shown(resized, view)
 
     def remember(
-        self, context: RequestContext, arrived: Arrived, square: Image | None = None
+        self, context: RequestContext, arrived: Arrived, shown: Shown | None = None
     ) -> None:
         """Let this caller's next request name the image by its digest."""
-        self._known.remember(arrived.image, context.caller, square)
+        self._known.remember(arrived.image, context.caller, shown)
 
     def _find(self, digest: str, caller: str) -> Arrived:
         known = self._known.get(digest, caller)

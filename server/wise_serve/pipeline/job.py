@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Set
 from dataclasses import dataclass
 
-from PIL.Image import Image
-
 from wise_serve.contract.errors import InvalidField
 from wise_serve.observe.context import RequestContext
 from wise_serve.pipeline.arrival import Sent
 from wise_serve.pipeline.events import Emit
-from wise_serve.pipeline.known import KnownImage
+from wise_serve.pipeline.known import KnownImage, Shown
 from wise_serve.reasoner.strategies import Strategy
 from wise_serve.segmenter import ImageSession, Timing
 
@@ -30,14 +28,14 @@ class Job:
 class Scene:
     """An image on its way through both models.
 
-    square: the image as the reasoner sees it. session: the image at the segmenter. encode: its
+    shown: the image as the reasoner sees it. session: the image at the segmenter. encode: its
     encode, started when the session was opened. started: `time.perf_counter()` at the request's
     first stage.
     """
 
     job: Job
     image: KnownImage
-    square: Image
+    shown: Shown
     session: ImageSession
     encode: asyncio.Task[Timing]
     started: float

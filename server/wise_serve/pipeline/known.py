@@ -1,32 +1,47 @@
 """Images that callers have sent, by digest, so that a further request about one needs no upload."""
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from PIL.Image import Image
 
-_ENTRY_BYTES = 1024  # of an image without its square, about
+from wise_serve.reasoner.strategies.images import Size, View
+
+_ENTRY_BYTES = 1024  # of an image without what is shown of it, about
 _BYTES_PER_PIXEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An image as the reasoner sees it."""
+
+    picture: Image
+    view: View
 
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
     """What is kept of an image in the gateway; its embedding is in the segmenter's cache.
 
-    width, height: as displayed, pixels. square: as the reasoner sees it; None until a request with
-    a query brought it. callers: who has sent the image.
+    width, height: as displayed, pixels. shown: as the reasoner saw it last; None until a request
+    with a query brought it. callers: who has sent the image.
     """
 
     digest: str
     width: int
     height: int
-    square: Image | None = None
+    shown: Shown | None = None
     callers: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> Size:
+        return self.width, self.height
 
     @property
     def nbytes(self) -> int:
         """Memory it holds, bytes, about."""
-        pixels = 0 if self.square is None else self.square.width * self.square.height
+        pixels = 0 if self.shown is None else math.prod(self.shown.view.size)
         return _ENTRY_BYTES + _BYTES_PER_PIXEL * pixels
 
 
@@ -50,12 +65,12 @@ class KnownImages:
         self._images.move_to_end(digest)
         return known
 
-    def remember(self, image: KnownImage, caller: str, square: Image | None = None) -> None:
+    def remember(self, image: KnownImage, caller: str, shown: Shown | None = None) -> None:
         """Keep an image of this caller's, together with what was kept of it before."""
         before = self._images.pop(image.digest, image)
         if before is not image:
             self.used_bytes -= before.nbytes
-        kept = replace(image, square=square or before.square, callers=before.callers | {caller})
+        kept = replace(image, shown=shown or before.shown, callers=before.callers | {caller})
         self._images[kept.digest] = kept
         self.used_bytes += kept.nbytes
         while self.used_bytes > self._limit_bytes:

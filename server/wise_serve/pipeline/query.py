@@ -15,6 +15,7 @@ from wise_serve.pipeline.results import Generation, Instance, Segmentation, Stag
 from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.reasoner.answer import AnswerReader, Frame, Progress
 from wise_serve.reasoner.grammar import answer_pattern
+from wise_serve.reasoner.strategies.images import frame_size
 from wise_serve.reasoner.tokens import count_tokens
 from wise_serve.settings import Settings
 
@@ -68,24 +69,25 @@ class QueryRun:
         answer, progress = reader.finish(last.finish_reason)
         await self._forward(progress, start)
         token_texts = self._reasoner.token_texts(token_ids)
-        counts = count_tokens(token_texts, last.finish_reason, self._scene.job.strategy.keys)
+        counts = count_tokens(token_texts, self._scene.job.strategy, last.finish_reason)
         return Generation(answer, counts, last.prompt_tokens, last.cached_tokens, reason_ms)
 
     def _request(self) -> ReasonRequest:
         job, strategy = self._scene.job, self._scene.job.strategy
         return ReasonRequest(
             request_id=f"{self._context.work_id}-{self._index}",
-            image=self._scene.square,
-            image_digest=self._scene.image.digest,
+            image=self._scene.shown.picture,
+            image_digest=f"{self._scene.image.digest}-{self._scene.shown.view.name}",
             prompt=strategy.prompt(job.queries[self._index]),
+            system=strategy.turn.system,
             max_tokens=self._settings.max_thinking_tokens or strategy.max_tokens,
             pattern=answer_pattern(strategy) if self._settings.structured_answers else None,
         )
 
     def _reader(self) -> AnswerReader:
-        image = self._scene.image
-        frame = Frame(image.width, image.height, self._reasoner.image_size)
-        return AnswerReader(self._scene.job.strategy, frame)
+        image, strategy = self._scene.image, self._scene.job.strategy
+        ranges = frame_size(strategy, self._scene.shown.view.size)
+        return AnswerReader(strategy, Frame(image.width, image.height, *ranges))
 
     async def _forward(self, progress: Progress, start: _Start) -> None:
         if progress.thinking:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wise_serve.contract.names import Status, StrategyName
+from wise_serve.contract.names import Status
 from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.reasoner.answer import Answer
 from wise_serve.reasoner.tokens import TokenCounts
@@ -70,7 +70,7 @@ class Segmentation:
     """The answer to one query about an image of `width` x `height` pixels, as displayed."""
 
     id: str
-    strategy: StrategyName
+    strategy: str
     width: int
     height: int
     image_digest: str

@@ -1,5 +1,6 @@
 """The running parts behind HTTP: both models, admission, the pipeline. Made once per server."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wise_serve.device import device_of
@@ -11,6 +12,7 @@ from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.refine import Refiner
 from wise_serve.pipeline.segment import Pipeline
 from wise_serve.reasoner import Reasoner
+from wise_serve.reasoner.strategies import Strategy, load_strategies
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings
 
@@ -20,6 +22,7 @@ class Runtime:
     """Knows no HTTP. What only HTTP needs (keys, bodies, problems) is made by `http.app`."""
 
     settings: Settings
+    strategies: Mapping[str, Strategy]
     metrics: Metrics
     reasoner: Reasoner
     segmenter: Segmenter
@@ -33,7 +36,12 @@ class Runtime:
 def build_runtime(
     settings: Settings, reasoner: Reasoner, segmenter: Segmenter, metrics: Metrics
 ) -> Runtime:
-    """Put the parts together; starts nothing but the (idle) image threads."""
+    """Put the parts together; starts nothing but the (idle) image threads.
+
+    Raises StrategyError if a strategy file cannot be used.
+    """
+    strategies = load_strategies(settings)
+    metrics.expect_strategies(strategies)
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)
     metrics.inflight.set_function(lambda: admission.inflight)
@@ -46,6 +54,7 @@ def build_runtime(
     arrivals = Arrivals(settings, segmenter, threads, metrics)
     return Runtime(
         settings,
+        strategies,
         metrics,
         reasoner,
         segmenter,

@@ -1,7 +1,7 @@
 """One request, start to end. Reads as the list of the design:
 
     image        bytes -> RGB pixels, oriented, bounded; or known    (thread pool)
-    +-- reasoner     resize to the square, prompt, generate to </answer>
+    +-- reasoner     resize as it was trained, prompt, generate to </answer>
     +-- segmenter    encode the image, started at once, in parallel
     answer       text -> boxes and points in original pixels, while the text comes
     segmenter    decode each instance as soon as its box is complete
@@ -23,6 +23,7 @@ from wise_serve.pipeline.query import QueryRun
 from wise_serve.pipeline.results import Segmentation
 from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.strategies import Strategy
+from wise_serve.reasoner.strategies.images import view_of
 from wise_serve.settings import Settings
 
 
@@ -57,22 +58,23 @@ class Pipeline:
 
     async def _segment(self, job: Job, emit: Emit) -> list[Segmentation]:
         started = time.perf_counter()
-        context, arrivals, side = job.context, self._arrivals, self._reasoner.image_size
+        context, arrivals = job.context, self._arrivals
         arrived = await arrivals.image(context, job.image)
         context.stage = "reason"
         async with asyncio.TaskGroup() as resizing:  # while the segmenter copies the pixels
-            square = resizing.create_task(arrivals.square(context, arrived, side))
+            view = view_of(job.strategy, arrived.image.size, self._reasoner.image_size)
+            shown = resizing.create_task(arrivals.shown(context, arrived, view))
             opened = arrivals.session(context, arrived)
             async with opened as session, asyncio.TaskGroup() as group:
                 # A lost encode or worker fails the request now, not when the text is complete.
                 encode = group.create_task(arrivals.encoded(context, session))
                 lost = group.create_task(session.lost())
                 image, decode_ms = arrived.image, arrived.decode_ms
-                scene = Scene(job, image, await square, session, encode, started, decode_ms, emit)
+                scene = Scene(job, image, await shown, session, encode, started, decode_ms, emit)
                 results = await self._answer_all(scene)
                 encode.cancel()  # still running only if no mask needed it
                 lost.cancel()
-        arrivals.remember(context, arrived, scene.square)
+        arrivals.remember(context, arrived, scene.shown)
         return results
 
     async def _answer_all(self, scene: Scene) -> list[Segmentation]:

@@ -16,9 +16,10 @@ FinishReason = Literal["stop", "length"]
 class ReasonRequest:
     """One generation.
 
-    image: RGB, already resized to the reasoner's square (`image_size` x `image_size` pixels).
-    image_digest: hex digest that names the pixels; equal digests may share caches.
-    prompt: the user turn's text, made by `strategies.py`; holds no special token.
+    image: RGB, already resized as the strategy says.
+    image_digest: a digest that names these pixels; equal digests may share caches.
+    prompt: the user turn's text, made by its strategy; holds no special token.
+    system: the system turn's text; none: that of the chat template.
     max_tokens: limit of generated tokens.
     pattern: regular expression that the text is held to, made by `grammar.py`; none: free text.
     """
@@ -29,6 +30,7 @@ class ReasonRequest:
     prompt: str
     max_tokens: int
     pattern: str | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Reasoner(Protocol):
     """The engine as the pipeline sees it."""
 
     name: str
-    image_size: int  # side of the square it reads, pixels
+    image_size: int | None
+    """Side of the square that it was trained with, pixels; none: as its strategy says."""
 
     async def start(self) -> None:
         """Load the model and answer a warm-up request. Raises NotReady if that fails."""

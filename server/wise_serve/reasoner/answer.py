@@ -66,7 +66,7 @@ class AnswerReader:
     def __init__(self, strategy: Strategy, frame: Frame) -> None:
         self._strategy = strategy
         self._frame = frame
-        self._parts = PartReader(strategy.keys)
+        self._parts = PartReader(strategy.keys, strategy.tagged)
         self._text: list[str] = []
         self._instances: dict[Prompt, None] = {}  # in their order, each once
         self._refused = False

@@ -30,7 +30,8 @@ from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
-from wise_serve.reasoner.strategies import ANSWER_CLOSE, D_THINK_OPEN, STRATEGIES
+from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.reasoner.thinking import until_answered
 from wise_serve.reasoner.tokens import token_bytes
 from wise_serve.settings import MINIATURE, Settings
@@ -59,15 +60,16 @@ class VllmReasoner:
         is_miniature = settings.reasoner == MINIATURE
         self._model = str(miniature) if is_miniature else settings.reasoner
         self.name = settings.reasoner
-        default_size = miniature_image_size if is_miniature else PUBLIC_IMAGE_SIZE
+        default_size = miniature_image_size if is_miniature else None
         self.image_size = settings.reasoner_image_size_pixels or default_size
+        self._strategies = load_strategies(settings)
         self._is_miniature = is_miniature
         self._engine: AsyncLLM | None = None
         self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until started
         self._tokenizer: Any = None
         self._added: frozenset[str] = frozenset()
         self._special: frozenset[str] = frozenset()
-        self._prompt_around: tuple[str, str] = ("", "")
+        self._prompts_around: dict[str | None, tuple[str, str]] = {}  # by the system's turn
 
     async def start(self) -> None:
         if missing := what_is_missing(self._settings):
@@ -88,7 +90,8 @@ class VllmReasoner:
                 # Asked for with every query and every token, and made anew by each call.
                 self._added = frozenset(self._tokenizer.get_added_vocab())
                 self._special = self._added | frozenset(self._tokenizer.all_special_tokens)
-                self._prompt_around = self._cut_template()
+                systems = {one.turn.system for one in self._strategies.values()}
+                self._prompts_around = {one: self._cut_template(one) for one in {None, *systems}}
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
@@ -115,12 +118,15 @@ class VllmReasoner:
             del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
         self._log_file.close()
 
-    def _cut_template(self) -> tuple[str, str]:
+    def _cut_template(self, system: str | None) -> tuple[str, str]:
         """The chat template's text before and after the user's, found with a stand-in."""
         stand_in = "WISE-USER-TEXT"
         turn = [{"type": "image"}, {"type": "text", "text": stand_in}]
+        before_it = [] if system is None else [{"role": "system", "content": system}]
         text = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": turn}], tokenize=False, add_generation_prompt=True
+            [*before_it, {"role": "user", "content": turn}],
+            tokenize=False,
+            add_generation_prompt=True,
         )
         before, found, after = text.partition(stand_in)
         if not found or "<|image_pad|>" not in before:
@@ -129,10 +135,11 @@ class VllmReasoner:
 
     async def _warm_up(self) -> None:
         """One short answer, and one of each form where answers are held to it."""
-        image = Image.new("RGB", (self.image_size, self.image_size))
+        side = self.image_size or PUBLIC_IMAGE_SIZE
+        image = Image.new("RGB", (side, side))
         patterns: list[str | None] = [None]
         if self._settings.structured_answers:
-            patterns += map(answer_pattern, STRATEGIES.values())
+            patterns += map(answer_pattern, self._strategies.values())
         for pattern in patterns:
             request = ReasonRequest("warm-up", image, "warm-up", "", WARM_UP_TOKENS, pattern)
             async with aclosing(self.stream(request)) as deltas:
@@ -168,7 +175,7 @@ class VllmReasoner:
         engine = self._engine
         if engine is None:
             raise NotReady("The reasoner is not loaded.")
-        before, after = self._prompt_around
+        before, after = self._prompts_around[request.system]
         prompt: Any = {
             "prompt": before + request.prompt + after,
             "multi_modal_data": {"image": request.image},

@@ -11,13 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
-from wise_serve.reasoner.strategies import (
-    ANSWER_CLOSE,
-    ANSWER_OPEN,
-    THINK_CLOSE,
-    THINK_OPEN,
-    Strategy,
-)
+from wise_serve.reasoner.parts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from wise_serve.reasoner.strategies import Strategy
 
 # White space is bounded, or a model that loops on it would write to its limit inside the form.
 GAP: Final = r"[ \n]{0,4}"
@@ -27,9 +22,12 @@ NOTHING: Final = r"\{\}|\[\]|null"  # a valid answer without a target
 
 
 @cache
-def answer_pattern(strategy: Strategy) -> str:
-    """The whole text, from `<think>` to `</answer>`, of one strategy. The rationale is any text
-    without `</think>` and `<answer>`, which would end it, and `</answer>`, which would end all."""
+def answer_pattern(strategy: Strategy) -> str | None:
+    """The whole text, from `<think>` to `</answer>`, of one strategy; none if its prompt shows no
+    example, or its answers have no tags. The rationale is any text without `</think>` and
+    `<answer>`, which would end it, and `</answer>`, which would end all."""
+    if not strategy.example or not strategy.tagged:
+        return None
     example: Any = json.loads(strategy.example.replace("'", '"'))
     form = f"(?:{NOTHING}|{_form(example)})"
     rationale = text_without(THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)

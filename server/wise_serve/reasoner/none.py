@@ -11,7 +11,7 @@ class NoReasoner:
     """Always ready, and never asked: without a reasoner POST /segment is not served."""
 
     name = NO_REASONER
-    image_size = 0
+    image_size: int | None = None
     alive = True
 
     async def start(self) -> None:

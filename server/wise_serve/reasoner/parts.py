@@ -21,13 +21,10 @@ from typing import Final, Literal
 
 from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
 from wise_serve.reasoner.scanner import AnswerScanner, RawInstance
-from wise_serve.reasoner.strategies import (
-    ANSWER_CLOSE,
-    ANSWER_OPEN,
-    D_THINK_OPEN,
-    THINK_CLOSE,
-    THINK_OPEN,
-)
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+D_THINK_OPEN = "<d_think>"  # the detailed explanation after the answer, which serving never needs
 
 Span = tuple[int, int]
 _TAGS: Final = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE, D_THINK_OPEN)
@@ -82,13 +79,13 @@ class _Block:
 
 
 class PartReader:
-    """Fed with text in any pieces.
+    """Fed with text in any pieces. tagged: false where the whole text is the answer.
 
     thinking, answer: where they lie in the text, in characters, without their tags; known at the
     end. answered: there was an `<answer>`. closed: and what ended it. scanner: what read it.
     """
 
-    def __init__(self, keys: Keys = USUAL_KEYS) -> None:
+    def __init__(self, keys: Keys = USUAL_KEYS, tagged: bool = True) -> None:
         self.thinking: Span = (0, 0)
         self.answer: Span = (0, 0)
         self.answered = False
@@ -101,6 +98,8 @@ class PartReader:
         self._later: list[RawInstance] = []
         self._tags = TagSplitter()
         self._phase: Literal["thinking", "between", "answer", "after"] = "thinking"
+        if not tagged:
+            self._phase, self.answered = "answer", True
         self._at = 0  # characters before the current piece
         self._opened: int | None = None  # where the thinking begins, behind its tag
         self._unread: list[str] = []  # text that is no part yet

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from wise_serve.reasoner import ReasonDelta
-from wise_serve.reasoner.strategies import ANSWER_CLOSE, THINK_CLOSE, THINK_OPEN
+from wise_serve.reasoner.parts import ANSWER_CLOSE, THINK_CLOSE, THINK_OPEN
 
 Generate = Callable[[tuple[int, ...]], AsyncGenerator[ReasonDelta, None]]
 

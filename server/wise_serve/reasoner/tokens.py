@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from wise_serve.reasoner import FinishReason
 from wise_serve.reasoner.parts import PartReader, Span
-from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
+from wise_serve.reasoner.strategies import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class TokenCounts:
 
 
 def count_tokens(
-    token_texts: Sequence[bytes], reason: FinishReason = "stop", keys: Keys = USUAL_KEYS
+    token_texts: Sequence[bytes], strategy: Strategy, reason: FinishReason = "stop"
 ) -> TokenCounts:
-    """Count a generation, given the bytes that each of its tokens stands for, why it ended, and the
-    keys by which its answer is read.
+    """Count a generation, given the bytes that each of its tokens stands for, the strategy by which
+    its answer is read, and why it ended.
 
     A token counts for a part when any of its bytes lies strictly inside; a token that holds the
     end of a tag and the first letter behind it counts.
     """
     ends = list(accumulate(map(len, token_texts)))
-    thinking, answer = _spans(b"".join(token_texts), reason == "length", keys)
+    thinking, answer = _spans(b"".join(token_texts), reason == "length", strategy)
 
     def inside(span: Span) -> int:
         starts = [0, *ends]
@@ -44,13 +44,13 @@ def count_tokens(
     return TokenCounts(inside(thinking), inside(answer), len(token_texts))
 
 
-def _spans(text: bytes, cut: bool, keys: Keys) -> tuple[Span, Span]:
+def _spans(text: bytes, cut: bool, strategy: Strategy) -> tuple[Span, Span]:
     """Where thinking and answer lie, in bytes: the parts that the answer is read by.
 
     Bytes that are no UTF-8, such as half a letter at the end, are kept as they are meanwhile.
     """
     letters = text.decode("utf-8", "surrogateescape")
-    parts = PartReader(keys)
+    parts = PartReader(strategy.keys, strategy.tagged)
     parts.feed(letters)
     parts.finish(cut)
 

@@ -1,13 +1,21 @@
 """Settings of both models: which, and where they run."""
 
-from typing import ClassVar, Final, Literal
+import os
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, Field
-
-from wise_serve.contract.names import StrategyName
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 MINIATURE: Final = "miniature"
 NO_REASONER: Final = "none"
+
+
+def _split_paths(value: object) -> object:
+    """What a variable holds: paths, separated as in PATH."""
+    return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_paths)]
 
 
 class ModelSettings(BaseModel):
@@ -24,14 +32,21 @@ class ModelSettings(BaseModel):
         None,
         ge=28,
         description="Side of the square the reasoner sees. Coordinates are in that space, so it is "
-        "part of the checkpoint. Default: 840, or the miniature's own.",
+        "part of the checkpoint. Default: the strategy's own, or the miniature's.",
     )
     segmenter: str = Field(
         MINIATURE,
         description="SAM 2 checkpoint: 'miniature' (in the package), or a hub name such as "
         "facebook/sam2-hiera-large.",
     )
-    strategy: StrategyName = Field("wise-s", description="Strategy of requests that name none.")
+    strategy: str = Field(
+        "wise-s",
+        description="Strategy of requests that name none: a built-in one, one of a strategy file, "
+        "or one that comes with the package (`wise-serve strategies list`).",
+    )
+    strategy_file: Paths = Field(
+        (), description="File of a strategy of one's own, in JSON; may be given several times."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run.")
     tcmalloc: bool = Field(
         True,

@@ -30,7 +30,7 @@ async def everything(deltas: AsyncGenerator[ReasonDelta, None]) -> list[ReasonDe
 async def test_a_continued_generation_writes_the_same_tokens() -> None:
     settings = Settings(device="cpu", kv_cache_bytes=64 * 2**20)
     reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
-    side = (reasoner.image_size,) * 2
+    side = (REASONER_IMAGE_SIZE,) * 2
     scene = draw_scene(np.random.default_rng(0)).image.resize(side, Image.Resampling.BILINEAR)
     prompt = STRATEGIES["seg-zero"].prompt("the red circle")
     request = ReasonRequest("one", scene, "scene", prompt, 200)

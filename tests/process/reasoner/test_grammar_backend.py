@@ -28,7 +28,9 @@ def tokenizer() -> Any:
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda one: one.name)
 def test_the_backend_reads_the_pattern_as_python_does(tokenizer: Any, strategy: Strategy) -> None:
     backend = llguidance.hf.from_tokenizer(tokenizer)
-    grammar = llguidance.LLMatcher.grammar_from_regex(answer_pattern(strategy))
+    pattern = answer_pattern(strategy)
+    assert pattern is not None
+    grammar = llguidance.LLMatcher.grammar_from_regex(pattern)
 
     def taken(text: str) -> tuple[int, bool]:
         """How many tokens, and whether the text may end there."""

@@ -1,9 +1,11 @@
 """Settings and the flags made of them."""
 
+import os
+
 import pytest
 
 from wise_serve.cli.flags import flag_of, settings_from, variable_of
-from wise_serve.cli.main import make_parser
+from wise_serve.cli.main import main, make_parser
 from wise_serve.settings import GROUPS, Settings, split_origins
 
 
@@ -35,7 +37,6 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["--port", "70000"], "--port"),
         (["--port", "x"], "--port"),
-        (["--strategy", "best"], "--strategy"),
         (["--request-deadline-s", "0"], "--request-deadline-s"),
         (["--gpu-memory-utilization", "nan"], "--gpu-memory-utilization"),
         (["--no-such-flag"], "--no-such-flag"),
@@ -54,6 +55,28 @@ def test_wrong_values_name_the_flag(
         parse(*arguments)
     assert ended.value.code == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_an_unknown_strategy_ends_it_with_those_that_are_known(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--strategy", "best"])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "--strategy" in told
+    assert "'best'" in told
+    assert "vision-reasoner" in told
+
+
+def test_strategy_files_are_given_several_times_or_as_a_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = parse("--strategy-file", "a.json", "--strategy-file", "b,c.json")
+    assert given.strategy_file == ("a.json", "b,c.json")
+    monkeypatch.setenv("WISE_STRATEGY_FILE", f"a.json{os.pathsep}b.json")
+    assert parse().strategy_file == ("a.json", "b.json")
 
 
 def test_origins_are_accepted_as_browsers_write_them() -> None:

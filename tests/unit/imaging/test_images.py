@@ -28,7 +28,7 @@ def load(data: bytes, max_pixels: int = 1 << 22) -> LoadedImage:
 def test_images_of_odd_sizes(size: tuple[int, int]) -> None:
     loaded = load(picture(*size))
     assert loaded.pixels.shape == (size[1], size[0], 3)
-    assert images.to_square(loaded.picture, 84).size == (84, 84)
+    assert images.resized(loaded.picture, (84, 84)).size == (84, 84)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PPM", "ICO", "TGA", "JPEG2000", "DDS"])

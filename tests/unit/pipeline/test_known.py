@@ -2,9 +2,10 @@
 
 from PIL import Image
 
-from wise_serve.pipeline.known import KnownImage, KnownImages
+from wise_serve.pipeline.known import KnownImage, KnownImages, Shown
+from wise_serve.reasoner.strategies.images import View
 
-SQUARE = Image.new("RGB", (100, 100))
+SQUARE = Shown(Image.new("RGB", (100, 100)), View((100, 100), False))
 
 
 def test_an_image_is_known_to_those_who_sent_it() -> None:
@@ -25,7 +26,7 @@ def test_what_a_query_brought_is_kept_by_a_click() -> None:
     known.remember(KnownImage("d", 30, 20), "a")
     found = known.get("d", "a")
     assert found is not None
-    assert found.square is SQUARE
+    assert found.shown is SQUARE
 
 
 def test_beyond_the_limit_the_least_recently_used_is_dropped() -> None:

@@ -51,7 +51,7 @@ def test_an_answer_is_read_as_it_is_meant(
     assert answer == read_answer(text, "stop", strategy, SQUARE)
     assert answer.rationale == thought.strip()
     tokens = [bytes([byte]) for byte in text.encode()]
-    counts = count_tokens(tokens)
+    counts = count_tokens(tokens, STRATEGIES["wise-s"])
     assert counts.thinking_tokens == len(thought.encode())
     assert counts.answer_tokens == len(inside.encode())
 

@@ -1,13 +1,11 @@
 """Each kind of answer that was once read wrongly: as another box, as fewer, or as none."""
 
-from dataclasses import replace
-
 import pytest
 
 from wise_serve.contract.prompts import Box, Prompt
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
-from wise_serve.reasoner.reading.keys import Keys
 from wise_serve.reasoner.strategies import STRATEGIES
+from wise_serve.reasoner.strategies.strategy import AnswerForm
 from wise_serve.reasoner.tokens import count_tokens
 
 SQUARE = Frame(840, 840, 840)  # coordinates pass unchanged
@@ -196,7 +194,7 @@ def test_the_last_answer_counts_and_thinking_is_whole(
 ) -> None:
     answer = read(text)
     assert (answer.status, boxes(answer), answer.rationale) == (status, found, rationale)
-    counts = count_tokens([bytes([byte]) for byte in text.encode()])
+    counts = count_tokens([bytes([byte]) for byte in text.encode()], STRATEGIES["wise-s"])
     assert counts.thinking_tokens - len(rationale) in (0, 1)  # with the space at its end
 
 
@@ -212,8 +210,8 @@ def test_coordinates_in_fractions_are_unparsed_at_every_size(text: str, side: in
 
 
 def test_a_strategy_says_its_frame_and_the_names_of_its_keys() -> None:
-    keys = Keys(boxes=("region",), points=("clicks",), labels=("box_name", "target"))
-    strategy = replace(STRATEGIES["wise-s"], keys=keys)
+    form = AnswerForm(boxes=("region",), points=("clicks",), labels=("box_name", "target"))
+    strategy = STRATEGIES["wise-s"].model_copy(update={"answer": form})
     text = '{"target": "a: 1", "region_2": [0.1,0.5,0.25,0.75], "clicks": [[0.2,0.6]]}'
     for frame, box in ((Frame(640, 480, 1), (64, 240, 160, 360)), (Frame(640, 480, 840), None)):
         answer = read_answer(f"<answer>{text}</answer>", "stop", strategy, frame)

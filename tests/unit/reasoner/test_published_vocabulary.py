@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 
 from rehearsal_checkpoint import ADDED_TOKENS, VOCABULARY_TOKENS, write_tokenizer
 from rehearsal_texts import END, TEXTS, Written, bytes_by_token, count
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.reasoner.tokens import count_tokens, token_bytes
 
 pytestmark = pytest.mark.slow  # reads and writes the whole vocabulary
@@ -54,7 +55,7 @@ def test_tokens_are_counted_by_their_bytes(tokenizer: Any, written: Written) -> 
     generated = [vocabulary()[number] for number in token_ids[: expected.completion]]
     assert END.encode() in b"".join(generated)
     assert END.encode() not in b"".join(generated[:-1])
-    counts = count_tokens(generated)
+    counts = count_tokens(generated, STRATEGIES["wise-s"])
     assert (counts.thinking_tokens, counts.answer_tokens, counts.completion_tokens) == (
         expected.thinking,
         expected.answer,

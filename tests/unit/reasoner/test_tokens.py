@@ -29,7 +29,7 @@ from wise_serve.reasoner.tokens import TokenCounts, count_tokens
     ],
 )  # fmt: skip
 def test_tokens_of_each_part_are_counted(tokens: list[bytes], counts: tuple[int, int, int]) -> None:
-    assert count_tokens(tokens) == TokenCounts(*counts)
+    assert count_tokens(tokens, STRATEGIES["wise-s"]) == TokenCounts(*counts)
 
 
 PIECES = st.sampled_from(
@@ -43,6 +43,8 @@ def test_same_parts_as_the_answer_reader(pieces: list[str]) -> None:
     reader = AnswerReader(STRATEGIES["wise-s"], Frame(10, 10, 10))
     reader.feed(text)
     rationale = reader.finish("stop")[0].rationale
-    counted = count_tokens([bytes([byte]) for byte in text.encode()]).thinking_tokens
+    counted = count_tokens(
+        [bytes([byte]) for byte in text.encode()], STRATEGIES["wise-s"]
+    ).thinking_tokens
     assert counted >= len(rationale.encode())
     assert bool(counted) >= bool(rationale)

@@ -14,7 +14,9 @@ from wise_client import errors
 from wise_client.inputs import PreparedImage
 from wise_client.version import __version__
 
-Strategy = Literal["wise-s", "wise", "seg-zero", "vision-reasoner"]
+Strategy = str
+"""Name of one of the server's strategies, which `info()` lists."""
+
 MaskFormat = Literal["rle", "png", "polygon"]
 
 

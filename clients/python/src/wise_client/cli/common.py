@@ -1,9 +1,9 @@
 """What the commands share: the server's options, exit codes, messages."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
-from typing import get_args
 
 from wise_client.client import Client
 from wise_client.config import DEFAULT_URL, Timeouts
@@ -14,13 +14,12 @@ from wise_client.errors import (
     TransportError,
     WiseClientError,
 )
-from wise_client.requests import Strategy
 from wise_client.retry import RetryPolicy
 from wise_client.version import __version__
 
 FOUND, USAGE, NOTHING, REFUSED, SERVER, CONNECTION, PARTIAL, GATE = 0, 2, 3, 4, 5, 6, 7, 8
 INTERRUPTED = 130
-STRATEGIES = get_args(Strategy)
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of a strategy
 
 EXIT_CODES = """\
 exit codes:
@@ -67,15 +66,24 @@ def parser(
     )
     asked = made.add_argument_group("question")
     if strategies:
-        asked.add_argument(
+        which = asked.add_mutually_exclusive_group()
+        which.add_argument(
             "--strategy",
             type=several_strategies,
             metavar="A,B",
-            help=f"{', '.join(STRATEGIES)}; several by commas, or all (default: the server's)",
+            help="how the model is asked; several by commas (default: the server's)",
+        )
+        which.add_argument(
+            "--strategies-of-server",
+            action="store_true",
+            help="compare all strategies that the server offers",
         )
     else:
         asked.add_argument(
-            "--strategy", choices=STRATEGIES, help="how the model is asked (default: the server's)"
+            "--strategy",
+            type=strategy_name,
+            metavar="NAME",
+            help="how the model is asked, such as wise-s (default: the server's)",
         )
     asked.add_argument(
         "--max-instances", type=positive_int, metavar="N", help="most objects of one answer"
@@ -137,12 +145,15 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def several_strategies(text: str) -> tuple[str, ...]:
-    """Names joined by commas, each once, in their order; "all" is all of them."""
-    names = STRATEGIES if text == "all" else tuple(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in STRATEGIES:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(STRATEGIES)}, all")
-    return names
+    """Names joined by commas, each once, in their order."""
+    return tuple(dict.fromkeys(map(strategy_name, text.split(","))))
+
+
+def strategy_name(text: str) -> str:
+    """What may be a strategy's name; the server knows which there are."""
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a strategy")
+    return text
 
 
 def positive_int(text: str) -> int:

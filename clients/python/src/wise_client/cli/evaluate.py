@@ -6,7 +6,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 
@@ -28,7 +27,6 @@ from wise_client.eval import gate, html, report, table
 from wise_client.eval.datasets import FORMATS, read
 from wise_client.eval.runner import Options, StrategyRun, run
 from wise_client.eval.samples import Dataset
-from wise_client.requests import Strategy
 
 _DESCRIPTION = """\
 Run a labelled dataset through the server: gIoU, cIoU, tokens, latency and throughput, side by side
@@ -68,13 +66,21 @@ def main(arguments: Sequence[str]) -> int:
     dataset = dataset.limited(options.limit)
     with client_of(options, options.concurrency) as client:
         try:
-            strategies = options.strategy or (client.info()["strategy"],)
+            strategies = options.strategy or _strategies_of(client, options)
         except WiseClientError as error:
             add_hint(error, client.base_url)
             raise
         runs = [_run(client, dataset, strategy, options) for strategy in strategies]
     _write(dataset, runs, options)
     return _verdict(runs, limits)
+
+
+def _strategies_of(client: Client, options: argparse.Namespace) -> tuple[str, ...]:
+    """All that the server offers, or its default one."""
+    info = client.info()
+    if options.strategies_of_server:
+        return tuple(map(str, info["strategies"]))
+    return (str(info["strategy"]),)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,7 +151,7 @@ def _run(
         max_side_pixels=options.max_side_pixels,
         worst=options.worst if options.html else 0,
     )
-    made = run(client, dataset, cast(Strategy, strategy), asked, failures.saw)
+    made = run(client, dataset, strategy, asked, failures.saw)
     if len(made.models) > 1:
         say(f"{strategy}: answers of {len(made.models)} pairs of models are mixed in this output")
     return made

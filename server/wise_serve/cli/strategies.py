@@ -1,0 +1,113 @@
+"""`wise-serve strategies`: what there is, what is wrong with a file, what a strategy does."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from wise_serve.reasoner.answer import Frame, read_answer
+from wise_serve.reasoner.strategies.files import (
+    StrategyError,
+    read_file,
+    read_shipped,
+    shipped_names,
+)
+from wise_serve.reasoner.strategies.images import frame_size, view_of
+from wise_serve.reasoner.strategies.strategy import Strategy
+
+_ABOUT = """Strategies say how a checkpoint is asked and how its answer is read. They are JSON files
+(docs/strategies.md); several come with the package."""
+_EXAMPLES = """examples:
+  wise-serve strategies list
+  wise-serve strategies check mine.json
+  wise-serve strategies show mine.json --query "the red cup"
+  wise-serve strategies show qwen3-vl --query cup --answer '[{"bbox_2d": [0, 0, 500, 1000]}]'"""
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """The commands `list`, `check` and `show`."""
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    commands.add_parser("list", help="those that come with the package")
+    check = commands.add_parser("check", help="say every mistake in strategy files")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    show = commands.add_parser("show", help="the prompt as sent, and how an answer is read")
+    show.add_argument("strategy", metavar="NAME", help="a name of `list`, or a file")
+    show.add_argument("--query", default="the red cup", help="default: %(default)s")
+    show.add_argument("--answer", help="a generated text; default: the example of the prompt")
+    show.add_argument(
+        "--image-size",
+        type=_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="of the image, pixels (default: 640x480)",
+    )
+    parser.description, parser.epilog = _ABOUT, _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def run(given: dict[str, Any]) -> int:
+    """Run the command; returns the exit status."""
+    if given["action"] == "list":
+        return _list()
+    if given["action"] == "check":
+        return max(map(_check, given["files"]))
+    try:
+        strategy = _named(given["strategy"])
+    except StrategyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(_shown(strategy, given["query"], given["answer"], given["image_size"]))
+    return 0
+
+
+def _list() -> int:
+    names = shipped_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:{width}}  {read_shipped(name).description}")
+    return 0
+
+
+def _check(file: Path) -> int:
+    try:
+        strategy = read_file(file)
+    except StrategyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{file}: a valid strategy, {strategy.name!r}")
+    return 0
+
+
+def _named(name: str) -> Strategy:
+    return read_shipped(name) if name in shipped_names() else read_file(Path(name))
+
+
+def _shown(strategy: Strategy, query: str, answer: str | None, size: tuple[int, int]) -> str:
+    view = view_of(strategy, size)
+    ranges = frame_size(strategy, view.size)
+    text = _generated(strategy) if answer is None else answer
+    read = read_answer(text, "stop", strategy, Frame(*size, *ranges))
+    found = [{"box": one.box, "points": one.points} for one in read.instances]
+    sections = (
+        ("system", strategy.turn.system or "(that of the checkpoint's chat template)"),
+        ("user", f"(image, {view.size[0]} x {view.size[1]} pixels)\n{strategy.prompt(query)}"),
+        ("an answer", text or "(the prompt shows no example: give one with --answer)"),
+        ("is read as", f"status {read.status}" + "".join(f"\n{json.dumps(one)}" for one in found)),
+        ("where", f"x from 0 to {ranges[0]:g} and y to {ranges[1]:g}, of {size[0]} x {size[1]}"),
+    )
+    return "\n\n".join(f"--- {title}\n{content}" for title, content in sections)
+
+
+def _generated(strategy: Strategy) -> str:
+    """The prompt's example as the checkpoint would write it."""
+    if not strategy.example or not strategy.tagged:
+        return strategy.example
+    return f"<think>...</think><answer>{strategy.example}</answer>"
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write it as 640x480")
+    return int(width), int(height)

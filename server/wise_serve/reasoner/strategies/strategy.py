@@ -1,0 +1,204 @@
+"""What a strategy says. The fields' descriptions are the schema's and the documentation's."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from wise_serve.contract.names import REFINE, STRATEGY_NAME_PATTERN
+from wise_serve.reasoner.reading.keys import Keys
+
+QUESTION: Final = "{question}"
+EXAMPLE: Final = "{example}"
+SQUARE, ASPECT = "square image", "image that keeps its aspect"
+_MOST_SIDE_PIXELS: Final = 4096
+_ROUNDINGS: Final[dict[str, Callable[[float], int]]] = {
+    "half_even": round,
+    "half_up": lambda value: int(value + 0.5),
+}
+
+
+class _Part(BaseModel):
+    """Unknown fields are refused: a misspelt one must not pass unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _one_question(template: str) -> str:
+    if template.count(QUESTION) != 1:
+        raise ValueError(
+            f"must hold {QUESTION} exactly once; it holds it {template.count(QUESTION)} times"
+        )
+    return template
+
+
+class Turn(_Part):
+    """The text of the user's turn. A checkpoint understands only the prompt of its training."""
+
+    template: Annotated[str, AfterValidator(_one_question)] = Field(
+        description="The text. {question} stands for the query, {example} for the example below. "
+        "Nothing else in it is replaced."
+    )
+    example: str = Field(
+        "",
+        description="An answer of the form that the checkpoint writes, which --structured-answers "
+        "holds it to. Without one its text is always free.",
+    )
+    strip: str = Field("", description="Characters taken off both ends of the query.")
+    lower_case: bool = Field(True, description="Whether the query is written in lower case.")
+    system: str | None = Field(
+        None, description="The system's turn. Default: that of the chat template."
+    )
+
+    @model_validator(mode="after")
+    def _shows_its_example(self) -> Self:
+        try:
+            json.loads(self.example.replace("'", '"') or "{}")
+        except ValueError:
+            raise ValueError("the example is no JSON, with quotes of either kind") from None
+        if EXAMPLE in self.template and not self.example:
+            raise ValueError(f"the template holds {EXAMPLE}, and there is no example")
+        return self
+
+
+class SquareImage(_Part):
+    """The image is stretched to a square, whatever its aspect."""
+
+    square_pixels: int = Field(ge=28, le=_MOST_SIDE_PIXELS, description="Side of the square.")
+
+
+class AspectImage(_Part):
+    """The image keeps its aspect, as the processors of Qwen2.5-VL and Qwen3-VL keep it."""
+
+    least_pixels: int = Field(ge=1, description="Least width x height.")
+    most_pixels: int = Field(
+        ge=1, le=_MOST_SIDE_PIXELS**2, description="Most width x height; larger images are shrunk."
+    )
+    multiple_pixels: int = Field(
+        28,
+        ge=1,
+        le=256,
+        description="Width and height are multiples of this: 28 for Qwen2.5-VL, 32 for Qwen3-VL.",
+    )
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if not self.multiple_pixels**2 <= self.most_pixels >= self.least_pixels:
+            raise ValueError(
+                "most_pixels must be at least least_pixels, and at least multiple_pixels squared"
+            )
+        return self
+
+
+def _form_of_image(value: object) -> str:
+    """Which form is meant, so that its mistakes alone are told."""
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return SQUARE if "square_pixels" in given else ASPECT
+
+
+_Image = Annotated[
+    Annotated[SquareImage, Tag(SQUARE)] | Annotated[AspectImage, Tag(ASPECT)],
+    Discriminator(_form_of_image),
+]
+
+
+class Coordinates(_Part):
+    """What the numbers of an answer mean."""
+
+    frame: Literal["square", "image", "normalized"] = Field(
+        description="square: pixels of the stretched square. image: pixels of the image that the "
+        "checkpoint sees, which keeps its aspect. normalized: both axes from 0 to `range`."
+    )
+    range: float = Field(1000, gt=0, description="The largest normalized coordinate.")
+    rounding: Literal["half_even", "half_up"] = Field(
+        "half_even", description="How coordinates become whole pixels of the original image."
+    )
+
+
+_Names = tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
+
+
+class AnswerForm(_Part):
+    """The names in an answer, where they are not understood anyway (`bbox`, `bbox_2d`, `box`,
+    `point_2d`, `points_1` and their like always are)."""
+
+    boxes: _Names = Field((), description="Other keys of boxes.")
+    points: _Names = Field((), description="Other keys of points.")
+    labels: _Names = Field((), description="Keys that hold text about an object.")
+    tags: Literal["think_answer", "none"] = Field(
+        "think_answer",
+        description="think_answer: <think>...</think><answer>...</answer>. none: the whole text is "
+        "the answer.",
+    )
+
+
+class Strategy(_Part):
+    """How to ask one kind of checkpoint, and how to read its answer."""
+
+    name: str = Field(pattern=STRATEGY_NAME_PATTERN, description="What requests call it.")
+    description: str = Field("", max_length=200, description="One line for people who choose.")
+    source: str = Field("", description="Where the prompt was published.")
+    turn: Turn
+    image: _Image = Field(
+        description="How the checkpoint sees the image: `square_pixels`, or `least_pixels` and "
+        "`most_pixels`."
+    )
+    coordinates: Coordinates
+    answer: AnswerForm = AnswerForm()
+    max_tokens: int = Field(ge=1, le=16_384, description="Token limit of one answer.")
+    max_points: int = Field(
+        2, ge=0, le=64, description="Points of one object that SAM 2 is given; further are dropped."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.name in ("none", REFINE):
+            raise ValueError(f"{self.name!r} is what metrics call requests without a strategy")
+        if self.coordinates.frame == "square" and not isinstance(self.image, SquareImage):
+            raise ValueError("the frame 'square' needs an image of square_pixels")
+        return self
+
+    @property
+    def keys(self) -> Keys:
+        """Its names of boxes, points and labels."""
+        return Keys(self.answer.boxes, self.answer.points, self.answer.labels)
+
+    @property
+    def example(self) -> str:
+        """The answer that the prompt shows; may be empty."""
+        return self.turn.example
+
+    @property
+    def tagged(self) -> bool:
+        """Whether thinking and answer stand in tags; else the whole text is the answer."""
+        return self.answer.tags == "think_answer"
+
+    @property
+    def round(self) -> Callable[[float], int]:
+        """From a coordinate scaled to the original image to whole pixels."""
+        return _ROUNDINGS[self.coordinates.rounding]
+
+    def question(self, query: str) -> str:
+        """The query as it stands in the prompt: lower-cased, outer `strip` characters removed.
+
+        May be empty, and may hold a special token that the raw query did not (lower-casing can
+        make one): check this text, not only the query.
+        """
+        text = query.lower() if self.turn.lower_case else query
+        return text.strip(self.turn.strip) if self.turn.strip else text
+
+    def prompt(self, query: str) -> str:
+        """The user turn's text. The query is put in once and never read as a template."""
+        around = [
+            part.replace(EXAMPLE, self.example) for part in self.turn.template.split(QUESTION)
+        ]
+        return self.question(query).join(around)

@@ -1,0 +1,134 @@
+"""Strategies as files: what is accepted, and that every mistake is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import strategy_schema
+from wise_serve.cli.main import main
+from wise_serve.reasoner.strategies import STRATEGIES, StrategyError, load_strategies
+from wise_serve.reasoner.strategies.files import read_shipped, read_strategy, shipped_names
+from wise_serve.settings import Settings
+
+MINE: dict[str, Any] = {
+    "name": "mine",
+    "turn": {"template": "Find {question}.", "example": ""},
+    "image": {"least_pixels": 3136, "most_pixels": 1003520},
+    "coordinates": {"frame": "image"},
+    "answer": {"tags": "none", "boxes": ["region"]},
+    "max_tokens": 128,
+}
+
+
+def changed(**fields: Any) -> str:
+    return json.dumps({**MINE, **fields})
+
+
+def mistakes(text: str) -> tuple[str, ...]:
+    with pytest.raises(StrategyError) as refused:
+        read_strategy(text, "mine.json")
+    return refused.value.mistakes
+
+
+def written(folder: Path, text: str, name: str = "mine.json") -> str:
+    file = folder / name
+    file.write_text(text)
+    return str(file)
+
+
+def test_the_schema_is_up_to_date() -> None:
+    assert strategy_schema.FILE.read_text() == strategy_schema.schema()
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_file_keeps_to_the_schema_and_has_its_name(name: str) -> None:
+    file = strategy_schema.FILE.with_name("shipped") / f"{name}.json"
+    jsonschema.validate(json.loads(file.read_text()), json.loads(strategy_schema.schema()))
+    strategy = read_shipped(name)
+    assert strategy.name == name
+    assert strategy.description
+    assert strategy.source
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", ["not JSON"]),
+        ("[]", ["not a JSON object"]),
+        ('{"name": "a", "name": "b"}', ["'name' is given twice"]),
+        ("{}", ["name: is missing", "turn: is missing", "image: is missing", "coordinates: is"]),
+        (changed(nmae="x", max_tokens="128"), ["nmae: there is no such field", "max_tokens: "]),
+        (changed(name="My Own"), ["name: "]),
+        (changed(name="none"), ["'none'"]),
+        (changed(turn={"template": "Find it."}), ["turn.template: must hold {question} exactly"]),
+        (changed(turn={"template": "{question} {example}"}), ["turn: the template holds {exa"]),
+        (changed(turn={"template": "{question}", "example": "x["}), ["turn: the example is no"]),
+        (changed(image={"square_pixels": 5}), ["image.square_pixels: "]),
+        (changed(image={"least_pixels": 10}), ["image.most_pixels: is missing"]),
+        (changed(image={"least_pixels": 9, "most_pixels": 8}), ["image: most_pixels must be"]),
+        (changed(coordinates={"frame": "square"}), ["the frame 'square' needs"]),
+        (changed(coordinates={"frame": "circle"}), ["coordinates.frame: "]),
+        (changed(max_points=-1, max_tokens=0), ["max_points: ", "max_tokens: "]),
+    ],
+)  # fmt: skip
+def test_every_mistake_is_told(text: str, told: list[str]) -> None:
+    said = mistakes(text)
+    assert len(said) >= len(told)
+    for one in told:
+        assert any(one in line for line in said), said
+
+
+def test_a_server_offers_the_built_in_ones_its_files_and_its_default(tmp_path: Path) -> None:
+    file = written(tmp_path, changed())
+    assert list(load_strategies(Settings())) == list(STRATEGIES)
+    mine = load_strategies(Settings(strategy_file=(file,), strategy="mine"))
+    assert list(mine) == [*STRATEGIES, "mine"]
+    assert mine["mine"].keys.boxes == ("region",)
+
+
+def test_two_strategies_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, changed(name="wise"))
+    with pytest.raises(StrategyError, match="'wise' is in use"):
+        load_strategies(Settings(strategy_file=(file,)))
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "latin.json").write_bytes(b'{"name": "\xe9"}')
+    for file, told in (("none.json", "No such file"), ("latin.json", "not UTF-8")):
+        with pytest.raises(StrategyError, match=told):
+            load_strategies(Settings(strategy_file=(str(tmp_path / file),)))
+
+
+def test_check_tells_all_files_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = written(tmp_path, changed())
+    bad = written(tmp_path, changed(name="!", max_tokens=0), "bad.json")
+    assert main(["strategies", "check", good]) == 0
+    assert main(["strategies", "check", good, bad]) == 1
+    told = capsys.readouterr()
+    assert "valid strategy, 'mine'" in told.out
+    assert "bad.json:\n  name: " in told.err
+    assert "\n  max_tokens: " in told.err
+
+
+def test_show_prints_the_prompt_and_how_an_answer_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["strategies", "show", "wise-s", "--query", "The Cup."]) == 0
+    told = capsys.readouterr().out
+    assert STRATEGIES["wise-s"].prompt("the cup") in told
+    assert "840 x 840" in told
+    assert '{"box": [8, 57, 152, 120], "points": [[23, 63], [27, 103]]}' in told
+    file = written(tmp_path, changed())
+    answer = '{"region": [14, 28, 280, 560]}'
+    words = ["--answer", answer, "--image-size", "560x1120"]
+    assert main(["strategies", "show", file, *words]) == 0
+    assert '{"box": [14, 28, 280, 560], "points": []}' in capsys.readouterr().out
+    assert main(["strategies", "show", "no-such"]) == 1
+
+
+def test_list_names_all_that_come_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["strategies", "list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*shipped_names()]
