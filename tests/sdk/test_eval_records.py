@@ -88,9 +88,18 @@ def test_polygons_drawn_for_another_size_are_refused(tmp_path: Path, reader: str
     sample = next(iter(datasets.read(path)))
     with pytest.raises(InputError, match="annotated at 40 x 60, the image is 60 x 40"):
         sample.truth(SIZE)
-    document["images"][0] |= {"width": None, "height": 0}
-    target.write_text(json.dumps(document))
-    assert next(iter(datasets.read(path))).truth(SIZE).mask.sum() == 400
+    for width, height in ((None, 0), (str(data.WIDTH), str(data.HEIGHT))):
+        document["images"][0] |= {"width": width, "height": height}
+        target.write_text(json.dumps(document))
+        assert next(iter(datasets.read(path))).truth(SIZE).mask.sum() == 400
+
+
+def test_a_coco_annotation_of_no_image_is_named(tmp_path: Path) -> None:
+    document = data.instances(query="the cup")
+    document["annotations"][0]["image_id"] = 99
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"coco\.json: annotation 7 is of an unknown image, 99"):
+        datasets.read(tmp_path / "coco.json")
 
 
 def test_an_error_names_file_and_annotation(tmp_path: Path) -> None:

@@ -30,9 +30,11 @@ def read(path: Path, images: Path | None = None) -> Dataset:
         images_of = {one["id"]: one for one in document["images"]}
         asked: dict[tuple[Any, str], list[Mapping[str, Any]]] = {}
         for annotation in document["annotations"]:
-            key = (annotation["image_id"], _query(path, annotation))
+            image, query = annotation["image_id"], _query(path, annotation)
+            if image not in images_of:
+                raise InputError(f"{path}: {_name(annotation)} is of an unknown image, {image}")
             annotation["segmentation"]
-            asked.setdefault(key, []).append(annotation)
+            asked.setdefault((image, query), []).append(annotation)
         root = images or image_root(path.parent, [one["file_name"] for one in images_of.values()])
         samples = [
             Sample(
@@ -65,7 +67,7 @@ def truth(
         try:
             mask |= decode(annotation["segmentation"], size)
         except InputError as error:
-            name = f"annotation {annotation.get('id', '?')} of image {image['id']}"
+            name = f"{_name(annotation)} of image {image['id']}"
             raise InputError(f"{path}: {name}: {error.detail}") from error
     return Truth(mask)
 
@@ -128,6 +130,9 @@ def _parts(segmentation: Any) -> list[Any]:
 def _query(path: Path, annotation: Mapping[str, Any]) -> str:
     query = annotation["query"]
     if not isinstance(query, str) or not query.strip():
-        name = f"annotation {annotation.get('id', '?')}"
-        raise InputError(f"{path}: the query of {name} is empty, or no text")
+        raise InputError(f"{path}: the query of {_name(annotation)} is empty, or no text")
     return query.strip()
+
+
+def _name(annotation: Mapping[str, Any]) -> str:
+    return f"annotation {annotation.get('id', '?')}"

@@ -106,9 +106,9 @@ def text_of(path: Path) -> str:
 def stated(width: Any, height: Any, size: Size, name: str) -> None:
     """Raises InputError when a file states another size of the image than (width, height) `size`.
 
-    A size that is missing, or 0, states nothing.
+    A size that is missing, or 0, states nothing; some tools write numbers as text.
     """
-    if width and height and (width, height) != size:
+    if width and height and (str(width), str(height)) != (str(size[0]), str(size[1])):
         raise InputError(
             f"{name} is annotated at {width} x {height}, the image is {size[0]} x {size[1]} pixels"
             " as displayed"
