@@ -30,7 +30,8 @@ from wise_serve.contract.prompts import Prompt
 from wise_serve.imaging import images
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner import ReasonRequest
-from wise_serve.reasoner.engine import VllmReasoner, engine_arguments
+from wise_serve.reasoner.engine import VllmReasoner
+from wise_serve.reasoner.inside_vllm.front_end import engine_arguments
 from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import Settings

@@ -34,7 +34,7 @@ class ScriptedReasoner(VllmReasoner):
 
     async def start(self) -> None:
         await super().start()
-        engine: Any = self._engine
+        engine: Any = self._engine and self._engine.llm
         # An instance's attribute: `stream` can hand over a regular expression only.
         engine.generate = partial(_generate_by_grammar, engine.generate)
 

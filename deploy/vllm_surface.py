@@ -51,7 +51,7 @@ USED: Final = {
     ],
     "vllm.platforms.interface": ["Platform.import_kernels"],
 }
-# Only the CPU build runs these (reasoner/cpu_kernels.py); the GPU build's may differ.
+# Only the CPU build runs these (reasoner/inside_vllm/cpu_kernels.py); the GPU build's may differ.
 USED_ON_A_CPU: Final = {
     "vllm.model_executor.custom_op": ["CustomOp.register_oot", "CustomOp.forward_cpu"],
     "vllm.model_executor.layers.layernorm": [

@@ -11,6 +11,7 @@ from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
+from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.none import NoReasoner
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.settings import NO_REASONER, Settings
@@ -28,10 +29,7 @@ def compose(settings: Settings) -> Runtime:
 def _reasoner(settings: Settings) -> Reasoner:
     if settings.reasoner == NO_REASONER:
         return NoReasoner()
-    # Imported here, since vLLM takes seconds and hundreds of megabytes that /refine has no use for.
-    engine = importlib.import_module("wise_serve.reasoner.engine")
-    reasoner: Reasoner = engine.VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
-    return reasoner
+    return VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from vllm.model_executor.layers.layernorm import RMSNorm
 from vllm.model_executor.layers.rotary_embedding.mrope import MRotaryEmbedding
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from wise_serve.reasoner import cpu_kernels
-from wise_serve.reasoner.engine import engine_arguments
+from wise_serve.reasoner.inside_vllm import cpu_kernels
+from wise_serve.reasoner.inside_vllm.front_end import engine_arguments
 from wise_serve.settings import Settings
 
 TOKENS, HEADS, HEAD_SIZE, HIDDEN = 37, 6, 32, 192

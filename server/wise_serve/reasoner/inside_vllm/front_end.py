@@ -1,0 +1,146 @@
+"""vLLM's `AsyncLLM` in this process, its engine core in a process of its own.
+
+Imported when the engine starts, not before: it brings torch, and takes seconds.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.renderers.inputs.preprocess import parse_model_prompt
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from wise_serve.contract.errors import ReasonerLost
+from wise_serve.device import device_of
+from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
+from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
+from wise_serve.settings import MINIATURE, Settings
+
+# Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
+# whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
+UNIPROC: Final = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+CPU_KERNELS: Final = "wise_serve.reasoner.inside_vllm.cpu_kernels.Layers"
+CPU_BLOCK_TOKENS: Final = 32  # the smallest that its attention has: short prefixes are cached
+# The one of vLLM's backends that this pattern does not slow down (docs/decisions/0013).
+GRAMMAR_BACKEND: Final = "guidance"
+NGRAM_LEAST, NGRAM_MOST = 2, 4  # tokens that must agree before what followed them is guessed
+STOP_DEADLINE_S: Final = 5.0
+
+
+class Engine:
+    """The running engine. Making it loads the model, which blocks for seconds to minutes."""
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        config = engine_arguments(settings, model).create_engine_config()
+        self.llm = AsyncLLM.from_vllm_config(config)
+        self.tokenizer: Any = self.llm.get_tokenizer()  # of transformers
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine core answers."""
+        return not self.llm.errored
+
+    async def stop(self) -> None:
+        """End the engine core; what is in flight fails with ReasonerLost."""
+        if self.llm.output_handler is not None:
+            # Otherwise it reports the closing engine as a dead one.
+            self.llm.output_handler.cancel()
+        await asyncio.to_thread(self.llm.shutdown, STOP_DEADLINE_S)
+
+    async def generate(
+        self, text: str, request: ReasonRequest, written: tuple[int, ...]
+    ) -> AsyncGenerator[ReasonDelta, None]:
+        """Generate up to `</answer>`. Closing the generator aborts the request in the engine.
+
+        text: the whole prompt, as the chat template makes it. written: tokens of this answer that
+        exist already. Raises ReasonerLost.
+        """
+        prompt: Any = {
+            "prompt": text,
+            "multi_modal_data": {"image": request.image},
+            # The digest spares vLLM from hashing the pixels, and names them in its caches.
+            "multi_modal_uuids": {"image": [request.image_digest]},
+        }
+        llm = self.llm
+        try:
+            # The renderer tokenizes and preprocesses in threads, not on the event loop.
+            parsed = parse_model_prompt(llm.model_config, prompt)
+            [rendered] = await llm.renderer.render_cmpl_async([parsed])
+            rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *written]
+            part = f"{request.request_id}+{len(written)}" if written else request.request_id
+            outputs = llm.generate(rendered, _sampling(request, len(written)), part)
+            async with aclosing(outputs):
+                async for output in outputs:
+                    yield _delta(output)
+        except EngineDeadError:
+            raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
+
+
+def _delta(output: Any) -> ReasonDelta:
+    step = output.outputs[0]
+    ended: FinishReason | None = "stop" if step.finish_reason else None
+    return ReasonDelta(
+        text=step.text,
+        token_ids=tuple(step.token_ids),
+        prompt_tokens=len(output.prompt_token_ids or ()),
+        cached_tokens=output.num_cached_tokens or 0,
+        finish_reason="length" if step.finish_reason == "length" else ended,
+    )
+
+
+def _sampling(request: ReasonRequest, written: int) -> SamplingParams:
+    held = StructuredOutputsParams(regex=request.pattern) if request.pattern else None
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=request.max_tokens - written,
+        structured_outputs=held,
+        stop=[ANSWER_CLOSE, D_THINK_OPEN],
+        include_stop_str_in_output=True,
+        output_kind=RequestOutputKind.DELTA,
+        skip_special_tokens=True,
+    )
+
+
+def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
+    """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
+    arguments: dict[str, Any] = {
+        "model": model,
+        "seed": 0,
+        "trust_remote_code": False,
+        "generation_config": "vllm",  # no checkpoint's sampling defaults in greedy decoding
+        "limit_mm_per_prompt": {"image": 1, "video": 0},
+        "enable_prefix_caching": True,
+        "max_num_batched_tokens": settings.max_batched_tokens,
+        "max_num_seqs": settings.max_inflight_requests,
+        "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
+        "mm_processor_cache_gb": settings.engine_image_cache_bytes / 2**30,
+        "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
+        "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
+    }
+    if settings.structured_answers:
+        arguments["structured_outputs_config"] = {"backend": GRAMMAR_BACKEND}
+    if settings.ngram_tokens:
+        arguments["speculative_config"] = {
+            "method": "ngram",
+            "num_speculative_tokens": settings.ngram_tokens,
+            "prompt_lookup_min": NGRAM_LEAST,
+            "prompt_lookup_max": NGRAM_MOST,
+        }
+    if device_of(settings) == "cpu":
+        arguments |= {
+            "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
+            "kv_cache_memory_bytes": settings.kv_cache_bytes,
+            "block_size": CPU_BLOCK_TOKENS,
+            "enforce_eager": not settings.engine_compile,
+            "distributed_executor_backend": UNIPROC,
+        }
+        if settings.cpu_kernels and not settings.engine_compile:  # which makes kernels of its own
+            arguments["worker_extension_cls"] = CPU_KERNELS
+    else:
+        arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+    return AsyncEngineArgs(**arguments)
