@@ -60,4 +60,5 @@ def _fitted(size: Size, image: AspectImage) -> Size:
     elif sides[0] * sides[1] < image.least_pixels:
         grow = math.sqrt(image.least_pixels / (long * short))
         sides = [math.ceil(one * grow / multiple) * multiple for one in (long, short)]
+    sides[0] = min(sides[0], _MOST_ASPECT * sides[1])
     return (sides[0], sides[1]) if size[0] >= size[1] else (sides[1], sides[0])

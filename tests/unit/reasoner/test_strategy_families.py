@@ -1,0 +1,145 @@
+"""Answers of each family of checkpoints, in the form in which they are published, and frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
+from wise_serve.reasoner.strategies.files import read_shipped, shipped_names
+from wise_serve.reasoner.strategies.images import frame_size, view_of
+from wise_serve.reasoner.strategies.strategy import AspectImage, Strategy
+
+SIZE = (1280, 960)  # of the image, pixels
+FENCED = (
+    '```json\n[\n\t{{"bbox_2d": {0}, "label": "children skipping rope"}},\n'
+    '\t{{"bbox_2d": {1}, "label": "children skipping rope"}}\n]\n```'
+)
+ONE = "{'bbox': [84,84,420,420], 'points_1': [105,210], 'points_2': [210,105]}"
+TWO = (
+    '[{"bbox_2d": [84, 84, 420, 420], "point_2d": [105, 210]}, '
+    '{"bbox_2d": [420, 420, 840, 840], "point_2d": [630, 630]}]'
+)
+PUBLISHED = {
+    "wise-s": f"<think>round</think><answer>{ONE}</answer>",
+    "wise": f"<think> it rolls </think>\n<answer>{ONE}</answer>",
+    "seg-zero": f"<think> It is the round one. </think>\n<answer>\n{ONE}\n</answer>",
+    "pixelthink": f"<think> It is the round one. </think>\n<answer>\n{ONE}\n</answer>",
+    "vision-reasoner": f"<think> Both roll. </think>\n<answer>{TWO}</answer>",
+    "visurf": f"<think> Both roll. </think>\n<answer>{TWO}</answer>",
+    "qwen2.5-vl": FENCED.format("[129, 95, 644, 476]", "[644, 476, 1288, 952]"),
+    "qwen3-vl": FENCED.format("[100, 100, 500, 500]", "[500, 500, 1000, 1000]"),
+}
+BOXES = [(128, 96, 640, 480), (640, 480, 1280, 960)]
+
+
+def frame_of(strategy: Strategy, size: tuple[int, int]) -> Frame:
+    return Frame(*size, *frame_size(strategy, view_of(strategy, size).size))
+
+
+def near(answer: Answer, wanted: Sequence[tuple[int, ...]]) -> bool:
+    boxes = [one.box or () for one in answer.instances]
+    return len(boxes) == len(wanted) and all(
+        abs(a - b) <= 1
+        for box, want in zip(boxes, wanted, strict=True)
+        for a, b in zip(box, want, strict=True)
+    )
+
+
+def test_every_shipped_strategy_has_a_published_answer() -> None:
+    assert set(PUBLISHED) == set(shipped_names())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_answer_is_read(name: str) -> None:
+    strategy = read_shipped(name)
+    answer = read_answer(PUBLISHED[name], "stop", strategy, frame_of(strategy, SIZE))
+    assert answer.status == "found"
+    single = strategy.max_points == 2
+    assert near(answer, BOXES[:1] if single else BOXES), answer.instances
+    assert all(len(one.points) == strategy.max_points for one in answer.instances)
+    assert bool(answer.rationale) == strategy.tagged
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_object_is_found_before_the_text_ends(name: str) -> None:
+    strategy = read_shipped(name)
+    reader = AnswerReader(strategy, frame_of(strategy, SIZE))
+    text = PUBLISHED[name]
+    found = reader.feed(text[: text.index("}") + 1]).instances
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-vl", "qwen3-vl"])
+def test_without_tags_an_empty_list_names_nothing_and_prose_is_unparsed(name: str) -> None:
+    strategy = read_shipped(name)
+    for text, status in (("```json\n[]\n```", "no_target"), ("There is none.", "unparsed")):
+        answer = read_answer(text, "stop", strategy, frame_of(strategy, SIZE))
+        assert answer.status == status
+    cut = read_answer('[{"bbox_2d": [1, 2', "length", strategy, frame_of(strategy, SIZE))
+    assert cut.status == "truncated"
+
+
+def made(**fields: Any) -> Strategy:
+    return Strategy.model_validate(
+        {"name": "made", "turn": {"template": "{question}"}, "max_tokens": 9, **fields}
+    )
+
+
+ASPECT = {"least_pixels": 3136, "most_pixels": 1003520, "multiple_pixels": 28}
+FRAMES = {
+    "square": made(image={"square_pixels": 840}, coordinates={"frame": "square"}),
+    "image": made(image=ASPECT, coordinates={"frame": "image"}),
+    "normalized": made(image=ASPECT, coordinates={"frame": "normalized", "range": 1000}),
+}
+sides = st.integers(16, 4096)
+
+
+@given(st.sampled_from(list(FRAMES)), sides, sides, st.data())
+def test_a_box_comes_back_within_a_pixel_of_rounding(
+    frame: str, width: int, height: int, data: st.DataObject
+) -> None:
+    strategy = FRAMES[frame]
+    x1, x2 = sorted(data.draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
+    y1, y2 = sorted(
+        data.draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True))
+    )
+    ranges = frame_size(strategy, view_of(strategy, (width, height)).size)
+    x_unit, y_unit = width / ranges[0], height / ranges[1]  # pixels of one step of a coordinate
+    drawn = [round(x1 / x_unit), round(y1 / y_unit), round(x2 / x_unit), round(y2 / y_unit)]
+    assume(drawn[0] < drawn[2] and drawn[1] < drawn[3])
+    text = f'<think>t</think><answer>{{"bbox": {drawn}}}</answer>'
+    answer = read_answer(text, "stop", strategy, frame_of(strategy, (width, height)))
+    assume(answer.instances)  # a box thinner than a pixel is dropped
+    box = answer.instances[0].box
+    assert box is not None
+    for got, meant, unit in zip(box, (x1, y1, x2, y2), (x_unit, y_unit) * 2, strict=True):
+        assert abs(got - meant) <= unit / 2 + 0.5 + 1e-6
+
+
+@given(
+    st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([28, 32]), st.integers(1, 2000),
+    st.integers(1, 2000),
+)  # fmt: skip
+def test_an_image_is_resized_as_the_processor_does_it(
+    width: int, height: int, multiple: int, least: int, more: int
+) -> None:
+    assume(max(width, height) <= 100 * min(width, height))
+    least_pixels, most_pixels = least * multiple**2, (least + more) * multiple**2
+    image = AspectImage(
+        least_pixels=least_pixels, most_pixels=most_pixels, multiple_pixels=multiple
+    )
+    strategy = made(image=image.model_dump(), coordinates={"frame": "image"})
+    wanted = smart_resize(height, width, multiple, least_pixels, most_pixels)
+    assert view_of(strategy, (width, height)).size == wanted[::-1]
+
+
+@given(st.integers(1, 20_000))
+def test_an_image_that_the_processor_refuses_is_shown_nonetheless(long: int) -> None:
+    width, height = view_of(FRAMES["image"], (long, 1)).size
+    assert width % 28 == height % 28 == 0
+    assert 28 <= height <= width
+    smart_resize(height, width)  # and this it accepts
