@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from door import Door
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.converter.brush import decode_rle
 from label_studio_server import LabelStudioServer, label_studio, ml_backend
@@ -184,23 +185,25 @@ def test_images_that_need_the_token_are_not_had_without_it(server: LabelStudioSe
 
 
 def test_a_wise_serve_that_is_away_leaves_no_prediction(
-    server: LabelStudioServer, brushed: int
+    server: LabelStudioServer, ours: dict[str, np.ndarray]
 ) -> None:
-    """Attached while it was there; when it is back, the same tasks are asked about."""
-    (attached,) = server.call("GET", f"/api/ml?project={brushed}")
+    """When it is back, the same task is asked about."""
     words = ["--label-studio-url", server.url, "--label-studio-token", server.token]
-    with ml_backend("http://127.0.0.1:9", *words) as away:
-        health = httpx.get(f"{away}/health")
-        assert health.status_code == 503
-        assert "could not be reached" in health.reason_phrase
-        project = server.project(BRUSH)
+    with Door(WISE_URL) as door, ml_backend(door.url, *words) as backend:
+        project = server.project(BRUSH, backend)
         server.upload(project, EXAMPLE)
-        body = {"url": away, "project": project, "title": "wise"}
-        refused = server.http.post("/api/ml", json=body)
-        assert refused.status_code == 400
-        assert "could not be reached" in refused.text
-        server.call("PATCH", f"/api/ml/{attached['id']}", json={"title": "wise"})
-    assert server.predictions(project) == []
+        door.shut()
+        assert httpx.get(f"{backend}/health").status_code == 503
+        server.retrieve(project)
+        assert server.predictions(project) == []
+        assert (
+            "503 Server Error: The connection was lost"
+            in interactive(server, project, [])["errors"][0]
+        )
+        door.open()
+        server.retrieve(project)
+        (prediction,) = server.predictions(project)
+        assert np.array_equal(painted(prediction["result"][0]), ours["the red circle"])
 
 
 def test_a_config_without_masks_is_refused_with_the_reason(
