@@ -11,6 +11,7 @@ from typing import Literal
 
 import pynvml
 
+from wise_serve.contract.names import Precision
 from wise_serve.settings import Settings
 from wise_serve.versions import package_version
 
@@ -78,3 +79,11 @@ def _found() -> Device:
 def device_of(settings: Settings) -> Device:
     """Where both models run: what `--device` says; 'auto' is the GPU if there is a usable one."""
     return _found() if settings.device == "auto" else settings.device
+
+
+def precision_of(settings: Settings) -> Precision:
+    """What SAM 2's image encoder computes in: `--segmenter-precision`; 'auto' is bfloat16 on a GPU,
+    as in the public evaluation's autocast, and float32 on a CPU."""
+    if settings.segmenter_precision != "auto":
+        return settings.segmenter_precision
+    return "bfloat16" if device_of(settings) == "cuda" else "float32"

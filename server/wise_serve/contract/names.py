@@ -7,6 +7,8 @@ STRATEGY_NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 MaskFormat = Literal["rle", "png", "polygon"]
 Precision = Literal["float32", "bfloat16", "float16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
+"""`auto`: as suits the device; see `Levers` of the segmenter."""
 
 MaskChoice = Literal["best", "single", "all"]
 """Which of SAM 2's masks for a prompt: the best of its three for a prompt that may mean several

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from wise_serve.contract.names import Precision
+from wise_serve.contract.names import PrecisionChoice
 
 
 class SegmenterSettings(BaseModel):
@@ -20,12 +20,13 @@ class SegmenterSettings(BaseModel):
     max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
     embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Embeddings kept (LRU).")
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
-    segmenter_precision: Precision = Field(
-        "float32",
-        description="What SAM 2's image encoder computes in; the mask decoder stays in float32. A "
-        "half type is meant for GPUs: its embeddings and weights take half the memory, but masks "
-        "move a little. IoU with the public code, mean and least of 198 miniature masks: 0.9999 "
-        "and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
+    segmenter_precision: PrecisionChoice = Field(
+        "auto",
+        description="What SAM 2's image encoder computes in; the mask decoder stays in float32. "
+        "'auto': float32 on a CPU; on a GPU the encoder in bfloat16, the decoder's products in "
+        "TF32 (not measured on a GPU). In a half type embeddings and weights take half the memory, "
+        "but masks move a little. IoU with the public code, mean and least of 198 miniature masks: "
+        "0.9999 and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
     )
     segmenter_compile: bool = Field(
         False,

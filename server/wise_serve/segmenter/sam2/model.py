@@ -24,7 +24,13 @@ from wise_serve.contract.prompts import COARSE_SIDE, FOREGROUND, Point, Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
 from wise_serve.segmenter.sam2.buckets import BatchedStage
 from wise_serve.segmenter.sam2.compiled import Compiled, Compiler
-from wise_serve.segmenter.sam2.precision import DTYPES, Levers, cast_encoder, keep_constants
+from wise_serve.segmenter.sam2.precision import (
+    DTYPES,
+    Levers,
+    cast_encoder,
+    float32_products,
+    keep_constants,
+)
 from wise_serve.segmenter.sam2.rle import mask_runs
 from wise_serve.segmenter.sam2.stages import (
     EarlierMasks,
@@ -61,6 +67,7 @@ class Sam2:
         self._device = device
         self._encoder_dtype = DTYPES[levers.encoder]
         self._decoder_dtype = DTYPES[levers.decoder]
+        self._tf32 = levers.tf32
         self.side: int = model.image_size
         if levers.constants:
             keep_constants(model)
@@ -78,7 +85,8 @@ class Sam2:
         Does not wait for the device: see `wait`.
         """
         batch = torch.stack([preprocess(image, self.side, self._device) for image in images])
-        image, first, second = self._encode_stage(batch)
+        with float32_products(tf32=self._tf32):
+            image, first, second = self._encode_stage(batch)
         # Clones: a view would keep the whole batch in memory as long as one of it is cached.
         return [
             Features(
@@ -108,7 +116,8 @@ class Sam2:
             torch.cat([rows[c] for rows, c in zip(torch.cat(part), chosen, strict=True)])
             for part in zip(*decoded, strict=True)
         )
-        runs = mask_runs(logits, [items[p].size for p in owners])
+        with float32_products(tf32=False):  # in TF32 the borders of masks would move
+            runs = mask_runs(logits, [items[p].size for p in owners])
         masks: dict[int, list[DecodedMask]] = defaultdict(list)
         for position, one, score in zip(owners, runs, scores.tolist(), strict=True):
             masks[position].append(DecodedMask(items[position].size, one, score))
@@ -128,9 +137,10 @@ class Sam2:
             *self._prompt_tensors(items),
         )
         earlier = self._earlier_masks(items)
-        if earlier is not None:  # seldom, so it is not compiled
-            return self._candidates(*inputs, earlier)
-        return self._decode_stage(*inputs)
+        with float32_products(tf32=self._tf32):
+            if earlier is not None:  # seldom, so it is not compiled
+                return self._candidates(*inputs, earlier)
+            return self._decode_stage(*inputs)
 
     def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
         with self._autocast(self._encoder_dtype):

@@ -1,5 +1,7 @@
-"""What makes SAM 2 cheaper to run: constants kept, an encoder in half precision."""
+"""What makes SAM 2 cheaper to run: constants kept, an encoder in half precision, TF32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +24,31 @@ class Levers:
     """How a model is run.
 
     encoder, decoder: what each computes in; serving has the decoder in float32, where most of the
-    parity would be lost. constants: off only where its gain is measured.
+    parity would be lost. tf32: let a GPU round the inputs of SAM 2's own products of float32 to 10
+    bits of mantissa. constants: off only where its gain is measured.
     """
 
     encoder: Precision = "float32"
     decoder: Precision = "float32"
+    tf32: bool = False
     constants: bool = True
     compiler: Compiler | None = None
+
+
+@contextmanager
+def float32_products(*, tf32: bool) -> Iterator[None]:
+    """Inside, products and convolutions of float32 run in TF32 on a GPU, or in full float32.
+
+    torch has one setting for the whole process, and by itself allows TF32 in convolutions. What it
+    was is restored. A CPU knows no TF32.
+    """
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
 from wise_serve.contract.names import CacheResult, Operation
-from wise_serve.device import device_of
+from wise_serve.device import device_of, precision_of
 from wise_serve.segmenter import ImageSession
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.supervisor.session import Session
@@ -157,7 +157,8 @@ class SegmenterClient:
                 segmenter=self._settings.segmenter,
                 device=device_of(self._settings),
                 threads=self._settings.segmenter_threads,
-                precision=self._settings.segmenter_precision,
+                precision=precision_of(self._settings),
+                tf32=self._settings.segmenter_precision == "auto",
                 compile=self._settings.segmenter_compile,
                 encode_batch_size=self._settings.encode_batch_size,
                 decode_batch_size=self._settings.decode_batch_size,

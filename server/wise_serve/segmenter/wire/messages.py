@@ -36,6 +36,7 @@ class Configure(Message, frozen=True):
     device: str
     threads: int
     precision: Precision
+    tf32: bool
     compile: bool
     encode_batch_size: int
     decode_batch_size: int

@@ -49,7 +49,7 @@ class DeviceModel:
         compiler = None
         if wanted.compile:
             compiler = compiler_for(device, wanted.encode_batch_size, wanted.decode_batch_size)
-        levers = Levers(wanted.precision, compiler=compiler)
+        levers = Levers(wanted.precision, tf32=wanted.tf32, compiler=compiler)
         self._sam = Sam2(load_model(wanted.segmenter, device), device, levers)
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Features]:
