@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed rehearsal gpu gpu-packages docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -116,6 +116,20 @@ speed: setup ## write docs/performance.md: the server against the public evaluat
 
 soak: setup ## half an hour of mixed traffic, with the segmenter killed every two minutes
 	$(BIN)/python benchmarks/soak.py
+
+rehearsal: setup ## serve checkpoints in the published form, true but for their weights (5 minutes, 12 GB of memory)
+	$(BIN)/python benchmarks/rehearsal.py
+
+# Without .venv, as on a bare node: its own Python with torch, torchvision and transformers, and `make gpu-packages`.
+GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+GPU_PACKAGES := build/gpu-packages
+GPU_PYTHON_VERSION ?= 3.12
+gpu: ## on a GPU: SAM 2, the server and reasoning, in less than nine minutes; writes docs/performance.md
+	$(if $(wildcard $(BIN)/python),,PYTHONPATH=$(GPU_PACKAGES):server:training:clients/python/src) \
+	  $(GPU_PYTHON) benchmarks/gpu.py --write --output build/gpu.json $(GPU_FLAGS)
+
+gpu-packages: setup ## for a node without network: what `make gpu` needs there, in build/gpu-packages
+	$(BIN)/python benchmarks/gpu_packages.py $(GPU_PACKAGES) $(GPU_PYTHON_VERSION)
 
 metrics-cost: setup ## what recording metrics costs a request, on fakes
 	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py

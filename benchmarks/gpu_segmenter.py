@@ -1,9 +1,15 @@
-"""SAM 2 on one device: each lever of the segmenter beside the package's own predictor."""
+"""Part of `gpu.py`: SAM 2 on one device, each lever beside the package's own predictor.
+
+SAM 2 large has random weights, so its times are the real model's, and its masks are noise: of two
+precisions they differ more than those of a trained model would. torchao's published marks are
+milliseconds an image of SAM 2 large prompted by one point, encode and decode together.
+"""
 
 import copy
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,15 +20,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from gpu_part import Options
 from miniature.scenes import draw_scene
 from reference import best_mask, iou, predictor_of
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodeItem
+from wise_serve.segmenter.sam2.checkpoints import build_public, load_model
 from wise_serve.segmenter.sam2.compiled import Compiler
 from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.sam2.precision import Levers
+from wise_serve.settings import MINIATURE
 
 BUCKETS = (1, 2, 4, 8, 16)
+TORCHAO_MARKS_MS = {
+    "1": 25.6,
+    "8": 19.6,
+}  # by batch; github.com/pytorch/ao, examples/sam2_amg_server
 
 
 class Clock:
@@ -75,9 +88,12 @@ def levers(device: torch.device, *, compiled: bool) -> dict[str, Levers]:
         "nothing": Levers(constants=False),
         "default": Levers(),
         "bfloat16": Levers("bfloat16"),
-        "float16": Levers("float16"),
-        "float16_decoder_too": Levers("float16", "float16"),
     }
+    if device.type == "cuda":  # a CPU has no kernels for it: ten times slower than float32
+        found |= {
+            "float16": Levers("float16"),
+            "float16_decoder_too": Levers("float16", "float16"),
+        }
     if not compiled:
         return found
     plain = Compiler(BUCKETS[-1], BUCKETS[-1], points=(2,))
@@ -105,22 +121,69 @@ def host_waits(call: Callable[[], object]) -> int:
     return sum("synchroniz" in str(warning.message) for warning in seen)
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """No TF32 in products or convolutions: what masks are held against."""
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
+
+
 def predictor(
     clock: Clock, model: Any, asked: Sequence[Question]
-) -> tuple[dict[str, float], list[NDArray[np.bool_]]]:
-    """ms an image of the package's predictor, image by image, and its masks in float32."""
+) -> tuple[dict[str, Any], list[NDArray[np.bool_]]]:
+    """ms an image of the package's predictor, image by image, in float32 and as the public
+    evaluation runs it, with the IoU of the latter's masks; and the masks in full float32."""
     public = predictor_of(model)
 
     def one(question: Question) -> NDArray[np.bool_]:
         public.set_image(question.image)
+        assert question.prompt.box is not None
         return best_mask(public, question.prompt.box, question.prompt.points)
 
-    masks = [one(question) for question in asked]
-    times = {"float32": clock.ms(lambda: one(asked[0]))}
+    with full_float32():
+        truth = [one(question) for question in asked]
+        float32_ms = clock.ms(lambda: one(asked[0]))
     with torch.autocast(clock.device.type, torch.bfloat16):
-        one(asked[0])
-        times["bfloat16"] = clock.ms(lambda: one(asked[0]))
-    return times, masks
+        masks = [one(question) for question in asked]
+        bfloat16_ms = clock.ms(lambda: one(asked[0]))
+    found = [iou(mask, expected) for mask, expected in zip(masks, truth, strict=True)]
+    return {
+        "float32": {"ms_an_image": round(float32_ms, 3), "mean_iou": 1.0, "least_iou": 1.0},
+        "bfloat16": {"ms_an_image": round(bfloat16_ms, 3), **_agreement(found)},
+    }, truth
+
+
+def _agreement(found: Sequence[float]) -> dict[str, float]:
+    return {"mean_iou": round(float(np.mean(found)), 5), "least_iou": round(min(found), 5)}
+
+
+def marks(clock: Clock, sam: Sam2, asked: Sequence[Question]) -> dict[str, float]:
+    """ms an image, encode and decode together, of prompts of one point, by batch."""
+
+    def both(part: Sequence[Question]) -> None:
+        sam.decode(
+            [
+                DecodeItem(
+                    features, Prompt(points=question.prompt.points[:1]), question.image.shape[:2]
+                )
+                for features, question in zip(
+                    sam.encode([question.image for question in part]), part, strict=True
+                )
+            ]
+        )
+
+    found = {}
+    for batch in TORCHAO_MARKS_MS:
+        part = asked[: int(batch)]
+        both(part)
+        found[batch] = round(clock.ms(partial(both, part)) / len(part), 3)
+    return found
 
 
 def measure(
@@ -142,8 +205,8 @@ def measure(
     figures: dict[str, Any] = {
         "encode_ms_an_image": encode,
         "decode_ms_a_mask": decode,
-        "mean_iou": round(float(np.mean(found)), 5),
-        "least_iou": round(min(found), 5),
+        **_agreement(found),
+        "one_point_ms_an_image": marks(clock, sam, asked),
     }
     if clock.device.type == "cuda":
         figures["waits"] = {
@@ -153,42 +216,32 @@ def measure(
     return figures
 
 
-def segmenter(clock: Clock, model: Any, *, compiled: bool) -> dict[str, Any]:
-    """All levers on copies of one model, and the worst mask of those in float32."""
+def run(options: Options) -> None:
+    """All levers on copies of one model. A lever that would not fit into the time is left out."""
+    device = torch.device(options.device)
+    clock = Clock(device, options.repeats)
+    torch.manual_seed(0)
+    model = load_model(MINIATURE, device) if options.small else build_public().to(device).eval()
     asked = questions(BUCKETS[-1], model.image_size)
-    times, expected = predictor(clock, model, asked)
-    by_lever: dict[str, dict[str, Any]] = {}
-    worst = 1.0
-    for name, lever in tqdm(levers(clock.device, compiled=compiled).items(), desc="SAM 2"):
+    figures: dict[str, Any] = {"left_out": []}
+    figures["predictor"], expected = predictor(clock, model, asked)
+    by_lever: dict[str, Any] = {}
+    figures["levers"] = by_lever
+    options.save(figures)
+    for name, lever in tqdm(levers(device, compiled=options.compiled).items(), desc="SAM 2"):
+        took_s = max((found["took_s"] for found in by_lever.values()), default=0.0)
+        if options.left_s < took_s:
+            figures["left_out"].append(name)
+            options.save(figures)
+            continue
         begun = time.perf_counter()
-        sam = Sam2(copy.deepcopy(model), clock.device, lever)
+        sam = Sam2(copy.deepcopy(model), device, lever)
         start_s = round(time.perf_counter() - begun, 1)
-        if clock.device.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        by_lever[name] = {**measure(clock, sam, asked, expected), "start_s": start_s}
-        if clock.device.type == "cuda":
-            by_lever[name]["peak_bytes"] = torch.cuda.max_memory_allocated()
-        if lever.encoder == lever.decoder == "float32":
-            worst = min(worst, by_lever[name]["least_iou"])
+        found = measure(clock, sam, asked, expected) | {"start_s": start_s}
+        if device.type == "cuda":
+            found["peak_bytes"] = torch.cuda.max_memory_allocated()
+        by_lever[name] = found | {"took_s": round(time.perf_counter() - begun, 1)}
+        options.save(figures)
         del sam
-    predicted = {name: round(ms, 3) for name, ms in times.items()}
-    return {"predictor_ms_an_image": predicted, "levers": by_lever, "worst_iou": worst}
-
-
-def table(figures: dict[str, Any]) -> list[str]:
-    """In Markdown: a row for each lever, times of the smallest and of the largest batch."""
-    first, last = str(BUCKETS[0]), str(BUCKETS[-1])
-    rows = [
-        f"| | encode ms an image at {first} / {last} | decode ms a mask at {first} / {last} "
-        "| mask IoU mean / least |",
-        "|---|---|---|---|",
-    ]
-    for name, ms in figures["predictor_ms_an_image"].items():
-        rows.append(f"| the package's predictor, {name} | {ms} with decode | | |")
-    for name, found in figures["levers"].items():
-        encode, decode = found["encode_ms_an_image"], found["decode_ms_a_mask"]
-        rows.append(
-            f"| {name} | {encode[first]} / {encode[last]} | {decode[first]} / {decode[last]} "
-            f"| {found['mean_iou']} / {found['least_iou']} |"
-        )
-    return rows

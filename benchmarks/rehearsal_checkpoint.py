@@ -23,6 +23,7 @@ from transformers.convert_slow_tokenizer import Qwen2Converter, TikTokenConverte
 
 from wise_serve.segmenter.sam2.checkpoints import build_public
 
+IMAGE_SIDE: Final = 840  # of the square that the WISE and Seg-Zero checkpoints were trained with
 VOCABULARY_TOKENS: Final = 151_643
 # By number, from VOCABULARY_TOKENS on.
 ADDED_TOKENS: Final = (
@@ -120,25 +121,30 @@ class Form:
     segmenter: str
 
 
-# The published widths with 2 of 28 text layers and 8 of 32 vision layers: 3.5 GB.
-FULL: Final = Form(
+PUBLISHED: Final = Form(
     text={
         "hidden_size": 3584,
         "intermediate_size": 18944,
         "num_attention_heads": 28,
         "num_key_value_heads": 4,
-        "num_hidden_layers": 2,
-        "max_window_layers": 2,
+        "num_hidden_layers": 28,
+        "max_window_layers": 28,
     },
     vision={
-        "depth": 8,
+        "depth": 32,
         "hidden_size": 1280,
         "intermediate_size": 3420,
         "num_heads": 16,
         "out_hidden_size": 3584,
-        "fullatt_block_indexes": [7],
+        "fullatt_block_indexes": [7, 15, 23, 31],
     },
     segmenter="facebook/sam2-hiera-large",
+)
+# The published widths with 2 of 28 text layers and 8 of 32 vision layers: 3.5 GB.
+FULL: Final = Form(
+    text=PUBLISHED.text | {"num_hidden_layers": 2, "max_window_layers": 2},
+    vision=PUBLISHED.vision | {"depth": 8, "fullatt_block_indexes": [7]},
+    segmenter=PUBLISHED.segmenter,
 )
 # Narrower too: seconds a request on two cores. The vocabulary and the image's tokens stay.
 SMALL: Final = Form(
@@ -164,21 +170,28 @@ SMALL: Final = Form(
 
 def write_reasoner(folder: Path, form: Form) -> None:
     """Write the whole folder of a checkpoint, with random bfloat16 weights from a fixed seed."""
-    config = CONFIG | form.text | {"vision_config": VISION_CONFIG | form.vision}
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config))
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**_config(form)))
     finally:
         torch.set_default_dtype(before)
     model.save_pretrained(folder, max_shard_size="1GB")
-    # In the published form, where save_pretrained writes its own.
-    _write_json(folder / "config.json", config)
+    write_configuration(folder, form)  # in the published form, where save_pretrained has its own
+
+
+def write_configuration(folder: Path, form: Form) -> None:
+    """Write everything of a checkpoint's folder but its weights."""
+    _write_json(folder / "config.json", _config(form))
     _write_json(folder / "generation_config.json", GENERATION)
     _write_json(folder / "preprocessor_config.json", PREPROCESSOR)
     _write_json(folder / "chat_template.json", {"chat_template": CHAT_TEMPLATE})
     write_tokenizer(folder)
+
+
+def _config(form: Form) -> dict[str, Any]:
+    return CONFIG | form.text | {"vision_config": VISION_CONFIG | form.vision}
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -195,7 +208,7 @@ def vocabulary_file() -> Path:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """`tokenizer.json` and `tokenizer_config.json`, with the added tokens at their numbers."""
+    """Write both files of the tokenizer, with the added tokens at their numbers."""
     ranks = TikTokenConverter().extract_vocab_merges_from_model(str(vocabulary_file()))
     tokenizer = Qwen2Converter(SimpleNamespace()).converted(*ranks)
     added = [
