@@ -63,7 +63,7 @@ def picture() -> bytes:
 async def client_of(stack: AsyncExitStack, metrics: Metrics, delay_s: float) -> httpx.AsyncClient:
     """A client of a gateway of its own, in this process."""
     silent = isinstance(metrics, NoMetrics)
-    segmenter = FakeSegmenter(observer=Silent() if silent else metrics.segmenter)
+    segmenter = FakeSegmenter(observer=Silent() if silent else metrics.segmenter.worker("0"))
     runtime = build_runtime(Settings(), FakeReasoner(delay_s=delay_s), segmenter, metrics)
     app = build_app(runtime)
     ready = asyncio.Event()

@@ -14,10 +14,12 @@ from miniature.scenes import Scene, draw_scene
 from wise_serve.contract.names import CacheResult, Operation
 from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.imaging import masks
+from wise_serve.segmenter import Segmenter
 from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.model import Sam2
 from wise_serve.segmenter.supervisor.client import WORKER, SegmenterClient
+from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import Settings
 
 CPU = torch.device("cpu")
@@ -37,6 +39,9 @@ class Recorder:
 
     def queue_depth(self, items: int) -> None:
         self.depths.append(items)
+
+    def watch(self, alive: Callable[[], bool]) -> None:
+        assert not alive()  # a worker is watched before it is started
 
     def restart(self) -> None:
         self.restarts += 1
@@ -63,6 +68,21 @@ async def segmenting(
         await made.stop()
 
 
+@asynccontextmanager
+async def pooling(
+    workers: int, program: Sequence[str] = WORKER, **changes: object
+) -> AsyncIterator[tuple[SegmenterPool, dict[str, Recorder]]]:
+    """Several real workers behind the real pool, and what each told its observer."""
+    recorders: dict[str, Recorder] = {}
+    wanted = settings(segmenter_workers=workers, **changes)
+    made = SegmenterPool(wanted, lambda name: recorders.setdefault(name, Recorder()), program)
+    await made.start()
+    try:
+        yield made, recorders
+    finally:
+        await made.stop()
+
+
 def scene(seed: int) -> tuple[Scene, NDArray[np.uint8]]:
     drawn = draw_scene(np.random.default_rng(8000 + seed), max_side=500)
     return drawn, np.array(drawn.image)
@@ -73,7 +93,7 @@ def prompts_of(drawn: Scene) -> list[Prompt]:
 
 
 async def segment(
-    client: SegmenterClient, seed: int, mark: tuple[int, int, int] | None = None
+    client: Segmenter, seed: int, mark: tuple[int, int, int] | None = None
 ) -> list[Mask]:
     """A scene's shapes. `mark`: the colour of its first pixel, for a model with faults."""
     drawn, pixels = scene(seed)

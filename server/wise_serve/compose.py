@@ -13,7 +13,7 @@ from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.none import NoReasoner
-from wise_serve.segmenter.supervisor.client import SegmenterClient
+from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import NO_REASONER, Settings
 from wise_serve.versions import VERSION
 
@@ -22,7 +22,7 @@ def compose(settings: Settings) -> Runtime:
     """The running parts on the real models. Nothing is loaded yet: the application's lifespan
     starts them."""
     metrics = Metrics()
-    segmenter = SegmenterClient(settings, metrics.segmenter)
+    segmenter = SegmenterPool(settings, metrics.segmenter.worker)
     return build_runtime(settings, _reasoner(settings), segmenter, metrics)
 
 

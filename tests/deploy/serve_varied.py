@@ -24,6 +24,8 @@ def script(prompt: str) -> str:
 
 if __name__ == "__main__":
     metrics = Metrics()
-    segmenter = FakeSegmenter(encode_s=0.004, decode_s=0.002, observer=metrics.segmenter)
+    segmenter = FakeSegmenter(
+        encode_s=0.004, decode_s=0.002, observer=metrics.segmenter.worker("0")
+    )
     runtime = build_runtime(Settings(port=0), FakeReasoner(script), segmenter, metrics)
     sys.exit(serve(runtime))

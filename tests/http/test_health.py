@@ -19,9 +19,9 @@ EXPECTED = {
     "wise_answer_tokens", "wise_completion_tokens", "wise_prompt_tokens",
     "wise_cached_prompt_tokens", "wise_instances", "wise_inflight_requests",
     "wise_queued_requests", "wise_rejected", "wise_cancelled", "wise_segmenter_batch_size",
-    "wise_segmenter_queue_depth", "wise_segmenter_restarts", "wise_embedding_cache",
-    "wise_image_pixels", "wise_known_images", "wise_build_info", "wise_ready",
-    "wise_overlap_seconds",
+    "wise_segmenter_queue_depth", "wise_segmenter_restarts", "wise_segmenter_worker_up",
+    "wise_embedding_cache", "wise_image_pixels", "wise_known_images", "wise_build_info",
+    "wise_ready", "wise_overlap_seconds",
 }  # fmt: skip
 
 
@@ -121,15 +121,15 @@ async def test_time_won_by_encoding_beside_the_reasoning(start: Start) -> None:
 
 async def test_the_segmenters_worker_is_counted(start: Start) -> None:
     server = await start()
-    worker = server.runtime.metrics.segmenter
+    worker = server.runtime.metrics.segmenter.worker("0")
     worker.batch("decode", 5)
     worker.queue_depth(7)
     worker.restart()
     worker.cache("hit")
-    assert server.sample("wise_segmenter_batch_size_sum", op="decode") == 5
-    assert server.sample("wise_segmenter_queue_depth") == 7
-    assert server.sample("wise_segmenter_restarts_total") == 1
-    assert server.sample("wise_embedding_cache_total", result="hit") == 1
+    assert server.sample("wise_segmenter_batch_size_sum", worker="0", op="decode") == 5
+    assert server.sample("wise_segmenter_queue_depth", worker="0") == 7
+    assert server.sample("wise_segmenter_restarts_total", worker="0") == 1
+    assert server.sample("wise_embedding_cache_total", worker="0", result="hit") == 1
 
 
 async def test_probes_answer_at_each_stage(start: Start) -> None:

@@ -173,7 +173,7 @@ class VllmReasoner:
 
 def engine_threads(settings: Settings) -> int:
     """CPU threads of the engine's torch; read from the environment by the engine core."""
-    others = settings.segmenter_threads
+    others = settings.segmenter_threads * len(settings.segmenter_placements)
     return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
 
 

@@ -39,16 +39,19 @@ class ImageSession(Protocol):
 
 
 class Segmenter(Protocol):
-    """The worker as the pipeline sees it. `failed`: it died too often and stays away."""
+    """The workers as the pipeline sees them."""
 
     name: str
-    failed: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether the segmenter is lost for good: the server should then end."""
 
     async def start(self) -> None:
-        """Start the worker and wait for its warm-up answer. Raises NotReady if that fails."""
+        """Start the workers and wait for their warm-up. Raises NotReady if that fails."""
 
     async def stop(self) -> None:
-        """End the worker."""
+        """End the workers."""
 
     @property
     def alive(self) -> bool:

@@ -19,7 +19,7 @@ from wise_serve.settings.gateway import (
     split_origins,
 )
 from wise_serve.settings.models import MINIATURE, NO_REASONER, ModelSettings
-from wise_serve.settings.segmenter import SegmenterSettings
+from wise_serve.settings.segmenter import SegmenterSettings, split_devices
 
 __all__ = ["GROUPS", "MINIATURE", "NO_REASONER", "Settings", "split_origins"]
 
@@ -37,6 +37,12 @@ class Settings(
     """Read once, by the command line; nothing else reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
+
+    @property
+    def segmenter_placements(self) -> list[str | None]:
+        """The device of each worker of the segmenter, in torch's words; None: that of `device`."""
+        devices: list[str | None] = [*split_devices(self.segmenter_devices)] or [None]
+        return [device for device in devices for _ in range(self.segmenter_workers)]
 
 
 # How --help and docs/operations.md group the settings: title to names of fields.

@@ -1,10 +1,28 @@
 """Settings of the segmenter, SAM 2."""
 
-from typing import ClassVar
+import re
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from wise_serve.contract.names import PrecisionChoice
+
+_DEVICE: Final = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+
+
+def _devices(text: str) -> str:
+    named = split_devices(text)
+    for one in named:
+        if not _DEVICE.fullmatch(one):
+            raise ValueError(f"'{one[:40]}' is no device: cpu, cuda, or a GPU such as cuda:1.")
+        if named.count(one) > 1:
+            raise ValueError(f"'{one}' is named twice; --segmenter-workers puts more on a device.")
+    return text
+
+
+def split_devices(text: str) -> list[str]:
+    """The devices of the setting `segmenter_devices`."""
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 class SegmenterSettings(BaseModel):
@@ -12,14 +30,29 @@ class SegmenterSettings(BaseModel):
 
     title: ClassVar = "Segmenter"
 
+    segmenter_devices: Annotated[str, AfterValidator(_devices)] = Field(
+        "",
+        description="Devices of the segmenter, separated by commas, such as cuda:0,cuda:1: workers "
+        "on each. An image goes to the worker that its digest names, so its embedding is found "
+        "again. Default: that of --device.",
+    )
+    segmenter_workers: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Workers on each device of the segmenter, each a process with a model, a queue "
+        "and an embedding cache of its own. More than one on a CPU alone.",
+    )
     encode_batch_size: int = Field(8, ge=1, description="Most images encoded in one batch.")
     decode_batch_size: int = Field(32, ge=1, description="Most prompts decoded in one batch.")
     batch_wait_ms: float = Field(
         2.0, ge=0, description="Longest wait of an item for batch-mates, device idle or not."
     )
-    max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at the segmenter.")
-    embedding_cache_bytes: int = Field(256 * 2**20, ge=0, description="Embeddings kept (LRU).")
-    segmenter_threads: int = Field(1, ge=1, description="CPU threads of the segmenter's torch.")
+    max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at a worker.")
+    embedding_cache_bytes: int = Field(
+        256 * 2**20, ge=0, description="Embeddings that a worker keeps (LRU)."
+    )
+    segmenter_threads: int = Field(1, ge=1, description="CPU threads of a worker's torch.")
     segmenter_precision: PrecisionChoice = Field(
         "auto",
         description="What SAM 2's image encoder computes in; the mask decoder stays in float32. "

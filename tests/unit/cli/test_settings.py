@@ -39,6 +39,9 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
         (["--port", "x"], "--port"),
         (["--request-deadline-s", "0"], "--request-deadline-s"),
         (["--gpu-memory-utilization", "nan"], "--gpu-memory-utilization"),
+        (["--segmenter-devices", "cuda:0,gpu1"], "'gpu1' is no device"),
+        (["--segmenter-devices", "cuda:0, cuda:0"], "--segmenter-workers"),
+        (["--segmenter-workers", "0"], "--segmenter-workers"),
         (["--no-such-flag"], "--no-such-flag"),
         (["--ops-port", "8000"], "--ops-port must differ"),
         (["--ops-host", "127.0.0.1"], "--ops-port"),
@@ -108,3 +111,10 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert variable_of(name) in text
     for title in GROUPS:
         assert f"{title}:" in text
+
+
+def test_workers_are_placed_on_each_device() -> None:
+    assert parse().segmenter_placements == [None]
+    assert parse("--segmenter-workers", "2").segmenter_placements == [None, None]
+    both = parse("--segmenter-devices", "cuda:0, cuda:1", "--segmenter-workers", "2")
+    assert both.segmenter_placements == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]

@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -49,6 +49,9 @@ class SegmenterObserver(Protocol):
     def restart(self) -> None:
         """A worker died and another one is being started."""
 
+    def watch(self, alive: Callable[[], bool]) -> None:
+        """`alive` says at any time whether the worker would answer."""
+
     def cache(self, result: CacheResult) -> None:
         """An image's embedding was there ('hit'), being made ('shared'), or not ('miss')."""
 
@@ -59,6 +62,7 @@ class Silent:
     def batch(self, operation: Operation, size: int) -> None: ...
     def queue_depth(self, items: int) -> None: ...
     def restart(self) -> None: ...
+    def watch(self, alive: Callable[[], bool]) -> None: ...
     def cache(self, result: CacheResult) -> None: ...
 
 
@@ -74,17 +78,21 @@ class SegmenterClient:
         settings: Settings,
         observer: SegmenterObserver | None = None,
         program: Sequence[str] = WORKER,
+        device: str | None = None,
     ) -> None:
-        """`program`: Python's arguments that run a worker."""
+        """`program`: Python's arguments that run a worker. `device`: in torch's words; default:
+        that of the settings."""
         self.name = settings.segmenter
         self.failed = False
         self.restarts = 0
         self._settings = settings
         self._program = program
+        self._device = device or device_of(settings)
         self._observer = observer or Silent()
         self._numbers = itertools.count(1)
         self._worker: WorkerProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._observer.watch(lambda: self.alive)
 
     @property
     def alive(self) -> bool:
@@ -155,7 +163,7 @@ class SegmenterClient:
         self._worker = await WorkerProcess.spawn(
             protocol.Configure(
                 segmenter=self._settings.segmenter,
-                device=device_of(self._settings),
+                device=self._device,
                 threads=self._settings.segmenter_threads,
                 precision=precision_of(self._settings),
                 tf32=self._settings.segmenter_precision == "auto",

@@ -139,6 +139,11 @@ def _load(
 ) -> tuple[DeviceModel, torch.device]:
     torch.set_num_threads(configuration.threads)
     device = torch.device(configuration.device)
+    if device.type == "cuda":
+        gpus = torch.cuda.device_count()
+        if (device.index or 0) >= gpus:
+            raise NotReady(f"There is no device {device}: torch finds {gpus} GPUs.")
+        torch.cuda.set_device(device)  # for what only says "cuda", such as graphs and streams
     model = make_model(configuration, device)
     largest = None
     if device.type != "cpu":

@@ -1,0 +1,44 @@
+"""Which worker, or replica, an image goes to.
+
+Rendezvous hashing: each place gets a score from its name and the image's digest, and the image goes
+to the place of the highest score. So an image's requests meet where its embedding is, without a
+table that anyone keeps, and a place that is lost moves its own images alone. The load is bounded:
+a place that has more than its share passes the image on to the one of the next score, which is the
+same one each time.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Final
+
+# A place accepts at most this many times the mean load ...
+LOAD_FACTOR: Final = 1.25
+# ... but always so much: at little load, waiting for batch-mates costs less than encoding again.
+LEAST_BOUND: Final = 4
+
+
+def ranked(digest: str, names: Iterable[str]) -> list[str]:
+    """The places in the order in which an image prefers them."""
+    return sorted(names, key=lambda name: _score(digest, name), reverse=True)
+
+
+def place(digest: str, loads: Mapping[str, int]) -> str:
+    """The place for an image.
+
+    loads: requests in flight by place; those alone that are alive, at least one.
+    """
+    bound = load_bound(sum(loads.values()), len(loads))
+    for name in ranked(digest, loads):
+        if loads[name] < bound:
+            return name
+    return min(loads, key=loads.__getitem__)
+
+
+def load_bound(total: int, places: int) -> int:
+    """Requests in flight from which a place counts as full; `total`: those of all places."""
+    return max(LEAST_BOUND, math.ceil(LOAD_FACTOR * (total + 1) / places))
+
+
+def _score(digest: str, name: str) -> bytes:
+    return blake2b(f"{name}\0{digest}".encode(), digest_size=8).digest()

@@ -1,0 +1,55 @@
+"""Where images go: the same place each time, evenly, and elsewhere only if their place is full."""
+
+from collections import Counter
+
+import pytest
+
+from wise_serve.placement import LEAST_BOUND, load_bound, place, ranked
+
+DIGESTS = [f"digest-{number}" for number in range(4000)]
+
+
+def idle(names: str) -> dict[str, int]:
+    return dict.fromkeys(names, 0)
+
+
+def test_images_are_spread_evenly() -> None:
+    counts = Counter(place(digest, idle("abcd")) for digest in DIGESTS)
+    assert all(900 < counts[name] < 1100 for name in "abcd")
+
+
+def test_a_lost_place_moves_its_own_images_alone_and_to_all_others() -> None:
+    before = {digest: place(digest, idle("abcd")) for digest in DIGESTS}
+    moved = Counter[str]()
+    for digest, name in before.items():
+        now = place(digest, idle("abc"))
+        if name == "d":
+            moved[now] += 1
+        else:
+            assert now == name
+    assert all(250 < moved[name] < 420 for name in "abc")
+
+
+def test_a_full_place_passes_on_to_the_next_of_the_images_own_order() -> None:
+    first, second, *_ = ranked("x", "abcd")
+    loads = idle("abcd") | {first: LEAST_BOUND}
+    assert place("x", loads) == second
+    loads[first] -= 1
+    assert place("x", loads) == first
+
+
+def test_no_place_gets_much_more_than_its_share_of_one_image() -> None:
+    loads = idle("abcd")
+    for _ in range(400):
+        loads[place("the same image", loads)] += 1
+    assert max(loads.values()) <= load_bound(400, 4) == 126
+
+
+def test_order_of_places_does_not_matter() -> None:
+    assert place("x", idle("abcd")) == place("x", idle("dcba"))
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abcdefgh"])
+def test_some_place_is_always_found(names: str) -> None:
+    loads = dict.fromkeys(names, 10**6)
+    assert place("x", loads) in names
