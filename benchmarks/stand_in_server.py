@@ -21,5 +21,5 @@ if __name__ == "__main__":
     settings = settings_from(parser, vars(parser.parse_args(["serve", *sys.argv[1:]])))
     metrics = Metrics()
     stand_in = FakeReasoner(lambda prompt: FOUND, delay_s=TOKEN_S, name="timed stand-in")
-    segmenter = SegmenterClient(settings, metrics.segmenter)
+    segmenter = SegmenterClient(settings, metrics.segmenter.worker("0"))
     sys.exit(serve(build_runtime(settings, stand_in, segmenter, metrics)))
