@@ -11,41 +11,16 @@ import httpx
 import numpy as np
 import pytest
 from contract_server import Change, ContractServer, Problem
+from label_studio_forms import BRUSH, unpacked
 
-from wise_client import Client, InputError, RetryPolicy
+from wise_client import Client, RetryPolicy
 from wise_client.integrations.label_studio.app import App
 from wise_client.integrations.label_studio.backend import Backend, Settings
-from wise_client.integrations.label_studio.labelling import Labelling
-from wise_client.integrations.label_studio.media import ImageUnavailable, LabelStudio, Media
-from wise_client.integrations.label_studio.regions import brush_rle, clicks
-from wise_client.polygons import polygons, simplified
+from wise_client.integrations.label_studio.media import Media
 
-BRUSH = """<View><Image name="img" value="$image"/>
-<BrushLabels name="tag" toName="img"><Label value="cup"/><Label value="nothing"/></BrushLabels>
-<TextArea name="ask" toName="img" value="$question"/></View>"""
 POLYGON = BRUSH.replace("BrushLabels", "PolygonLabels")
 RECTANGLE = BRUSH.replace("BrushLabels", "RectangleLabels")
 Call = Callable[..., tuple[str, dict[str, Any]]]
-
-
-def unpacked(rle: list[int]) -> np.ndarray:
-    """Label Studio's brush RLE by its definition (rle-pack): uint8 [values]."""
-    bits = "".join(f"{byte:08b}" for byte in rle)
-    place = 0
-
-    def read(count: int) -> int:
-        nonlocal place
-        place += count
-        return int(bits[place - count : place], 2)
-
-    total, word = read(32), read(5) + 1
-    sizes = [read(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < total:
-        run = read(1)
-        length = read(sizes[read(2)]) + 1
-        values += [read(word)] * length if run else [read(word) for _ in range(length)]
-    return np.array(values, np.uint8)
 
 
 def requested(
@@ -100,34 +75,6 @@ def task(number: int = 1, **data: str) -> dict[str, Any]:
 
 def ask(config: str, *tasks: dict[str, Any]) -> dict[str, Any]:
     return {"project": "1.5", "label_config": config, "tasks": list(tasks), "params": {}}
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_brush_rle_holds_every_pixel(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    mask = random.random((random.integers(1, 90), random.integers(1, 300))) < (0.5, 0.01)[seed % 2]
-    mask[:, :20] = seed == 3
-    values = unpacked(brush_rle(mask)).reshape(*mask.shape, 4)
-    assert np.array_equal(values, np.repeat(mask[..., None], 4, axis=2) * 255)
-
-
-def test_brush_rle_of_runs_longer_than_its_longest() -> None:
-    mask = np.zeros((300, 400), bool)
-    mask[299, 399] = True
-    assert np.array_equal(unpacked(brush_rle(mask))[3::4].reshape(mask.shape) > 0, mask)
-
-
-def test_a_simplified_outline_stays_within_its_tolerance() -> None:
-    rows, columns = np.mgrid[0:200, 0:200]
-    disc = (rows - 100) ** 2 + (columns - 100) ** 2 < 80**2
-    ring = polygons(disc)[0].exterior
-    fewer = simplified(ring, 1.0)
-    assert len(fewer) < len(ring) / 5
-    ends = zip(fewer, np.roll(fewer, -1, axis=0), strict=True)
-    lines = [np.linspace(one, other, 200) for one, other in ends]
-    away = np.abs(np.concatenate(lines)[None] - ring[:, None]).astype(float)
-    assert np.hypot(away[..., 0], away[..., 1]).min(axis=1).max() <= 1.1
-    assert np.array_equal(simplified(ring, 0), ring)
 
 
 def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: ContractServer) -> None:
@@ -227,41 +174,6 @@ def test_what_is_no_request_is_refused(call: Call, body: Any) -> None:
     assert call("/predict", body)[0].startswith("400 ")
 
 
-def test_a_label_of_several_controls_is_written_in_the_most_exact() -> None:
-    both = BRUSH.replace(
-        "</View>", '<RectangleLabels name="r" toName="img"><Label value="cup"/><Label value="b"/>'
-        "</RectangleLabels></View>",
-    )  # fmt: skip
-    labelling = Labelling.parse(both)
-    assert labelling.labels() == ["cup", "nothing", "b"]
-    assert [labelling.control_of(one).kind for one in ("cup", "b")] == [
-        "brushlabels",
-        "rectanglelabels",
-    ]
-    with pytest.raises(InputError, match="has a Label 'dog'"):
-        labelling.control_of("dog")
-
-
-def test_clicks_are_in_pixels_and_know_their_label() -> None:
-    size = {"original_width": 600, "original_height": 400}
-    drawn = [
-        {"type": "keypointlabels", "is_positive": True, **size,
-         "value": {"x": 50, "y": 25, "width": 1, "labels": ["cup"]}},
-        {"type": "keypointlabels", "is_positive": False, **size,
-         "value": {"x": 10, "y": 10, "keypointlabels": ["cup"]}},
-        {"type": "rectanglelabels", **size,
-         "value": {"x": 0, "y": 50, "width": 50, "height": 25, "rectanglelabels": ["cup"]}},
-    ]  # fmt: skip
-    got = clicks(drawn)
-    assert got is not None
-    assert got.label == "cup"
-    assert got.points == ((300, 100, 1), (60, 40, 0))
-    assert got.box == (0, 200, 300, 300)
-    assert clicks([]) is None
-    with pytest.raises(InputError):
-        clicks([{"type": "keypointlabels", "value": {}}])
-
-
 def test_a_click_is_refined_and_nothing_is_asked(
     call: Call, server: ContractServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,56 +203,3 @@ def test_basic_authentication(server: ContractServer) -> None:
             packed = base64.b64encode(f"ann:{password}".encode()).decode()
             line, _ = requested(app, "/health", authorization=f"Basic {packed}")
             assert line.startswith(status)
-
-
-class TestMedia:
-    def media(self, *hosts: str) -> tuple[Media, list[httpx.Request]]:
-        asked: list[httpx.Request] = []
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            asked.append(request)
-            if request.url.path == "/api/token/refresh":
-                return httpx.Response(200, json={"access": f"access{len(asked)}"})
-            if request.url.path == "/expired" and len(asked) < 3:
-                return httpx.Response(401)
-            if request.url.path.startswith("/tasks/7/presign"):
-                return httpx.Response(303, headers={"location": "http://bucket/x?signed"})
-            return httpx.Response(200, content=b"image")
-
-        return Media(hosts, httpx.MockTransport(answer)), asked
-
-    def test_personal_tokens_are_exchanged_and_renewed(self) -> None:
-        media, asked = self.media()
-        home = LabelStudio("http://ls/", "a.b.c")
-        assert media.fetch("/data/upload/1/a.png", 7, home) == b"image"
-        assert asked[-1].headers["authorization"] == "Bearer access1"
-        del asked[:]
-        assert media.fetch("/expired", 7, home) == b"image"
-        assert asked[-1].headers["authorization"] == "Bearer access2"
-
-    def test_cloud_addresses_go_through_label_studio_without_its_token_beyond(self) -> None:
-        media, asked = self.media()
-        assert media.fetch("s3://b/x", 7, LabelStudio("http://ls", "secret")) == b"image"
-        assert base64.urlsafe_b64decode(asked[0].url.params["fileuri"]) == b"s3://b/x"
-        assert asked[0].headers["authorization"] == "Token secret"
-        assert asked[1].url.host == "bucket"
-        assert "authorization" not in asked[1].headers
-
-    def test_other_hosts_are_asked_only_when_allowed_and_never_with_the_token(self) -> None:
-        home = LabelStudio("http://ls", "secret")
-        media, asked = self.media()
-        with pytest.raises(ImageUnavailable, match="--image-host elsewhere"):
-            media.fetch("http://elsewhere/a.png", 7, home)
-        with pytest.raises(ImageUnavailable):
-            media.fetch("http://ls:81/a.png", 7, home)
-        assert not asked
-        media, asked = self.media("elsewhere")
-        assert media.fetch("http://elsewhere/a.png", 7, home) == b"image"
-        assert "authorization" not in asked[0].headers
-
-    def test_images_in_the_task_itself(self) -> None:
-        media, _ = self.media()
-        assert media.fetch("data:image/png;base64,aW1n", 7, LabelStudio("")) == b"img"
-        for bad in ("data:image/png,img", "data:;base64,%%", "file:///etc/passwd", "/data/x"):
-            with pytest.raises(ImageUnavailable):
-                media.fetch(bad, 7, LabelStudio(""))
