@@ -8,8 +8,7 @@ milliseconds an image of SAM 2 large prompted by one point, encode and decode to
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,7 +27,7 @@ from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.checkpoints import build_public, load_model
 from wise_serve.segmenter.sam2.compiled import Compiler
 from wise_serve.segmenter.sam2.model import Sam2
-from wise_serve.segmenter.sam2.precision import Levers
+from wise_serve.segmenter.sam2.precision import Levers, float32_products
 from wise_serve.settings import MINIATURE
 
 BUCKETS = (1, 2, 4, 8, 16)
@@ -83,29 +82,32 @@ def questions(count: int, side: int) -> list[Question]:
 
 
 def levers(device: torch.device, *, compiled: bool) -> dict[str, Levers]:
-    """What is compared. `default` is how the server runs without options."""
-    found = {
-        "nothing": Levers(constants=False),
-        "default": Levers(),
-        "bfloat16": Levers("bfloat16"),
-    }
-    if device.type == "cuda":  # a CPU has no kernels for it: ten times slower than float32
-        found |= {
-            "float16": Levers("float16"),
-            "float16_decoder_too": Levers("float16", "float16"),
+    """What is compared, the most telling first. `default`: how a server runs without options."""
+    if device.type != "cuda":  # no TF32 there, and no kernels for float16
+        found = {
+            "default": Levers(),
+            "nothing": Levers(constants=False),
+            "bfloat16": Levers("bfloat16"),
         }
+        plain = Compiler(BUCKETS[-1], BUCKETS[-1], points=(2,))
+        return found | ({"compiled": Levers(compiler=plain)} if compiled else {})
+    default = Levers("bfloat16", tf32=True)
+    found = {
+        "default": default,
+        "bfloat16, no TF32": Levers("bfloat16"),
+        "float32": Levers(),
+        "float32, TF32": Levers(tf32=True),
+        "float16, TF32": Levers("float16", tf32=True),
+        "float16, decoder too": Levers("float16", "float16"),
+        "float32, constants computed anew": Levers(constants=False),
+    }
     if not compiled:
         return found
-    plain = Compiler(BUCKETS[-1], BUCKETS[-1], points=(2,))
-    if device.type != "cuda":
-        return found | {"compiled": Levers(compiler=plain)}
-    tuned = replace(plain, mode="max-autotune-no-cudagraphs")
-    graphs = replace(plain, mode="reduce-overhead")
+    captured = Compiler(BUCKETS[-2], BUCKETS[-2], points=(1, 2), mode="reduce-overhead")
+    tuned = replace(captured, mode="max-autotune-no-cudagraphs")
     return found | {
-        "compiled_tuned": Levers(compiler=tuned),
-        "captured": Levers(compiler=graphs),
-        "captured_bfloat16": Levers("bfloat16", compiler=graphs),
-        "captured_float16": Levers("float16", compiler=graphs),
+        "default, captured": replace(default, compiler=captured),
+        "default, tuned": replace(default, compiler=tuned),
     }
 
 
@@ -121,19 +123,6 @@ def host_waits(call: Callable[[], object]) -> int:
     return sum("synchroniz" in str(warning.message) for warning in seen)
 
 
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """No TF32 in products or convolutions: what masks are held against."""
-    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before[0]
-        torch.set_float32_matmul_precision(before[1])
-
-
 def predictor(
     clock: Clock, model: Any, asked: Sequence[Question]
 ) -> tuple[dict[str, Any], list[NDArray[np.bool_]]]:
@@ -146,7 +135,7 @@ def predictor(
         assert question.prompt.box is not None
         return best_mask(public, question.prompt.box, question.prompt.points)
 
-    with full_float32():
+    with float32_products(tf32=False):
         truth = [one(question) for question in asked]
         float32_ms = clock.ms(lambda: one(asked[0]))
     with torch.autocast(clock.device.type, torch.bfloat16):
