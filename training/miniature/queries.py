@@ -13,21 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from miniature.scenes import COLOURS, KINDS, Scene, Shape
-from miniature.words import (
-    ANY_WORDS,
-    COLOUR_THINGS,
-    COLOUR_WORDS,
-    KIND_TRAITS,
-    KIND_WORDS,
-    LIKENESS_FORMS,
-    LIKENESS_HOW,
-    PLURAL_WORDS,
-    PREFIXES,
-    RELATIONS,
-    SUFFIXES,
-    SUPERLATIVE_CLAUSES,
-    SUPERLATIVES,
-)
+from miniature.wording import dress, likeness_phrase, noun_phrase, pick
+from miniature.words import PLURAL_WORDS, RELATIONS, SUPERLATIVE_CLAUSES, SUPERLATIVES
 
 FAMILIES = ("attribute", "extremum", "relation", "likeness", "absent")
 
@@ -55,7 +42,7 @@ def make_query(scene: Scene, rng: np.random.Generator, family: str) -> Query | N
     made = _MAKERS[family](scene, rng)
     if made is None:
         return None
-    return Query(_dress(rng, made.text), family, made.targets, made.anchor, made.form or family)
+    return Query(dress(rng, made.text), family, made.targets, made.anchor, made.form or family)
 
 
 class Made(NamedTuple):
@@ -67,41 +54,12 @@ class Made(NamedTuple):
     form: str = ""
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
-
-
-def _dress(rng: np.random.Generator, text: str) -> str:
-    """Vary what does not change the meaning: article, request words, capitals, full stop."""
-    if rng.random() < 0.15 and text.startswith("the "):
-        text = text[4:]
-    if rng.random() < 0.2:
-        text = f"{_pick(rng, PREFIXES)} {text}"
-    if rng.random() < 0.12:
-        text = f"{text} {_pick(rng, SUFFIXES)}"
-    if rng.random() < 0.15:
-        text = text[0].upper() + text[1:]
-    if rng.random() < 0.15:
-        text += _pick(rng, (".", ".", "?", "!"))
-    return text
-
-
 def _matching(scene: Scene, colour: str | None = None, kind: str | None = None) -> tuple[int, ...]:
     return tuple(
         i
         for i, shape in enumerate(scene.shapes)
         if (colour is None or shape.colour == colour) and (kind is None or shape.kind == kind)
     )
-
-
-def _noun(rng: np.random.Generator, colour: str | None, kind: str | None) -> str:
-    noun = _pick(rng, KIND_WORDS[kind]) if kind else _pick(rng, ANY_WORDS)
-    if colour is None:
-        return noun
-    word = _pick(rng, COLOUR_WORDS[colour])
-    if rng.random() < 0.06:
-        return f"{noun} that is {word}"
-    return f"{word} {noun}"
 
 
 def _describe(
@@ -120,7 +78,7 @@ def _describe(
 def _attribute(scene: Scene, rng: np.random.Generator) -> Made | None:
     index = int(rng.integers(len(scene.shapes)))
     described = _describe(scene, rng, index)
-    return Made(f"the {_noun(rng, *described)}", (index,)) if described else None
+    return Made(f"the {noun_phrase(rng, *described)}", (index,)) if described else None
 
 
 def _scores(scene: Scene) -> dict[str, list[float]]:
@@ -137,7 +95,7 @@ def _scores(scene: Scene) -> dict[str, list[float]]:
 
 
 def _extremum(scene: Scene, rng: np.random.Generator) -> Made | None:
-    which = _pick(rng, list(SUPERLATIVES))
+    which = pick(rng, list(SUPERLATIVES))
     scores = _scores(scene)[which]
     among = tuple(range(len(scores)))
     colour: str | None = None
@@ -151,9 +109,9 @@ def _extremum(scene: Scene, rng: np.random.Generator) -> Made | None:
     if len(ranked) > 1 and scores[ranked[0]] - scores[ranked[1]] < clear:
         return None
     if rng.random() < 0.65:
-        text = f"the {_pick(rng, SUPERLATIVES[which])} {_noun(rng, colour, kind)}"
+        text = f"the {pick(rng, SUPERLATIVES[which])} {noun_phrase(rng, colour, kind)}"
     else:
-        text = f"the {_noun(rng, colour, kind)} {_pick(rng, SUPERLATIVE_CLAUSES[which])}"
+        text = f"the {noun_phrase(rng, colour, kind)} {pick(rng, SUPERLATIVE_CLAUSES[which])}"
     return Made(text, (ranked[0],))
 
 
@@ -179,7 +137,7 @@ def _nearest(scene: Scene, among: Sequence[int], anchor: int) -> int | None:
 def _relation(scene: Scene, rng: np.random.Generator) -> Made | None:
     anchor = int(rng.integers(len(scene.shapes)))
     described = _describe(scene, rng, anchor)
-    relation = _pick(rng, (*SIDES, *SIDES, "nearest"))
+    relation = pick(rng, (*SIDES, *SIDES, "nearest"))
     others = [i for i in range(len(scene.shapes)) if i != anchor]
     if described is None:
         return None
@@ -199,8 +157,8 @@ def _relation(scene: Scene, rng: np.random.Generator) -> Made | None:
         target = holding[0] if len(holding) == 1 else None
     if target is None:
         return None
-    beside = f"{_pick(rng, RELATIONS[relation])} the {_noun(rng, *described)}"
-    return Made(f"the {_noun(rng, colour, kind)} {beside}", (target,), anchor)
+    beside = f"{pick(rng, RELATIONS[relation])} the {noun_phrase(rng, *described)}"
+    return Made(f"the {noun_phrase(rng, colour, kind)} {beside}", (target,), anchor)
 
 
 def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
@@ -211,27 +169,13 @@ def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
         return None
     colour = shape.colour if described[0] else None
     kind = shape.kind if described[1] else None
-    return Made(_likeness_text(rng, colour, kind), (index,))
-
-
-def _likeness_text(rng: np.random.Generator, colour: str | None, kind: str | None) -> str:
-    words = {
-        "thing": _pick(rng, COLOUR_THINGS[colour]) if colour else "",
-        "trait": _pick(rng, KIND_TRAITS[kind]) if kind else "",
-        "noun": _pick(rng, ANY_WORDS),
-        "how": _pick(rng, LIKENESS_HOW).format(colour=colour),
-    }
-    if colour and kind:
-        words["coloured"] = _noun(rng, colour, None)
-        words["shaped"] = _noun(rng, None, kind)
-    named = "both" if colour and kind else "colour" if colour else "kind"
-    return _pick(rng, LIKENESS_FORMS[named]).format(**words)
+    return Made(likeness_phrase(rng, colour, kind), (index,))
 
 
 def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
     """Something that is not there: by its colour, its kind, both, or only their combination."""
-    colour: str | None = _pick(rng, list(COLOURS))
-    kind: str | None = _pick(rng, KINDS)
+    colour: str | None = pick(rng, list(COLOURS))
+    kind: str | None = pick(rng, KINDS)
     draw = rng.random()
     if draw < 0.45:  # the hard case: both are there, on different shapes
         colour = scene.shapes[int(rng.integers(len(scene.shapes)))].colour
@@ -242,8 +186,8 @@ def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
     if _matching(scene, colour, kind):
         return None
     if rng.random() < 0.8:
-        return Made(f"the {_noun(rng, colour, kind)}", (), form="attribute")
-    return Made(_likeness_text(rng, colour, kind), (), form="likeness")
+        return Made(f"the {noun_phrase(rng, colour, kind)}", (), form="attribute")
+    return Made(likeness_phrase(rng, colour, kind), (), form="likeness")
 
 
 def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
@@ -252,7 +196,7 @@ def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
     colour, kind = ((None, shape.kind), (shape.colour, None), (None, None))[int(rng.integers(3))]
     found = sorted(_matching(scene, colour, kind), key=lambda i: scene.shapes[i].centre[0])
     named = f"{colour} {kind or 'shape'}s" if colour else f"{kind or 'shape'}s"
-    return Made(f"{_pick(rng, PLURAL_WORDS)} {named}", tuple(found))
+    return Made(f"{pick(rng, PLURAL_WORDS)} {named}", tuple(found))
 
 
 _MAKERS: dict[str, Callable[[Scene, np.random.Generator], Made | None]] = {

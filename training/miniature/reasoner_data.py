@@ -14,7 +14,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from miniature.queries import FAMILIES, Query, make_query
 from miniature.rationales import Response, response
-from miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH, Batch
+from miniature.reasoner_forward import Batch
+from miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH
 from miniature.scenes import COLOURS, KINDS, Scene, draw_scene
 from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE

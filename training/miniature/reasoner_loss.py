@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from miniature.reasoner_data import CELL, TrainingBatch
-from miniature.reasoner_model import CELLS, Activations, TrainingAids
+from miniature.reasoner_forward import Activations
+from miniature.reasoner_model import CELLS, TrainingAids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
 BLUR_PIXELS = 1.0  # standard deviation of a number's target

@@ -23,16 +23,9 @@ from tqdm import tqdm
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from miniature.reasoner_data import SHORT_SHARE, Examples, TrainingBatch
+from miniature.reasoner_forward import Activations, forward, see, vision_rotary
 from miniature.reasoner_loss import Loss, number_ids
-from miniature.reasoner_model import (
-    Activations,
-    TrainingAids,
-    forward,
-    make_config,
-    make_model,
-    see,
-    vision_rotary,
-)
+from miniature.reasoner_model import TrainingAids, make_config, make_model
 from miniature.tokenizer import build_tokenizer, special_token_ids
 
 HELD_OUT_SEED = 900_001

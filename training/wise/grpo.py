@@ -20,8 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from miniature.export_reasoner import export
+from miniature.reasoner_forward import forward, vision_rotary
 from miniature.reasoner_loss import number_ids
-from miniature.reasoner_model import forward, make_config, make_model, vision_rotary
+from miniature.reasoner_model import make_config, make_model
 from miniature.tokenizer import build_tokenizer, special_token_ids
 from wise.curves import draw_curves
 from wise.embeddings import SentenceEmbeddings

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from miniature.reasoner_model import (
+from miniature.reasoner_forward import (
     Batch,
     causal_mask,
     norm,

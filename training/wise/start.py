@@ -24,8 +24,9 @@ from miniature.export_reasoner import export
 from miniature.queries import Query, make_query
 from miniature.rationales import Response
 from miniature.reasoner_data import Examples, TrainingBatch
+from miniature.reasoner_forward import forward, vision_rotary
 from miniature.reasoner_loss import Loss, number_ids
-from miniature.reasoner_model import PLACE_LAYER, forward, make_config, make_model, vision_rotary
+from miniature.reasoner_model import PLACE_LAYER, make_config, make_model
 from miniature.scenes import Scene
 from miniature.tokenizer import build_tokenizer, special_token_ids
 from miniature.train_reasoner import exported_weights, score

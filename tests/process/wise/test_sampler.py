@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from miniature.reasoner_model import Batch, forward, vision_rotary
+from miniature.reasoner_forward import Batch, forward, vision_rotary
 from miniature.tokenizer import build_tokenizer
 from wise.episodes import Prompter, Prompts
 from wise.sampler import Samples, sample
