@@ -154,8 +154,7 @@ class Examples(IterableDataset[TrainingBatch]):
         turns: list[Turn] = []
         while self.speaks and len(turns) < QUERIES:
             turn = self.turn(scene, *self.draw_query(scene, rng, short), rng)
-            if len(turn.tokens) <= self.turn_lengths[short]:
-                turns.append(turn)
+            turns += [turn] if len(turn.tokens) <= self.turn_lengths[short] else []
         return scene, turns
 
     def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
@@ -171,9 +170,8 @@ class Examples(IterableDataset[TrainingBatch]):
     def turn(self, scene: Scene, query: Query, strategy: str, rng: np.random.Generator) -> Turn:
         question = query.text.lower().strip(self.strips[strategy])
         if rng.random() < 0.04:  # a word nobody taught it
-            letters = "".join(
-                chr(97 + int(i)) for i in rng.integers(0, 26, int(rng.integers(3, 9)))
-            )
+            drawn = rng.integers(0, 26, int(rng.integers(3, 9)))
+            letters = "".join(chr(97 + int(i)) for i in drawn)
             question = f"{letters} {question}" if rng.random() < 0.5 else f"{question} {letters}"
         prompt = self.tokenizer.encode(
             "<|vision_end|>" + self.templates[strategy].replace("{question}", question)
