@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from wise_serve.contract.errors import Draining, NotReady, Unavailable
+from wise_serve.contract.errors import Draining, NotReady, Unavailable, WiseError
 from wise_serve.observe import logs
 from wise_serve.pipeline.admission import Admission
 from wise_serve.reasoner import Reasoner
@@ -34,6 +34,7 @@ class Lifecycle:
     ) -> None:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
+        self.failure = ""  # why the models could not be started, for whoever started the server
         self._reasoner = reasoner
         self._segmenter = segmenter
         self._admission = admission
@@ -87,7 +88,9 @@ class Lifecycle:
                     group.create_task(self._segmenter.start())
                 group.create_task(self._reasoner.start())
         except Exception as error:  # any error: the server cannot serve
-            logs.event(logging.CRITICAL, "the models could not be started", {}, exc_info=error)
+            self.failure = _reason(error, self._startup_deadline_s)
+            fields = {"reason": self.failure}
+            logs.event(logging.CRITICAL, "the models could not be started", fields, exc_info=error)
             self.on_failed()
             return
         self._loaded = True
@@ -106,3 +109,16 @@ class Lifecycle:
         lost = "segmenter" if self._segmenter.failed else "reasoner"
         logs.event(logging.CRITICAL, "a model is lost", {"model": lost})
         self.on_failed()
+
+
+def _reason(error: Exception, deadline_s: float) -> str:
+    """What our own errors say. Those of libraries may quote anything: they are in the log alone,
+    without their messages."""
+    if isinstance(error, TimeoutError):
+        return f"The models did not load within {deadline_s:g} s: raise --startup-deadline-s."
+    if isinstance(error, ExceptionGroup):
+        said = [_reason(inner, deadline_s) for inner in error.exceptions]
+        return " ".join(dict.fromkeys(said))
+    if isinstance(error, WiseError):
+        return str(error)
+    return f"The models could not be started ({type(error).__name__}); the log above says where."

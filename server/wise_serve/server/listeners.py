@@ -1,5 +1,6 @@
 """The sockets of a server with a second port for its operators, and the application behind each."""
 
+import errno
 import socket
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,22 +8,41 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wise_serve.settings import Settings
 
 
-def open_listeners(settings: Settings, backlog: int) -> list[socket.socket] | None:
-    """The main socket and the operators', in this order. None without `--ops-port`: then uvicorn
-    opens the only socket itself. Raises OSError."""
+class ListenError(Exception):
+    """An address cannot be listened on; the text says which flag to change."""
+
+
+def open_listeners(settings: Settings, backlog: int) -> list[socket.socket]:
+    """The main socket and, with `--ops-port`, the operators', in this order.
+
+    Opened before any model is started, so that a port in use costs a second and not a minute.
+    Raises ListenError.
+    """
+    main = _listen("", settings.host, settings.port, backlog)
     if settings.ops_port is None:
-        return None
-    main = _listen(settings.host, settings.port, backlog)
+        return [main]
     try:
-        return [main, _listen(settings.ops_host or settings.host, settings.ops_port, backlog)]
-    except OSError:
+        host = settings.ops_host or settings.host
+        return [main, _listen("ops-", host, settings.ops_port, backlog)]
+    except ListenError:
         main.close()
         raise
 
 
-def _listen(host: str, port: int, backlog: int) -> socket.socket:
+def _listen(prefix: str, host: str, port: int, backlog: int) -> socket.socket:
+    """prefix: of the flags that give the host and the port. Raises ListenError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=backlog)
+    try:
+        return socket.create_server((host, port), family=family, backlog=backlog)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            advice = f"Another program listens there: end it, or choose another --{prefix}port."
+        elif error.errno == errno.EACCES:
+            advice = f"Ports below 1024 need privileges: choose a higher --{prefix}port."
+        else:
+            advice = f"--{prefix}host must be an address of this machine."
+        text = error.strerror or "cannot be listened on"
+        raise ListenError(f"{host}:{port}: {text}. {advice}") from None
 
 
 class ByPort:

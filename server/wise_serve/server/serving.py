@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,7 @@ from wise_serve.observe import logs
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime
 from wise_serve.server.connections import make_protocol
-from wise_serve.server.listeners import ByPort, open_listeners
+from wise_serve.server.listeners import ByPort, ListenError, open_listeners
 
 _EXIT_FAILED = 1
 _KEEP_ALIVE_S = 30
@@ -119,16 +120,13 @@ def serve(runtime: Runtime, tracer: Tracer = NO_TRACER) -> int:
     logs.configure(settings.log_level)
     try:
         sockets = open_listeners(settings, _BACKLOG)
-    except OSError as error:
-        logs.event(logging.CRITICAL, "a port cannot be had", {"reason": error.strerror})
-        return _EXIT_FAILED
+    except ListenError as error:
+        return _failed(str(error))
     app: ASGIApp = build_app(runtime, access, tracer)
-    if sockets is not None:
+    if settings.ops_port is not None:
         app = ByPort(app, build_ops_app(runtime), sockets[1].getsockname()[1])
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -141,7 +139,15 @@ def serve(runtime: Runtime, tracer: Tracer = NO_TRACER) -> int:
     runtime.lifecycle.on_ready = server.models_ready
     runtime.lifecycle.on_failed = server.fail
     server.run(sockets)
+    if runtime.lifecycle.failure:
+        return _failed(runtime.lifecycle.failure)
     return _EXIT_FAILED if server.failed or not server.started else 0
+
+
+def _failed(reason: str) -> int:
+    """One line that a person reads last, after the log; the exit status."""
+    print(f"wise-serve: {reason}", file=sys.stderr, flush=True)
+    return _EXIT_FAILED
 
 
 def _address(listener: asyncio.Server) -> str:

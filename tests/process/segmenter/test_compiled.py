@@ -121,6 +121,7 @@ def test_without_a_compiler_it_says_what_is_missing() -> None:
 def configure(**changes: Any) -> protocol.Configure:
     wanted: dict[str, Any] = {
         **{"segmenter": "miniature", "device": "cpu", "threads": 1, "precision": "float32"},
+        "tf32": False,
         **{"compile": False, "encode_batch_size": 1, "decode_batch_size": 2, "batch_wait_ms": 1.0},
         **{"max_queue": 8, "cache_bytes": 0, "heartbeat_every_s": 1.0, "log_level": "info"},
     }

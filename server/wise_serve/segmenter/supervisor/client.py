@@ -149,7 +149,7 @@ class SegmenterClient:
         if worker is None or not self.alive:
             raise NotReady("The segmenter is not ready.")
         descriptor = None if pixels is None else await _share(pixels)
-        session = Session(worker, self._numbers, request_id, self._settings.request_deadline_s)
+        session = Session(worker, self._numbers, request_id)
         try:
             if descriptor is None:
                 session.reopen(size[0], size[1], digest)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from wise_serve.contract.errors import (
-    DeadlineExceeded,
     ImageUnknown,
     InternalError,
     Overloaded,
@@ -28,17 +27,17 @@ _FAILURES: dict[str, Callable[[str], WiseError]] = {
 
 
 class Session:
-    """`ImageSession` on one worker; dies with it."""
+    """`ImageSession` on one worker; dies with it. Has no deadline of its own: the pipeline's holds
+    for the whole request."""
 
     def __init__(
         self,
         worker: WorkerProcess,
         numbers: "itertools.count[int]",
         request_id: str,
-        deadline_s: float,
     ) -> None:
         self._worker, self._numbers, self._number = worker, numbers, next(numbers)
-        self._request_id, self._deadline_s = request_id, deadline_s
+        self._request_id = request_id
         self._encoded: asyncio.Future[protocol.FromWorker] | None = None
 
     def open(self, height: int, width: int, digest: str, descriptor: int) -> None:
@@ -69,7 +68,7 @@ class Session:
         raise SegmenterLost("The segmenter was lost.")
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
-        """See `ImageSession.decode`; also raises Overloaded and DeadlineExceeded."""
+        """See `ImageSession.decode`; also raises Overloaded."""
         if not prompts:
             return [], Timing(0.0, 0.0)
         number = next(self._numbers)
@@ -90,11 +89,7 @@ class Session:
         self._worker.send(protocol.Close(self._number, self._request_id))
 
     async def _answer(self, future: "asyncio.Future[protocol.FromWorker]") -> protocol.FromWorker:
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                answer = await future
-        except TimeoutError:
-            raise DeadlineExceeded("The segmenter did not answer in time.") from None
+        answer = await future  # ends with the worker; the request's deadline bounds the wait
         if isinstance(answer, protocol.Failed):
             if answer.code == "no_image":
                 await self.encoded()  # raises why there is none
