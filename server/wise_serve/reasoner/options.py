@@ -1,5 +1,6 @@
 """The packages behind the engine's options; vLLM brings them along on the usual platforms alone."""
 
+from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.settings import Settings
 from wise_serve.versions import package_version
 
@@ -14,7 +15,12 @@ def chosen_options(settings: Settings) -> dict[str, str]:
 
 
 def what_is_missing(settings: Settings) -> str:
-    """What to do about packages that are not installed; empty if none is missing."""
+    """What is wrong with the engine's options: `--engine-args`, or packages that are not installed.
+    Empty if nothing is."""
+    try:
+        read_engine_args(settings.engine_args)
+    except ValueError as error:
+        return str(error)
     return " ".join(
         f"{flag} needs the package '{package}': pip install {package}."
         for flag, package in chosen_options(settings).items()

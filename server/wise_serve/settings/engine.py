@@ -49,3 +49,9 @@ class EngineSettings(BaseModel):
         description="Tokens guessed at each step from what the prompt holds already; 0: none. "
         "May pay on a GPU at few requests in flight, if answers copy the prompt; slower on a CPU.",
     )
+    engine_args: str = Field(
+        "{}",
+        description="Further arguments of vLLM's engine as a JSON object, by the names of its "
+        'AsyncEngineArgs: {"quantization": "fp8", "tensor_parallel_size": 2}. What this server '
+        "sets itself (model, image limits, sampling) is refused.",
+    )

@@ -18,6 +18,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from wise_serve.contract.errors import ReasonerLost
 from wise_serve.device import device_of
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
+from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
 from wise_serve.settings import MINIATURE, Settings
 
@@ -143,4 +144,4 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             arguments["worker_extension_cls"] = CPU_KERNELS
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
-    return AsyncEngineArgs(**arguments)
+    return AsyncEngineArgs(**(arguments | read_engine_args(settings.engine_args)))
