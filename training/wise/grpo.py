@@ -40,11 +40,11 @@ class Plan:
     temperature 1, KL coefficient 5e-3, learning rate 1e-6; a miniature needs a larger rate."""
 
     objective: str = "distillation"
-    steps: int = 60
-    prompts: int = 4
+    steps: int = 120
+    prompts: int = 8
     samples: int = 8
     temperature: float = 1.0
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-5
     kl_coefficient: float = 5e-3
     seed: int = 1
 
