@@ -21,7 +21,7 @@ from load import Case, Run, closed_loop, make_cases
 from rehearsal_checkpoint import PUBLISHED, SMALL, write_configuration, write_segmenter
 from rehearsal_texts import TEXTS, grammar
 from running import running_server
-from wise_serve.settings import MINIATURE, Settings
+from wise_serve.settings import MINIATURE
 
 HERE = Path(__file__).parent
 STAND_IN, SCRIPTED = HERE / "stand_in_server.py", HERE / "rehearsal_server.py"
@@ -86,8 +86,7 @@ def _server(
     }
     flags = ["--port", "0", "--device", options.device, "--segmenter", segmenter]
     flags += ["--max-inflight-requests", str(options.in_flight)]
-    dummy_weights = "engine_args" in Settings.model_fields  # vLLM makes random ones itself
-    if not (options.vllm and dummy_weights and importlib.util.find_spec("vllm")):
+    if not options.vllm or importlib.util.find_spec("vllm") is None:
         figures["reasoner"] = "timed stand-in, 8 ms a token"
         return flags, environment, STAND_IN
     figures["reasoner"] = "vLLM"
@@ -97,4 +96,4 @@ def _server(
     token_ids = AutoTokenizer.from_pretrained(reasoner).encode(TEXTS[0].text)
     texts.write_text(json.dumps({"": grammar(token_ids)}))  # every prompt holds the empty text
     flags += ["--reasoner", str(reasoner), "--structured-answers"]
-    return [str(texts), *flags, "--engine-args", '{"load_format": "dummy"}'], environment, SCRIPTED
+    return [str(texts), *flags], environment, SCRIPTED

@@ -4,7 +4,7 @@ First argument: a JSON file, an object from query to the grammar that its answer
 others are flags of `wise-serve serve`, with `--structured-answers` among them. All else is the
 server's own: the model computes every token, of which the grammar leaves one.
 A query that the file does not name is answered as ever; with the word "freely" in it, without a
-form.
+form. A checkpoint's folder without weights gets random ones, made by vLLM.
 """
 
 import json
@@ -15,12 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
 from wise_serve import compose
 from wise_serve.cli.main import main
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.engine import VllmReasoner
+from wise_serve.reasoner.inside_vllm import front_end
+from wise_serve.reasoner.inside_vllm.front_end import engine_arguments
+from wise_serve.settings import Settings
 
 FREELY = "freely"
 
@@ -56,7 +60,15 @@ def _generate_by_grammar(
     return generate(prompt, sampling, *more, **named)
 
 
+def _arguments_with_random_weights(settings: Settings, model: str) -> AsyncEngineArgs:
+    arguments = engine_arguments(settings, model)
+    if not any(Path(model).glob("*.safetensors")):
+        arguments.load_format = "dummy"
+    return arguments
+
+
 if __name__ == "__main__":
     texts = json.loads(Path(sys.argv[1]).read_text())
+    front_end.engine_arguments = _arguments_with_random_weights
     setattr(compose, VllmReasoner.__name__, partial(ScriptedReasoner, texts))
     sys.exit(main(["serve", *sys.argv[2:]]))
