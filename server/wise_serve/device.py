@@ -7,7 +7,7 @@ gateway has no other reason to import torch.
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import pynvml
 
@@ -16,6 +16,10 @@ from wise_serve.settings import Settings
 from wise_serve.versions import package_version
 
 Device = Literal["cpu", "cuda"]
+
+_GIB: Final = 2**30
+LEAST_CACHE_BYTES: Final = 256 * 2**20
+SEGMENTER_WEIGHT_BYTES: Final = _GIB  # SAM 2 large in float32, the largest there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +91,30 @@ def precision_of(settings: Settings) -> Precision:
     if settings.segmenter_precision != "auto":
         return settings.segmenter_precision
     return "bfloat16" if device_of(settings) == "cuda" else "float32"
+
+
+def segmenter_working_bytes(settings: Settings) -> int:
+    """GPU memory of SAM 2 besides weights and cache: CUDA's context, and the activations of the
+    largest batches. Estimated, not measured on a GPU."""
+    share = max(settings.encode_batch_size / 8, settings.decode_batch_size / 32)
+    return int(_GIB + 2 * _GIB * share)
+
+
+def cache_bytes_of(settings: Settings, gpu: Gpu | None = None) -> int:
+    """Memory for embeddings: `--embedding-cache-bytes`; without it 256 MiB on a CPU, and on a GPU
+    half of what vLLM and SAM 2 leave, the other half being the margin.
+
+    gpu: the one that the models run on; the driver is asked if it is not given, and if it does not
+    answer, the cache is as on a CPU.
+    """
+    if settings.embedding_cache_bytes is not None:
+        return settings.embedding_cache_bytes
+    if device_of(settings) == "cpu":
+        return LEAST_CACHE_BYTES
+    try:
+        gpu = gpu or list_gpus()[0]
+    except GpuError:
+        return LEAST_CACHE_BYTES
+    rest = int(gpu.total_bytes * (1 - settings.gpu_memory_utilization))
+    left = rest - SEGMENTER_WEIGHT_BYTES - segmenter_working_bytes(settings)
+    return max(LEAST_CACHE_BYTES, left // 2)

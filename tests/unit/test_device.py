@@ -8,7 +8,7 @@ import pynvml
 import pytest
 
 from wise_serve import device, processes
-from wise_serve.device import Gpu, GpuError, device_of, list_gpus, usable_gpus
+from wise_serve.device import Gpu, GpuError, cache_bytes_of, device_of, list_gpus, usable_gpus
 from wise_serve.settings import Settings
 
 GPU_BUILD = {"vllm": "0.33.0", "torch": "2.14.0"}
@@ -99,3 +99,17 @@ def test_the_flag_decides_over_what_is_found(driver: Any) -> None:
     assert device_of(Settings(device="cpu")) == "cpu"
     driver([])
     assert device_of(Settings(device="cuda")) == "cuda"
+
+
+def test_the_cache_is_small_on_a_cpu_and_holds_hundreds_of_images_on_a_large_gpu(
+    driver: Any,
+) -> None:
+    assert cache_bytes_of(Settings(device="cpu")) == 256 * 2**20
+    driver(["A"])
+    bytes_an_image = 8.4e6  # of SAM 2 large in bfloat16
+    large, small = (Gpu("A", "570.86", size * 2**30, 0) for size in (80, 8))
+    assert 300 < cache_bytes_of(Settings(), large) / bytes_an_image < 1500
+    assert cache_bytes_of(Settings(), small) == 256 * 2**20
+    assert cache_bytes_of(Settings(embedding_cache_bytes=5), large) == 5
+    wide = Settings(encode_batch_size=16)
+    assert cache_bytes_of(wide, large) < cache_bytes_of(Settings(), large)

@@ -5,11 +5,10 @@ The rules are those of docs/operations.md, "Sizing by GPU memory".
 
 from pathlib import Path
 
-from wise_serve.device import Gpu
+from wise_serve.device import Gpu, cache_bytes_of, segmenter_working_bytes
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 from wise_serve.settings import Settings
 
-SEGMENTER_WORKING_BYTES = 3 * GIB  # activations of a full encode batch, and a CUDA context
 REASONER_WORKING_BYTES = 2 * GIB  # activations of one engine step, and a CUDA context
 LEAST_KV_CACHE_BYTES = 2 * GIB
 # On a CPU, as `benchmarks/rehearsal.py` measures them: the gateway and two processes with torch;
@@ -40,12 +39,15 @@ def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> 
     """vLLM takes its share of the whole; SAM 2 gets what is left of it."""
     share = settings.gpu_memory_utilization
     engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
-    segmenter_need = segmenter + SEGMENTER_WORKING_BYTES
+    cache = cache_bytes_of(settings, gpu)
+    segmenter_need = segmenter + segmenter_working_bytes(settings) + cache
     engine_has = int(gpu.total_bytes * share)
     rest = gpu.total_bytes - engine_has
     found = (
         f"{gpu.name}: {size_text(gpu.total_bytes)}; engine {size_text(engine_need)} of "
-        f"{size_text(engine_has)}, SAM 2 {size_text(segmenter_need)} of {size_text(rest)}"
+        f"{size_text(engine_has)}, SAM 2 {size_text(segmenter_need)} of {size_text(rest)} "
+        f"with {size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} "
+        f"images and {settings.decode_batch_size} prompts (estimated)"
     )
     if engine_need + segmenter_need > gpu.total_bytes:
         advice = "The models do not fit: take a quantized (FP8) checkpoint or a larger GPU."

@@ -49,8 +49,11 @@ class SegmenterSettings(BaseModel):
         2.0, ge=0, description="Longest wait of an item for batch-mates, device idle or not."
     )
     max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at a worker.")
-    embedding_cache_bytes: int = Field(
-        256 * 2**20, ge=0, description="Embeddings that a worker keeps (LRU)."
+    embedding_cache_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Memory of a worker for the embeddings of recent images. Default: 256 MiB on a "
+        "CPU; on a GPU half of what --gpu-memory-utilization and SAM 2's own need leave.",
     )
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of a worker's torch.")
     segmenter_precision: PrecisionChoice = Field(

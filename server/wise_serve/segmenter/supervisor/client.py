@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
 from wise_serve.contract.names import CacheResult, Operation
-from wise_serve.device import device_of, precision_of
+from wise_serve.device import cache_bytes_of, device_of, precision_of
 from wise_serve.segmenter import ImageSession
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.supervisor.session import Session
@@ -172,7 +172,7 @@ class SegmenterClient:
                 decode_batch_size=self._settings.decode_batch_size,
                 batch_wait_ms=self._settings.batch_wait_ms,
                 max_queue=self._settings.max_segmenter_queue,
-                cache_bytes=self._settings.embedding_cache_bytes,
+                cache_bytes=cache_bytes_of(self._settings),
                 heartbeat_every_s=self._settings.heartbeat_s / BEATS_PER_LIMIT,
                 log_level=self._settings.log_level,
             ),
