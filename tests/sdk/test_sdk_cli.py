@@ -127,7 +127,6 @@ def test_nothing_found_is_three_and_writes_no_overlay(
         (["photo.jpg", "q", "--overlay", "o.txt"], 2, ".png"),
         (["photo.jpg", "q", "--url", "nonsense"], 2, "not an address"),
         (["photo.jpg", "q", "--url", "http://127.0.0.1:9", "--timeout-s", "0"], 2, "above 0"),
-        (["photo.jpg", "q", "--strategy", "guess"], 2, "invalid choice"),
         (["photo.jpg", "q", "--max-side-pixels", "0"], 2, "at least 1"),
         (["--url", "http://x", "batch", "pairs.jsonl"], 2, "wise-segment batch"),
     ],
