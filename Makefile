@@ -72,7 +72,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 	      --extra-index-url $(TORCH_CPU_INDEX) torch torchvision; } && \
 	  $(LOADERS)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/loaders/requirements.txt; }
 	rm -rf $(SETS)
-	PYTHONPATH=tests/sdk $(BIN)/python tests/loaders/make_datasets.py $(SETS)
+	PYTHONPATH=tests $(BIN)/python tests/loaders/make_datasets.py $(SETS)
 	cd $(SETS) && WISE_DATASETS=. YOLO_OFFLINE=1 YOLO_CONFIG_DIR=. MPLCONFIGDIR=. HF_HUB_OFFLINE=1 QT_QPA_PLATFORM=offscreen \
 	  $(CURDIR)/$(LOADERS)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
 	  $(CURDIR)/tests/loaders/check_loaders.py
@@ -81,7 +81,7 @@ RAY := .venv-ray
 ray-test: ## deploy/ray on a real Ray on this machine, with kills: exactly one row for each input (minutes)
 	@test -x $(RAY)/bin/pytest || { $(PYTHON) -m venv $(RAY) && \
 	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/ray/requirements.txt; }
-	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests:$(CURDIR)/tests/sdk \
+	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests \
 	  $(RAY)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . tests/ray/check_batch.py
 
 # An environment for each tool: what one pins, another does not accept.

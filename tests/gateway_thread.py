@@ -45,14 +45,17 @@ class GatewayThread:
         *,
         ready: bool,
         key: str | None,
+        around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
         **settings: Any,
     ) -> None:
+        """`around`: what stands before the application, such as a proxy. `settings`: Settings'."""
         self.reasoner = reasoner
         self.segmenter = segmenter
         self.url = ""
         self._settings = Settings(**settings)
         self._wait_ready = ready
         self._key = key
+        self._around = around
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,6 +71,13 @@ class GatewayThread:
         assert self._server is not None
         for connection in list(self._server.server_state.connections):
             self.call(connection.transport.abort)
+
+    def hang_up(self, client: tuple[str, int]) -> None:
+        """Close the connection of one client address; call it on the gateway's event loop."""
+        assert self._server is not None
+        for connection in list(self._server.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.close()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -94,7 +104,11 @@ class GatewayThread:
         if self._key is not None:
             app = Guard(app, self._key)
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+            self._around(app),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from contract_server import ContractServer
 from PIL import Image, ImageDraw
 
+from scripted import serving
 from wise_client.cli.main import main
 
 FORMATS = ("coco", "yolo-seg", "labelme", "masks", "parquet")
@@ -41,9 +41,9 @@ def write(folder: Path) -> int:
     ]
     exports = [word for form in FORMATS for word in ("--export", form)]
     (folder / "queries.json").write_text(json.dumps(QUERIES))
-    with ContractServer() as server:
+    with serving() as script:
         words = ["batch", str(photos), *asked, "-o", str(folder / "answers"), *exports]
-        return main([*words, "--url", server.url, "--no-progress"])
+        return main([*words, "--url", script.server.url, "--no-progress"])
 
 
 if __name__ == "__main__":

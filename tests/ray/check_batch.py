@@ -1,6 +1,7 @@
 """deploy/ray/batch.py on a real Ray on this machine, with kills: exactly one row for each input.
 
-Run by `make ray-test` in an environment of its own; the servers are those of the client's tests.
+Run by `make ray-test` in an environment of its own. The servers are the real application on fakes,
+run by the project's environment.
 """
 
 import json
@@ -10,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow.dataset as ds
 import pytest
-from contract_server import ContractServer
 
 import bulk_data
 
@@ -24,15 +26,30 @@ FILES, EACH, BAD = 4, 30, (5, 64)
 WAIT_S = 180
 
 
+@contextmanager
+def application() -> Iterator[str]:
+    """The address of one server; it ends when its standard input is closed."""
+    words = [ROOT / ".venv" / "bin" / "python", ROOT / "tests" / "scripted.py", "0.02"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+def answers_of(url: str) -> float:
+    """How many requests a server has answered, by its own metrics."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("wise_requests_total"))
+
+
 @pytest.fixture
-def servers() -> Iterator[list[ContractServer]]:
-    with ContractServer() as one, ContractServer() as two:
-        one.delay_s = two.delay_s = 0.02
+def servers() -> Iterator[list[str]]:
+    with application() as one, application() as two:
         yield [one, two]
 
 
-def command(source: str, out: Path, servers: list[ContractServer], *more: str) -> list[str]:
-    urls = [word for one in servers for word in ("--url", one.url)]
+def command(source: str, out: Path, servers: list[str], *more: str) -> list[str]:
+    urls = [word for url in servers for word in ("--url", url)]
     script = [sys.executable, str(ROOT / "deploy" / "ray" / "batch.py")]
     words = [*script, source, "--query", "q", "-o", str(out), *urls, *more]
     return [*words, "--", "--rows-per-part", "10", "--concurrency", "2"]
@@ -59,9 +76,7 @@ def archives(folder: Path) -> Path:
     return folder
 
 
-def test_kills_of_everything_leave_exactly_one_row_each(
-    tmp_path: Path, servers: list[ContractServer]
-) -> None:
+def test_kills_of_everything_leave_exactly_one_row_each(tmp_path: Path, servers: list[str]) -> None:
     out = tmp_path / "out"
     words = command(str(archives(tmp_path / "in")), out, servers)
     words += ["--name-column", "id"]
@@ -89,14 +104,14 @@ def test_kills_of_everything_leave_exactly_one_row_each(
     assert sorted(one["image"] for one in bad) == [f"{n:04}" for n in BAD]
     assert f"{FILES} of {FILES} shards, {FILES * EACH} rows (2 failed)" in done.stderr
     assert "tokens/request" in done.stderr
-    assert all(len(one.received) > 10 for one in servers)
+    assert all(answers_of(url) > 10 for url in servers)
 
 
 def test_a_folder_is_cut_into_shards_and_a_server_that_is_gone_is_passed_over(
-    tmp_path: Path, servers: list[ContractServer]
+    tmp_path: Path, servers: list[str]
 ) -> None:
     photos = bulk_data.folder(tmp_path / "photos", 25)
-    with ContractServer() as gone:
+    with application() as gone:
         pass
     out = tmp_path / "out"
     words = command(str(photos), out, [gone, servers[0]], "--rows-per-shard", "10")

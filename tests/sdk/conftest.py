@@ -1,26 +1,66 @@
-"""Fixtures of the client's tests: a server that speaks the contract, and images."""
+"""Fixtures of the client's tests: the real application on fakes, the command line, images."""
 
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from both_clients import Both
-from contract_server import ContractServer
+from command_line import Run
 from PIL import Image
 
+from scripted import Script, ScriptedServer, serving
 from wise_client import Client, RetryPolicy
+from wise_client.cli.main import main
 
 
-@pytest.fixture
-def server() -> Iterator[ContractServer]:
-    with ContractServer() as running:
+@pytest.fixture(scope="session")
+def script() -> Iterator[Script]:
+    with serving() as running:
         yield running
 
 
 @pytest.fixture
-def client(server: ContractServer) -> Iterator[Client]:
+def server(script: Script) -> ScriptedServer:
+    """The application, which runs for all tests, as this one finds it."""
+    script.server = ScriptedServer(script.server.url)
+    return script.server
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        return f"http://127.0.0.1:{gone.getsockname()[1]}"
+
+
+@pytest.fixture
+def run(
+    server: ScriptedServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Run the command in the folder of photo.jpg; gives exit code, output, error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WISE_URL", server.url)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        try:
+            code = main(words)
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[Client]:
     """Retries at once, so that the tests do not wait."""
     with Client(server.url, retry=RetryPolicy(base_s=0.0)) as made:
         yield made

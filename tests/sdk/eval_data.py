@@ -14,7 +14,7 @@ CORNERS = [[10, 5], [29, 5], [29, 24], [10, 24]]  # its pixels' polygon, as Open
 
 
 def bright(box: tuple[int, int, int, int] = BOX) -> Image.Image:
-    """Black, with a white rectangle; the contract server answers with its pixels."""
+    """Black, with a white rectangle; the fakes of `bright` answer with its pixels."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     x1, y1, x2, y2 = box
     pixels[y1:y2, x1:x2] = 255

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from contract_server import ContractServer, Problem
+from command_line import Run
 from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
-from test_sdk_cli import Run, run
 
+from scripted import ScriptedServer
+from steps import Problem
 from wise_client.exports.yolo import joined
 from wise_client.masks import BoolMask
-
-__all__ = ["run"]  # the fixture
 
 TWO = ("--query", "the cup", "--label", "cup", "--query", "nothing", "--label", "spoon")
 ALL = ("coco", "yolo-seg", "labelme", "masks", "parquet")
@@ -165,7 +164,7 @@ def test_parquet_has_rows_with_their_images(run: Run, photos: Path, tmp_path: Pa
 
 
 def test_an_image_without_all_its_answers_is_left_out(
-    run: Run, photos: Path, tmp_path: Path, server: ContractServer
+    run: Run, photos: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     server.script.append(Problem(422, "invalid_field"))
     err = export(run, "coco", more=(*TWO, "--concurrency", "1"))
@@ -203,7 +202,7 @@ def test_questions_about_one_image_need_not_follow_one_another(
     ],
 )
 def test_a_mistake_is_told_before_anything_is_sent(
-    run: Run, photos: Path, tmp_path: Path, server: ContractServer, words: Any, says: str
+    run: Run, photos: Path, tmp_path: Path, server: ScriptedServer, words: Any, says: str
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("mine")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from contract_server import answer
 
+from scripted import ScriptedServer
 from wise_client import Client, InputError, OutputMismatchError
 from wise_client.answers import AnswerFile
 from wise_client.parquet import folder as parquet_folder
@@ -25,8 +25,17 @@ def asked(index: int, **changed: Any) -> dict[str, Any]:
     return pair | changed
 
 
-def answered(index: int, jpeg: bytes) -> dict[str, Any]:
-    return {**asked(index), "response": answer(jpeg, "rle", "q")}
+Response = dict[str, Any]
+
+
+@pytest.fixture
+def response(server: ScriptedServer, jpeg: bytes) -> dict[str, Any]:
+    """The application's answer about `jpeg`."""
+    return server.answer(jpeg)
+
+
+def answered(index: int, response: Response) -> dict[str, Any]:
+    return {**asked(index), "response": response}
 
 
 def failed(index: int) -> dict[str, Any]:
@@ -46,9 +55,13 @@ def statuses(path: Path) -> dict[int, str]:
     return found
 
 
-@pytest.mark.parametrize("query", ["q", "nothing"])
-def test_a_row_keeps_the_whole_answer(jpeg: bytes, query: str) -> None:
-    response = answer(jpeg, "rle", query)
+@pytest.mark.parametrize(("query", "text"), [("q", None), ("nothing", None), ("q", "no box")])
+def test_a_row_keeps_the_whole_answer(
+    jpeg: bytes, query: str, text: str | None, server: ScriptedServer
+) -> None:
+    response = server.answer(jpeg, query)
+    if text is not None:
+        response |= {"status": "unparsed", "text": text}
     record = {**asked(3), "label": "cup", "response": response}
     row = row_of(record)
     assert set(row) <= set(schema().names)
@@ -64,12 +77,12 @@ def test_a_row_of_a_failure_keeps_the_error() -> None:
     assert record_of(empty | row, OPTIONS) == failed(3)
 
 
-def test_answers_in_any_order_become_parts_in_order(tmp_path: Path, jpeg: bytes) -> None:
+def test_answers_in_any_order_become_parts_in_order(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in (1, 5, 0, 3, 2, 4, 8, 7, 6):
             assert not answers.answered(asked(index))
-            answers.append(answered(index, jpeg))
+            answers.append(answered(index, response))
             assert answers.answered(asked(index))
         assert sorted(one.name for one in path.glob("*.parquet")) == [
             "part-00000000.parquet",
@@ -78,34 +91,34 @@ def test_answers_in_any_order_become_parts_in_order(tmp_path: Path, jpeg: bytes)
         answers.finish()
         assert len(answers) == 9
         assert [one["index"] for one in answers.records()] == list(range(9))
-        assert answers.get(8) == answered(8, jpeg)
+        assert answers.get(8) == answered(8, response)
         assert answers.get(9) is None
     assert pq.read_table(path)["index"].to_pylist() == list(range(9))
     assert list((path / "_pending").iterdir()) == []
 
 
-def test_a_run_goes_on_with_pending_answers(tmp_path: Path, jpeg: bytes) -> None:
+def test_a_run_goes_on_with_pending_answers(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in (0, 1, 2, 3, 5):
-            answers.append(answered(index, jpeg))
+            answers.append(answered(index, response))
     with opened(path, rows=None) as answers:  # the folder knows how many rows a part has
         assert [answers.answered(asked(i)) for i in range(7)] == [True] * 4 + [False, True, False]
-        answers.append(answered(4, jpeg))
+        answers.append(answered(4, response))
         answers.finish()
     assert statuses(path) == dict.fromkeys(range(6), "found")
 
 
-def test_failures_are_asked_again_and_answers_are_not(tmp_path: Path, jpeg: bytes) -> None:
+def test_failures_are_asked_again_and_answers_are_not(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in range(8):
-            answers.append(failed(index) if index in (1, 2) else answered(index, jpeg))
+            answers.append(failed(index) if index in (1, 2) else answered(index, response))
         answers.finish()
     assert statuses(path) == {i: "error" if i in (1, 2) else "found" for i in range(8)}
     with opened(path) as answers:
         assert [i for i in range(8) if not answers.answered(asked(i))] == [1, 2]
-        answers.append(answered(1, jpeg))
+        answers.append(answered(1, response))
         assert answers.answered(asked(0))  # while the part is open again
         assert statuses(path)[1] == "error"  # until it is complete again
         answers.append(failed(2))
@@ -113,14 +126,14 @@ def test_failures_are_asked_again_and_answers_are_not(tmp_path: Path, jpeg: byte
     assert statuses(path) == {i: "error" if i == 2 else "found" for i in range(8)}
 
 
-def test_more_inputs_fill_up_the_last_part(tmp_path: Path, jpeg: bytes) -> None:
+def test_more_inputs_fill_up_the_last_part(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     for start, end in ((0, 6), (6, 9)):
         with opened(path) as answers:
             for index in range(end):
                 assert answers.answered(asked(index)) == (index < start)
                 if index >= start:
-                    answers.append(answered(index, jpeg))
+                    answers.append(answered(index, response))
             answers.finish()
             assert len(answers) == end
     assert statuses(path) == dict.fromkeys(range(9), "found")
@@ -152,7 +165,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, dies_at: int) -> Callable[[], int]:
 
 
 def test_an_end_at_any_point_leaves_exactly_one_row_each(
-    tmp_path: Path, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, response: Response, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when failures of an earlier run are asked again, and when the run after it ends too."""
     count, dies_at, most = 10, 0, 0
@@ -167,7 +180,7 @@ def test_an_end_at_any_point_leaves_exactly_one_row_each(
                         for index in range(count):
                             if not answers.answered(asked(index)):
                                 bad = attempt == 0 and index in (1, 7)
-                                answers.append(failed(index) if bad else answered(index, jpeg))
+                                answers.append(failed(index) if bad else answered(index, response))
                         answers.finish()
                 except Killed:
                     pass
@@ -180,11 +193,11 @@ def test_an_end_at_any_point_leaves_exactly_one_row_each(
     assert most > 15
 
 
-def test_other_questions_or_options_are_not_mixed_up(tmp_path: Path, jpeg: bytes) -> None:
+def test_other_questions_or_options_are_not_mixed_up(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in range(6):
-            answers.append(answered(index, jpeg))
+            answers.append(answered(index, response))
         for index in (0, 5):  # in a part, and pending
             for changed in ({"image": "x"}, {"query": "x"}):
                 with pytest.raises(OutputMismatchError, match=f"pair {index}; choose another"):
@@ -196,10 +209,10 @@ def test_other_questions_or_options_are_not_mixed_up(tmp_path: Path, jpeg: bytes
         opened(path, 5)
 
 
-def test_fewer_inputs_than_rows_are_told(tmp_path: Path, jpeg: bytes) -> None:
+def test_fewer_inputs_than_rows_are_told(tmp_path: Path, response: Response) -> None:
     with opened(tmp_path / "out") as answers:
         for index in (0, 2):
-            answers.append(answered(index, jpeg))
+            answers.append(answered(index, response))
         with pytest.raises(OutputMismatchError, match="of more pairs"):
             answers.finish()
 
@@ -228,11 +241,11 @@ def test_without_pyarrow_what_to_install_is_told(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_part_is_told(tmp_path: Path, jpeg: bytes) -> None:
+def test_a_damaged_part_is_told(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in range(4):
-            answers.append(answered(index, jpeg))
+            answers.append(answered(index, response))
     (path / "part-00000000.parquet").write_bytes(b"PAR1")
     with opened(path) as answers, pytest.raises(InputError, match=r"part-00000000\.parquet cannot"):
         answers.answered(asked(0))
@@ -252,10 +265,10 @@ def test_the_sdk_writes_parquet_too(
 
 
 def test_a_part_has_row_groups_of_bounded_size(
-    tmp_path: Path, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, response: Response, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(part, "ROWS_PER_GROUP", 3)
-    records = [answered(index, jpeg) for index in range(8)]
+    records = [answered(index, response) for index in range(8)]
     part.write(tmp_path / "x.parquet", iter(records), tmp_path / "x.scratch")
     assert pq.ParquetFile(tmp_path / "x.parquet").num_row_groups == 3
     whole = part.Part(tmp_path / "x.parquet", OPTIONS)

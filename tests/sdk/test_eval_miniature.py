@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from contract_server import ContractServer
 
 import miniature_eval
+from scripted import ScriptedServer
 from wise_client.eval import datasets
 
 
@@ -24,7 +24,7 @@ def test_scenes_are_a_dataset_with_their_truth(tmp_path: Path) -> None:
 
 
 def test_the_region_is_rewritten_and_nothing_else(
-    tmp_path: Path, server: ContractServer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = tmp_path / "evaluation.md"
     marks = (miniature_eval.BEGIN, miniature_eval.END)
@@ -32,11 +32,11 @@ def test_the_region_is_rewritten_and_nothing_else(
     words = ["--scenes", "1", "--url", server.url, "--document", str(document)]
     miniature_eval.main(words)
     told = document.read_text("utf-8")
-    assert told.startswith(f"before\n{marks[0]}\n1 scenes (seed 1), 4 requests at once, mini;")
+    assert told.startswith(f"before\n{marks[0]}\n1 scenes (seed 1), 4 requests at once, fake-")
     assert told.endswith(f"\n{marks[1]}\nafter\n")
     assert "old" not in told
     assert "| thinking tokens, mean | 6.0 | 6.0 (x1.00) | 6.0 (x1.00) | 6.0 (x1.00) |" in told
-    assert "| wise-s | 6 | 58 | bright, so " in told
+    assert "| wise-s | 6 | 55 | bright, so " in told
     assert len(server.received) == 4
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [one["strategy"] for one in last["strategies"]] == list(miniature_eval.STRATEGIES)
@@ -45,7 +45,7 @@ def test_the_region_is_rewritten_and_nothing_else(
 
 
 def test_a_document_without_the_region_costs_no_request(
-    tmp_path: Path, server: ContractServer
+    tmp_path: Path, server: ScriptedServer
 ) -> None:
     document = tmp_path / "evaluation.md"
     document.write_text("no marks")

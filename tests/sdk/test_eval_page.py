@@ -11,17 +11,16 @@ from typing import Any, cast
 import eval_data as data
 import numpy as np
 import pytest
-from contract_server import Change, ContractServer
+from command_line import Run
 from PIL import Image
-from test_sdk_cli import Run, run
 
+from scripted import ScriptedServer
+from steps import Change
 from wise_client.eval import figures
 from wise_client.eval.pictures import pictures
 from wise_client.eval.runner import Shown
 from wise_client.eval.scores import Scored, summarise
 from wise_client.masks import encode
-
-__all__ = ["run"]  # the fixture
 
 HALF = data.rectangle((10, 5, 30, 15))  # IoU with the answer: 200 / 400
 
@@ -54,7 +53,7 @@ class _Page(HTMLParser):
         self.texts.append(text)
 
 
-def test_the_page_stands_alone(run: Run, tmp_path: Path, server: ContractServer) -> None:
+def test_the_page_stands_alone(run: Run, tmp_path: Path, server: ScriptedServer) -> None:
     data.plain(tmp_path / "set", [None, HALF, None], text="<script>alert(1)</script> & {}")
     change = Change(lambda d: d | {"reasoning": "<b>bold</b>", "status": "truncated"})
     server.script += [None, None, change, None, None, None]
@@ -106,7 +105,7 @@ def test_the_page_names_what_was_not_scored(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib.figure", "cv2"])
 def test_a_missing_extra_is_named_before_anything_is_sent(
-    run: Run, tmp_path: Path, server: ContractServer, monkeypatch: pytest.MonkeyPatch, missing: str
+    run: Run, tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     data.reasonseg(tmp_path / "set", "a", [data.shape("target", data.CORNERS)])
     monkeypatch.setitem(sys.modules, missing, None)

@@ -8,15 +8,13 @@ from typing import Any
 import eval_data as data
 import pyarrow
 import pytest
+from command_line import Run
 from pyarrow import parquet
 from pycocotools import mask as coco_mask
-from test_sdk_cli import Run, run
 
 from wise_client.errors import InputError
 from wise_client.eval import datasets
 from wise_client.eval.coco import decode
-
-__all__ = ["run"]  # the fixture
 
 SIZE = (data.WIDTH, data.HEIGHT)
 SQUARE = [10, 5, 30, 5, 30, 25, 10, 25]  # 400 pixels

@@ -10,9 +10,10 @@ from wsgiref.util import setup_testing_defaults
 import httpx
 import numpy as np
 import pytest
-from contract_server import Change, ContractServer, Problem
 from label_studio_forms import BRUSH, unpacked
 
+from scripted import ScriptedServer
+from steps import Change, Problem
 from wise_client import Client, RetryPolicy
 from wise_client.integrations.label_studio.app import App
 from wise_client.integrations.label_studio.backend import Backend, Settings
@@ -43,7 +44,7 @@ def requested(
 
 
 @pytest.fixture
-def call(server: ContractServer, jpeg: bytes) -> Iterator[Call]:
+def call(server: ScriptedServer, jpeg: bytes) -> Iterator[Call]:
     """Calls the backend as Label Studio does; gives the status line and the document."""
 
     def label_studio(request: httpx.Request) -> httpx.Response:
@@ -77,8 +78,8 @@ def ask(config: str, *tasks: dict[str, Any]) -> dict[str, Any]:
     return {"project": "1.5", "label_config": config, "tasks": list(tasks), "params": {}}
 
 
-def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: ContractServer) -> None:
-    assert call("/setup", setup_body()) == ("200 OK", {"model_version": "mini wise-s"})
+def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: ScriptedServer) -> None:
+    assert call("/setup", setup_body()) == ("200 OK", {"model_version": "fake-reasoner wise-s"})
     status, answer = call("/predict", ask(BRUSH, task()))
     assert status == "200 OK"
     assert server.queries[-1] == ["the bright cup", "nothing"]
@@ -86,7 +87,7 @@ def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: Contra
     (region,) = prediction["result"]
     assert (region["from_name"], region["to_name"], region["type"]) == ("tag", "img", "brushlabels")
     assert region["value"]["brushlabels"] == ["cup"]
-    assert region["meta"]["text"] == ["bright, so the bright cup"]
+    assert region["meta"]["text"] == ["bright, so this is it"]
     mask = unpacked(region["value"]["rle"]).reshape(40, 60, 4)[..., 3] > 0
     assert mask[5:25, 10:30].mean() > 0.98
     assert mask.sum() < 450
@@ -106,7 +107,7 @@ def test_polygons_and_rectangles_are_in_percent(call: Call, config: str, kind: s
     assert (y.min(), y.max()) == pytest.approx((12.5, 62.5), abs=3)
 
 
-def test_text_of_a_textarea_is_the_query(call: Call, server: ContractServer) -> None:
+def test_text_of_a_textarea_is_the_query(call: Call, server: ScriptedServer) -> None:
     call("/setup", setup_body())
     call("/predict", ask(BRUSH, task(question="the red one")))
     assert server.queries[-1] == ["the red one"]
@@ -116,7 +117,7 @@ def test_text_of_a_textarea_is_the_query(call: Call, server: ContractServer) -> 
 
 
 def test_a_server_that_is_away_is_an_error_and_no_prediction(
-    call: Call, server: ContractServer
+    call: Call, server: ScriptedServer
 ) -> None:
     call("/setup", setup_body())
     server.script.append(Problem(503, "not_ready"))
@@ -135,7 +136,7 @@ def test_one_bad_image_leaves_the_rest_of_a_batch(call: Call) -> None:
     assert status.startswith("400 ")
 
 
-def test_a_model_that_gives_no_answer_is_an_error(call: Call, server: ContractServer) -> None:
+def test_a_model_that_gives_no_answer_is_an_error(call: Call, server: ScriptedServer) -> None:
     def unparsed(document: dict[str, Any]) -> dict[str, Any]:
         for one in document["results"]:
             one |= {"status": "unparsed", "instances": []}
@@ -175,7 +176,7 @@ def test_what_is_no_request_is_refused(call: Call, body: Any) -> None:
 
 
 def test_a_click_is_refined_and_nothing_is_asked(
-    call: Call, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+    call: Call, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[dict[str, Any]] = []
 
@@ -196,7 +197,7 @@ def test_a_click_is_refined_and_nothing_is_asked(
     assert call("/predict", body)[0].startswith("400 No BrushLabels")
 
 
-def test_basic_authentication(server: ContractServer) -> None:
+def test_basic_authentication(server: ScriptedServer) -> None:
     with Client(server.url) as client:
         app = App(Backend(client, client, Media(), Settings()), "ann:secret")
         for password, status in (("secret", "200 OK"), ("other", "401 The user")):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_server import ContractServer, Disconnect, Problem
+from command_line import Run, feed
 from PIL import Image
-from test_sdk_cli import Run, feed, run
 
-__all__ = ["run"]  # the fixture
+from scripted import ScriptedServer
+from steps import Disconnect, Problem
 
 
 def write_pairs(path: Path, pairs: list[Any]) -> None:
@@ -34,7 +34,7 @@ def test_pairs_from_a_file(run: Run, photo: Path, tmp_path: Path) -> None:
     code, out, err = run("batch", "data/pairs.jsonl", "-o", "out.jsonl", "--coco", "c.json")
     assert (code, out) == (0, "")
     assert "3/3" in err
-    assert "58.0 tokens/request" in err
+    assert "44.0 tokens/request" in err
     assert "3 of 3 pairs answered: out.jsonl" in err
     assert [one["query"] for one in records(tmp_path / "out.jsonl")] == ["a", "nothing", "größer"]
     coco = json.loads((tmp_path / "c.json").read_text())
@@ -80,7 +80,7 @@ def test_pairs_from_standard_input(
     ],
 )
 def test_a_mistake_costs_no_request(
-    run: Run, photo: Path, tmp_path: Path, server: ContractServer, words: list[str], says: str
+    run: Run, photo: Path, tmp_path: Path, server: ScriptedServer, words: list[str], says: str
 ) -> None:
     write_pairs(tmp_path / "pairs.jsonl", [{"image": "photo.jpg", "query": "a"}])
     (tmp_path / "empty").mkdir()
@@ -95,7 +95,7 @@ def test_a_mistake_costs_no_request(
 
 
 def test_failures_are_seven_and_a_second_run_mends_them(
-    run: Run, photo: Path, tmp_path: Path, server: ContractServer
+    run: Run, photo: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     names = ["photo.jpg", "late.jpg", "photo.jpg"]
     write_pairs(tmp_path / "p.jsonl", [{"image": name, "query": "q"} for name in names])
@@ -114,11 +114,10 @@ def test_failures_are_seven_and_a_second_run_mends_them(
 
 
 def test_a_server_that_is_not_there_is_told_at_once(
-    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: str
 ) -> None:
     write_pairs(tmp_path / "p.jsonl", [{"image": "photo.jpg", "query": "q"}])
-    with ContractServer() as gone:
-        monkeypatch.setenv("WISE_URL", gone.url)
+    monkeypatch.setenv("WISE_URL", nowhere)
     monkeypatch.setattr("wise_client.retry.RetryPolicy.wait_s", lambda *_: None)
     code, _, err = run("batch", "p.jsonl", "-o", "o.jsonl")
     assert code == 6
@@ -127,7 +126,7 @@ def test_a_server_that_is_not_there_is_told_at_once(
 
 
 def test_a_server_that_goes_away_ends_the_run(
-    run: Run, photo: Path, tmp_path: Path, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+    run: Run, photo: Path, tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = [{"image": "photo.jpg", "query": f"{i}"} for i in range(500)]
     write_pairs(tmp_path / "p.jsonl", pairs)
@@ -142,7 +141,7 @@ def test_a_server_that_goes_away_ends_the_run(
 
 
 def test_a_killed_run_goes_on_where_it_was(
-    photo: Path, tmp_path: Path, server: ContractServer
+    photo: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     count, concurrency = 60, 4
     pairs = [{"image": "photo.jpg", "query": f"{i}"} for i in range(count)]
@@ -176,7 +175,7 @@ def test_a_killed_run_goes_on_where_it_was(
 
 
 def test_an_interrupted_run_keeps_what_was_under_way(
-    photo: Path, tmp_path: Path, server: ContractServer
+    photo: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     pairs = [{"image": "photo.jpg", "query": f"{i}"} for i in range(100)]
     write_pairs(tmp_path / "p.jsonl", pairs)
@@ -204,7 +203,7 @@ def test_an_interrupted_run_keeps_what_was_under_way(
 
 
 def test_a_reader_that_goes_away_is_no_error(
-    photo: Path, tmp_path: Path, server: ContractServer
+    photo: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     command = f"{sys.executable} -m wise_client.cli.main photo.jpg q --json --no-overlay | true"
     environment = {**os.environ, "WISE_URL": server.url}

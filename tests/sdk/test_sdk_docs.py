@@ -8,10 +8,10 @@ from pathlib import Path
 
 import eval_data
 import pytest
-from contract_server import ContractServer
 from PIL import Image
 
 import wise_client
+from scripted import ScriptedServer
 from wise_client.cli.main import main
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
@@ -19,7 +19,7 @@ README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 
 @pytest.fixture
 def at_work(
-    server: ContractServer, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ScriptedServer, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A folder with what the examples name."""
     monkeypatch.chdir(tmp_path)
@@ -36,7 +36,7 @@ def blocks(kind: str) -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(
-    at_work: Path, server: ContractServer, capsys: pytest.CaptureFixture[str]
+    at_work: Path, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     examples = blocks("python")
     assert len(examples) >= 9
@@ -49,14 +49,14 @@ def test_the_python_of_the_readme_runs(
                 names["client"] = client  # the first example has closed its own
     names["client"].close()  # type: ignore[attr-defined]
     out = capsys.readouterr().out
-    assert "Segmentation(found, 1 instance, 60x40, 6 thinking tokens, 222 ms)" in out
-    assert "bright, sobox (10.0, 5.0, 30.0, 25.0)" in out
+    assert "Segmentation(found, 1 instance, 60x40, 6 thinking tokens, " in out
+    assert "bright, so this is itbox (10.0, 5.0, 30.0, 25.0)" in out
     assert "failed: There is no file missing.jpg (invalid_input)" in out
     with Image.open(at_work / "photo.overlay.png") as overlay:
         assert overlay.size == (60, 40)
 
 
-def test_the_package_docstring_runs(at_work: Path, server: ContractServer) -> None:
+def test_the_package_docstring_runs(at_work: Path, server: ScriptedServer) -> None:
     text = wise_client.__doc__ or ""
     start, end = text.index("    from wise_client"), text.index("\n\nErrors are")
     code = textwrap.dedent(text[start:end])
@@ -83,7 +83,7 @@ def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
     }
 
 
-def test_to_supervision(at_work: Path, server: ContractServer) -> None:
+def test_to_supervision(at_work: Path, server: ScriptedServer) -> None:
     sv = pytest.importorskip("supervision")
     (example,) = blocks("python supervision")
     with wise_client.Client(server.url) as client:
@@ -99,7 +99,7 @@ def test_to_supervision(at_work: Path, server: ContractServer) -> None:
 
 
 def test_without_supervision_it_says_what_to_install(
-    at_work: Path, server: ContractServer, monkeypatch: pytest.MonkeyPatch
+    at_work: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with wise_client.Client(server.url) as client:

@@ -4,8 +4,9 @@ import pickle
 import re
 
 import pytest
-from contract_server import ContractServer, Problem, Raw
 
+from scripted import ScriptedServer
+from steps import Problem, Raw
 from wise_client import Client, RetryPolicy, WiseClientError, errors
 from wise_client.problems import from_answer, from_problem, retry_after_s
 from wise_serve.contract import errors as served
@@ -52,7 +53,7 @@ def test_the_codes_in_the_drawing_are_the_classes_codes() -> None:
 
 @pytest.mark.parametrize(("status", "code", "retryable"), CONTRACT)
 def test_every_code_of_the_contract(
-    server: ContractServer, photo: str, status: int, code: str, retryable: bool
+    server: ScriptedServer, photo: str, status: int, code: str, retryable: bool
 ) -> None:
     server.script.append(Problem(status, code, "2", {"field": "query"}))
     policy = RetryPolicy(max_retries=0)
@@ -84,7 +85,7 @@ def test_every_code_of_the_contract(
     ],
 )
 def test_a_proxys_page_is_known_by_its_status(
-    status: int, kind: type[WiseClientError], server: ContractServer, photo: str
+    status: int, kind: type[WiseClientError], server: ScriptedServer, photo: str
 ) -> None:
     server.script.append(Raw(status, b"<html>no</html>"))
     policy = RetryPolicy(max_retries=0)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract_server import ContractServer, Disconnect, Problem, Slow
 
+from scripted import ScriptedServer
+from steps import Disconnect, Problem, Slow
 from wise_client import (
     AsyncClient,
     Client,
@@ -48,7 +49,7 @@ both = pytest.mark.parametrize("kind", ["sync", "async"])
 
 @both
 def test_order_is_kept_and_concurrency_bounded(
-    kind: str, server: ContractServer, jpeg: bytes
+    kind: str, server: ScriptedServer, jpeg: bytes
 ) -> None:
     server.delay_s = 0.02
     server.script.append(Slow(0.15))
@@ -59,7 +60,7 @@ def test_order_is_kept_and_concurrency_bounded(
 
 
 @both
-def test_failures_are_values(kind: str, server: ContractServer, jpeg: bytes) -> None:
+def test_failures_are_values(kind: str, server: ScriptedServer, jpeg: bytes) -> None:
     server.script.extend([None, Problem(415, "unsupported_image"), Disconnect()])
     pairs = [(jpeg, "a"), (jpeg, "b"), (jpeg, "c"), ("missing.png", "d"), (jpeg,), 7, (jpeg, "e")]
     outcomes = ask(kind, server.url, pairs, concurrency=1)
@@ -71,7 +72,7 @@ def test_failures_are_values(kind: str, server: ContractServer, jpeg: bytes) -> 
 
 
 @both
-def test_pairs_are_read_as_needed(kind: str, server: ContractServer, jpeg: bytes) -> None:
+def test_pairs_are_read_as_needed(kind: str, server: ScriptedServer, jpeg: bytes) -> None:
     taken: list[int] = []
 
     def endless() -> Iterator[tuple[bytes, str]]:
@@ -97,7 +98,7 @@ def test_pairs_are_read_as_needed(kind: str, server: ContractServer, jpeg: bytes
 
 @both
 def test_the_output_holds_every_pair_in_order(
-    kind: str, server: ContractServer, photo: Path, jpeg: bytes, tmp_path: Path
+    kind: str, server: ScriptedServer, photo: Path, jpeg: bytes, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.jsonl"
     server.script.extend([Slow(0.1), Problem(422, "invalid_field")])
@@ -122,7 +123,7 @@ def test_the_output_holds_every_pair_in_order(
 
 @both
 def test_a_second_run_sends_only_what_failed_or_is_new(
-    kind: str, server: ContractServer, photo: Path, pixels: np.ndarray, tmp_path: Path
+    kind: str, server: ScriptedServer, photo: Path, pixels: np.ndarray, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.jsonl"
     pairs: list[Any] = [(photo, "a"), (pixels, "b"), (photo, "nothing")]
@@ -139,7 +140,7 @@ def test_a_second_run_sends_only_what_failed_or_is_new(
 @both
 @pytest.mark.parametrize("change", ["query", "image", "options"])
 def test_the_output_of_other_pairs_is_not_mixed_up(
-    kind: str, server: ContractServer, photo: Path, jpeg: bytes, tmp_path: Path, change: str
+    kind: str, server: ScriptedServer, photo: Path, jpeg: bytes, tmp_path: Path, change: str
 ) -> None:
     output = tmp_path / "out.jsonl"
     ask(kind, server.url, [(photo, "a")], output=output)
@@ -153,7 +154,7 @@ def test_the_output_of_other_pairs_is_not_mixed_up(
 
 
 def test_downscaled_answers_are_kept_in_the_originals_pixels(
-    server: ContractServer, tmp_path: Path
+    server: ScriptedServer, tmp_path: Path
 ) -> None:
     image = np.zeros((80, 120), np.uint8)
     image[20:60, 40:80] = 255
@@ -168,7 +169,7 @@ def test_downscaled_answers_are_kept_in_the_originals_pixels(
 
 
 def test_leaving_early_keeps_what_is_under_way(
-    server: ContractServer, jpeg: bytes, tmp_path: Path
+    server: ScriptedServer, jpeg: bytes, tmp_path: Path
 ) -> None:
     server.delay_s = 0.05
     output = tmp_path / "out.jsonl"
@@ -224,7 +225,7 @@ def test_an_output_without_a_folder_is_told(tmp_path: Path) -> None:
         AnswerFile(tmp_path / "no" / "out.jsonl")
 
 
-def test_a_slow_reader_bounds_what_is_asked_ahead(server: ContractServer, jpeg: bytes) -> None:
+def test_a_slow_reader_bounds_what_is_asked_ahead(server: ScriptedServer, jpeg: bytes) -> None:
     with Client(server.url) as client:
         many = client.segment_many([(jpeg, f"{i}") for i in range(100)], concurrency=2)
         next(iter(many))
@@ -252,10 +253,10 @@ def test_the_pace_of_a_run() -> None:
 
 
 def test_the_progress_bar_is_drawn_on_standard_error(
-    server: ContractServer, jpeg: bytes, capfd: pytest.CaptureFixture[str]
+    server: ScriptedServer, jpeg: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ask("sync", server.url, [(jpeg, "a")] * 3, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
     assert "3/3" in err
-    assert "58.0 tokens/request" in err
+    assert "55.0 tokens/request" in err

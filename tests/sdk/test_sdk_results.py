@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from contract_server import answer
 from PIL import Image
 from pycocotools.coco import COCO
 
+from scripted import ScriptedServer
 from wise_client import InputError, Segmentation, UnexpectedAnswerError, coco, masks
 
 
 @pytest.fixture
-def two(pixels: np.ndarray, jpeg: bytes) -> Segmentation:
+def two(pixels: np.ndarray, jpeg: bytes, server: ScriptedServer) -> Segmentation:
     """Two instances: the white rectangle, and a frame of one pixel's width around a hole."""
-    document = answer(jpeg, "rle", "q")
+    document = server.answer(jpeg)
     frame = np.zeros((40, 60), np.uint8)
     frame[28:36, 40:50] = 255
     frame[29:35, 41:49] = 0
     out = io.BytesIO()
     Image.fromarray(frame).save(out, "PNG")
-    document["instances"] += answer(out.getvalue(), "rle", "q")["instances"]
+    document["instances"] += server.answer(out.getvalue())["instances"]
     document["instances"][1]["score"] = 0.5
     return Segmentation.from_dict(document, query="the cup", image=pixels)
 
@@ -36,8 +36,8 @@ def test_the_best_instance_speaks_for_the_result(two: Segmentation) -> None:
     assert two.mask.sum() == two.instances[0].mask.sum() + two.instances[1].mask.sum()
 
 
-def test_an_answer_without_instances(jpeg: bytes) -> None:
-    nothing = Segmentation.from_dict(answer(jpeg, "rle", "nothing"))
+def test_an_answer_without_instances(jpeg: bytes, server: ScriptedServer) -> None:
+    nothing = Segmentation.from_dict(server.answer(jpeg, "nothing"))
     assert (nothing.status, nothing.box, nothing.points, nothing.score) == (
         "no_target",
         None,
@@ -97,8 +97,10 @@ def test_labelme(two: Segmentation) -> None:
     assert shapely.union_all(pieces).area == two.instances[1].area  # the hole is left out
 
 
-def test_geojson_of_a_part_that_touches_itself_is_valid(jpeg: bytes) -> None:
-    document = answer(jpeg, "rle", "q")
+def test_geojson_of_a_part_that_touches_itself_is_valid(
+    jpeg: bytes, server: ScriptedServer
+) -> None:
+    document = server.answer(jpeg)
     mask = np.zeros((40, 60), bool)
     mask[0, :4] = mask[:4, 0] = mask[3, :3] = mask[1:3, 3] = True
     document["instances"][0]["mask"] = masks.encode(mask)
@@ -142,8 +144,8 @@ def test_a_notebook_shows_the_overlay_or_the_mask(two: Segmentation) -> None:
         without.overlay(np.zeros((3, 3), np.uint8))
 
 
-def test_a_mask_is_decoded_only_when_asked_for(jpeg: bytes) -> None:
-    document = answer(jpeg, "rle", "q")
+def test_a_mask_is_decoded_only_when_asked_for(jpeg: bytes, server: ScriptedServer) -> None:
+    document = server.answer(jpeg)
     document["instances"][0]["mask"]["counts"] = "zzzzzz"
     result = Segmentation.from_dict(document)
     assert result.box == (10, 5, 30, 25)

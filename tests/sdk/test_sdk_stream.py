@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from both_clients import Both
-from contract_server import (
-    ContractServer,
-    Problem,
-    Raw,
-    answer,
-    events_of,
-    sse,
-)
-from contract_server import Stream as Scripted
 
+from bright import RATIONALE
+from scripted import ScriptedServer
+from steps import Problem, Raw, event
+from steps import Stream as Scripted
 from wise_client import (
     Client,
     ConnectionLostError,
@@ -31,13 +26,13 @@ from wise_client import (
 
 
 def test_a_stream_gives_its_events_in_order(
-    both: Both, server: ContractServer, pixels: np.ndarray
+    both: Both, server: ScriptedServer, pixels: np.ndarray
 ) -> None:
     events: list[StreamEvent] = both.call(server.url, "stream", pixels, "q")
-    kinds = [type(event) for event in events]
-    assert kinds == [ThinkingDelta, ThinkingDelta, InstanceFound, MaskReady, Done]
+    *thinking, found, ready, done = events
+    assert all(isinstance(one, ThinkingDelta) for one in thinking)
+    assert "".join(one.text for one in thinking).strip() == RATIONALE
     assert server.received[0].fields == {"query": "q", "stream": "true"}
-    found, ready, done = events[2:]
     assert isinstance(found, InstanceFound)
     assert isinstance(ready, MaskReady)
     assert isinstance(done, Done)
@@ -49,21 +44,21 @@ def test_a_stream_gives_its_events_in_order(
     assert "MaskReady(index=0" in repr(ready)
 
 
-def test_a_stream_of_a_downscaled_image_is_mapped_back(both: Both, server: ContractServer) -> None:
+def test_a_stream_of_a_downscaled_image_is_mapped_back(both: Both, server: ScriptedServer) -> None:
     image = np.zeros((80, 120), np.uint8)
     image[20:60, 40:80] = 255
     events = both.call(server.url, "stream", image, "q", max_side_pixels=60)
-    found, ready, done = events[2:]
+    found, ready, done = events[-3:]
     assert np.allclose(found.box, (40, 20, 80, 60), atol=3)
     assert ready.mask.shape == (80, 120)
     assert ready.area == np.count_nonzero(ready.mask)
     assert done.result.mask.shape == (80, 120)
 
 
-def test_a_stream_of_several_queries(both: Both, server: ContractServer, jpeg: bytes) -> None:
-    document = answer(jpeg, "rle", "q")
-    body = sse("thinking", {"text": "a", "query_index": 1})
-    server.script.append(Scripted(body + sse("done", {"results": [document, document]})))
+def test_a_stream_of_several_queries(both: Both, server: ScriptedServer, jpeg: bytes) -> None:
+    document = server.answer(jpeg)
+    body = event("thinking", {"text": "a", "query_index": 1})
+    server.script.append(Scripted(body + event("done", {"results": [document, document]})))
     first, done = both.call(server.url, "stream", jpeg, ["x", "y"])
     assert first == ThinkingDelta("a", 1)
     assert [one.query for one in done.results] == ["x", "y"]
@@ -73,17 +68,17 @@ def test_a_stream_of_several_queries(both: Both, server: ContractServer, jpeg: b
 @pytest.mark.parametrize("chunk", [1, 2, 5, 10_000])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
 def test_a_stream_may_be_cut_into_chunks_anywhere(
-    server: ContractServer, client: Client, jpeg: bytes, chunk: int, newline: bytes
+    server: ScriptedServer, client: Client, jpeg: bytes, chunk: int, newline: bytes
 ) -> None:
-    document = answer(jpeg, "rle", "größer")
-    body = events_of(document) + b"event: later-version\ndata: {}\n\n"
+    body = server.events(jpeg) + b"event: later-version\ndata: {}\n\n"
     server.script.append(Scripted(body.replace(b"\n", newline), chunk))
     events = list(client.stream(jpeg, "größer"))
-    assert len(events) == 5
+    assert [type(one) for one in events[-3:]] == [InstanceFound, MaskReady, Done]
+    assert "".join(one.text for one in events[:-3]).strip() == RATIONALE
 
 
 def test_a_stream_that_cannot_begin_is_asked_for_again(
-    both: Both, server: ContractServer, photo: Path
+    both: Both, server: ScriptedServer, photo: Path
 ) -> None:
     server.script.append(Problem(503, "draining"))
     assert isinstance(both.call(server.url, "stream", photo, "q")[-1], Done)
@@ -93,9 +88,9 @@ def test_a_stream_that_cannot_begin_is_asked_for_again(
     ("step", "kind"),
     [
         (Problem(429, "overloaded", "99"), OverloadedError),
-        (Scripted(sse("error", {"code": "internal_error", "status": 500})), InternalServerError),
-        (Scripted(sse("thinking", {"text": "a"})), ConnectionLostError),
-        (Scripted(sse("thinking", {"text": "a"}), cut=True), ConnectionLostError),
+        (Scripted(event("error", {"code": "internal_error", "status": 500})), InternalServerError),
+        (Scripted(event("thinking", {"text": "a"})), ConnectionLostError),
+        (Scripted(event("thinking", {"text": "a"}), cut=True), ConnectionLostError),
         (Scripted(b"event: instance\ndata: {}\n\n"), UnexpectedAnswerError),
         (Scripted(b"event: mask\ndata: [\n\n"), UnexpectedAnswerError),
         (Scripted(b"event: done\ndata: 3\n\n"), UnexpectedAnswerError),
@@ -103,7 +98,7 @@ def test_a_stream_that_cannot_begin_is_asked_for_again(
     ],
 )
 def test_a_stream_that_fails_raises_and_is_not_sent_again(
-    both: Both, server: ContractServer, photo: Path, step: Any, kind: type[Exception]
+    both: Both, server: ScriptedServer, photo: Path, step: Any, kind: type[Exception]
 ) -> None:
     server.script.append(step)
     with pytest.raises(kind):
@@ -112,7 +107,7 @@ def test_a_stream_that_fails_raises_and_is_not_sent_again(
 
 
 def test_leaving_a_stream_early_frees_its_connection(
-    server: ContractServer, client: Client, photo: Path
+    server: ScriptedServer, client: Client, photo: Path
 ) -> None:
     stream = client.stream(photo, "q")
     assert isinstance(next(stream), ThinkingDelta)

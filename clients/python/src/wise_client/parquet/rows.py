@@ -7,6 +7,8 @@
 | `width`, `height`                         | pixels of the image as displayed                   |
 | `instances`                               | a list of box, points, score, area, mask (RLE)     |
 | `reasoning`                               | the rationale                                      |
+| `text`                                    | the whole generated text, where it was unparsed    |
+| `image_digest`                            | names the image at the server                      |
 | `*_tokens`                                | prompt, cached, thinking, answer, completion       |
 | `*_ms`                                    | decode, reason, encode, segment, total             |
 | `reasoner`, `segmenter`, `strategy`, `id` | who answered; the request                          |
@@ -24,6 +26,7 @@ from wise_client.extras import pyarrow
 ERROR = "error"
 TOKENS = ("prompt_tokens", "cached_tokens", "thinking_tokens", "answer_tokens", "completion_tokens")
 STAGES = ("decode", "reason", "encode", "segment", "total")
+_ANSWER = ("id", "status", "instances", "reasoning", "text", "image_digest")
 _MODELS = ("reasoner", "segmenter", "strategy")
 _ERROR = ("code", "detail", "status", "request_id")
 
@@ -40,7 +43,7 @@ def schema() -> Any:
         **dict.fromkeys(("image", "query", "label", "status"), text),
         **dict.fromkeys(("width", "height"), pa.int32()),
         "instances": instances,
-        "reasoning": text,
+        **dict.fromkeys(("reasoning", "text", "image_digest"), text),
         **dict.fromkeys(TOKENS, number),
         **{f"{stage}_ms": real for stage in STAGES},
         **dict.fromkeys((*_MODELS, "id"), text),
@@ -61,7 +64,7 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     usage, timing, model = (answer.get(name) or {} for name in ("usage", "timing_ms", "model"))
     return {
         **row,
-        **{name: answer.get(name) for name in ("status", "instances", "reasoning", "id")},
+        **{name: answer.get(name) for name in _ANSWER},
         "width": answer["image"]["width"],
         "height": answer["image"]["height"],
         **{name: usage.get(name) for name in TOKENS},
@@ -77,7 +80,7 @@ def record_of(row: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, A
     record["options"] = dict(options)
     if row["status"] == ERROR:
         return {**record, "error": {name: row[f"error_{name}"] for name in _ERROR}}
-    answer = {name: row[name] for name in ("id", "status", "instances", "reasoning")}
+    answer = {name: row[name] for name in _ANSWER}
     answer["image"] = {"width": row["width"], "height": row["height"]}
     answer["usage"] = {name: row[name] for name in TOKENS if row[name] is not None}
     stages = {stage: row[f"{stage}_ms"] for stage in STAGES}
