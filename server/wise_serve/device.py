@@ -85,12 +85,13 @@ def device_of(settings: Settings) -> Device:
     return _found() if settings.device == "auto" else settings.device
 
 
-def precision_of(settings: Settings) -> Precision:
+def precision_of(settings: Settings, device: str | None = None) -> Precision:
     """What SAM 2's image encoder computes in: `--segmenter-precision`; 'auto' is bfloat16 on a GPU,
-    as in the public evaluation's autocast, and float32 on a CPU."""
+    as in the public evaluation's autocast, and float32 on a CPU. device: of the worker, as torch
+    names it, if it has one of its own."""
     if settings.segmenter_precision != "auto":
         return settings.segmenter_precision
-    return "bfloat16" if device_of(settings) == "cuda" else "float32"
+    return "bfloat16" if (device or device_of(settings)).startswith("cuda") else "float32"
 
 
 def segmenter_working_bytes(settings: Settings) -> int:

@@ -60,6 +60,8 @@ def test_auto_is_float32_on_a_cpu_and_half_on_a_gpu(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(device, "_found", lambda: "cuda")
     assert precision_of(Settings()) == "bfloat16"
     assert precision_of(Settings(segmenter_precision="float32")) == "float32"
+    assert precision_of(Settings(), "cpu") == "float32"  # a worker beside the GPU
+    assert precision_of(Settings(device="cpu"), "cuda:1") == "bfloat16"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

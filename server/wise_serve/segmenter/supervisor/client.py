@@ -165,7 +165,7 @@ class SegmenterClient:
                 segmenter=self._settings.segmenter,
                 device=self._device,
                 threads=self._settings.segmenter_threads,
-                precision=precision_of(self._settings),
+                precision=precision_of(self._settings, self._device),
                 tf32=self._settings.segmenter_precision == "auto",
                 compile=self._settings.segmenter_compile,
                 encode_batch_size=self._settings.encode_batch_size,
