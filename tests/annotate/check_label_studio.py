@@ -189,6 +189,7 @@ def test_a_wise_serve_that_is_away_leaves_no_prediction(
 ) -> None:
     """When it is back, the same task is asked about."""
     words = ["--label-studio-url", server.url, "--label-studio-token", server.token]
+    words += ["--query", "box=the blue square"]
     with Door(WISE_URL) as door, ml_backend(door.url, *words) as backend:
         project = server.project(BRUSH, backend)
         server.upload(project, EXAMPLE)
