@@ -1,0 +1,258 @@
+"""Refining by clicks in a browser: what is clicked is asked, what is undone comes back exactly."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as coco
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.actions import interaction
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+from selenium.webdriver.common.keys import Keys
+
+from drawn import SHAPES
+from gateway_thread import Serve
+from playground_page import Playground
+from wise_serve.http.page import read_example
+
+CENTRES = {name: places[1] for name, places in SHAPES.items()}
+Clicks = list[tuple[int, int, int]]  # x, y, label
+
+
+def actions(page: Playground, *, touch: bool = False) -> Any:
+    """Selenium's low-level actions, which have no types."""
+    kind = interaction.POINTER_TOUCH if touch else interaction.POINTER_MOUSE
+    pointer: Any = PointerInput
+    return ActionBuilder(page.driver, mouse=pointer(kind, kind))
+
+
+class Editing:
+    """The page while it refines, and what the API answers to the same prompts."""
+
+    def __init__(self, page: Playground, url: str) -> None:
+        self.page, self.url = page, url
+        page.open(url)
+        page.click("example")
+        page.until(lambda: page.text("picture-facts"))
+
+    def start(self) -> None:
+        self.page.click("edit")
+
+    def place(self, x: int, y: int) -> tuple[int, int]:
+        """Where a pixel of the picture is in the window."""
+        place = self.page.run(
+            "const {left, top, width, height} = document.getElementById('picture')"
+            ".getBoundingClientRect(); return [left, top, width, height]"
+        )
+        left, top, width, height = place
+        scale = min(width / 640, height / 480)
+        across, down = (width - 640 * scale) / 2, (height - 480 * scale) / 2
+        return round(left + across + (x + 0.5) * scale), round(top + down + (y + 0.5) * scale)
+
+    def click(self, x: int, y: int, how: str = "add") -> tuple[int, int]:
+        """Click, and wait for the mask; gives the pixel that was hit."""
+        count = len(self.steps())
+        left, top = self.place(x, y)
+        builder = actions(self.page)
+        builder.pointer_action.move_to_location(left, top)
+        chain = ActionChains(self.page.driver)
+        if how == "alt":
+            chain.key_down(Keys.ALT).perform()
+        builder.pointer_action.click(button=2 if how == "right" else 0)
+        builder.perform()
+        if how == "alt":
+            ActionChains(self.page.driver).key_up(Keys.ALT).perform()
+        self.settled(count + 1)
+        hit: list[int] = self.page.run(
+            "const all = state.edit.past.at(-1).after.points; return all[all.length - 1]"
+        )
+        return hit[0], hit[1]
+
+    def steps(self) -> list[Any]:
+        steps: list[Any] = self.page.run("return state.edit.past.map((one) => one.after.mask)")
+        return steps
+
+    def settled(self, count: int) -> None:
+        self.page.until(lambda: self.page.run("return state.edit.waiting === 0"))
+        assert len(self.steps()) == count
+        assert not self.page.shown("problem")
+
+    def shown(self) -> NDArray[np.bool_]:
+        if self.page.run("return document.getElementById('masks').hidden"):
+            return np.zeros((480, 640), bool)
+        return np.asarray(self.page.mask()[:, :, 3] == 255)
+
+    def asked(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """The API's own answer."""
+        form = {"prompts": json.dumps([prompt])}
+        files = {"image": read_example() or b""}
+        response = httpx.post(f"{self.url}/refine", files=files, data=form).raise_for_status()
+        [instance] = response.json()["instances"]
+        assert isinstance(instance, dict)
+        return instance
+
+
+@pytest.fixture
+def editing(page: Playground, serve: Serve) -> Editing:
+    return Editing(page, serve().url)
+
+
+def decoded(mask: dict[str, Any]) -> NDArray[np.bool_]:
+    return np.asarray(coco.decode({**mask, "counts": mask["counts"].encode()}) > 0)
+
+
+def points_of(clicks: Clicks) -> list[dict[str, int]]:
+    return [{"x": x, "y": y, "label": label} for x, y, label in clicks]
+
+
+def test_ten_clicks_and_all_of_them_undone(editing: Editing) -> None:
+    editing.start()
+    clicks: Clicks = []
+    mask: dict[str, Any] | None = None
+    seen = [editing.shown()]
+    plan = [
+        ("circle", "add"), ("square", "add"), ("star", "add"), ("square", "alt"),
+        ("triangle", "add"), ("star", "right"), ("square", "add"), ("circle", "alt"),
+        ("star", "add"), ("triangle", "right"),
+    ]  # fmt: skip
+    for shape, how in plan:
+        x, y = editing.click(*CENTRES[shape], how)
+        assert abs(x - CENTRES[shape][0]) <= 1
+        assert abs(y - CENTRES[shape][1]) <= 1
+        clicks.append((x, y, int(how == "add")))
+        expected = editing.asked({"points": points_of(clicks), **({"mask": mask} if mask else {})})
+        mask = expected["mask"]
+        seen.append(editing.shown())
+        np.testing.assert_array_equal(seen[-1], decoded(expected["mask"]))
+        assert bool(seen[-1][y, x]) is (how == "add")
+    for number in range(9, -1, -1):
+        editing.page.click("undo")
+        np.testing.assert_array_equal(editing.shown(), seen[number])
+    assert not editing.page.element("undo").is_enabled()
+    for number in range(1, 11):
+        editing.page.control("y") if number % 2 else editing.page.click("redo")
+        np.testing.assert_array_equal(editing.shown(), seen[number])
+    assert not editing.page.element("redo").is_enabled()
+
+
+def test_a_click_refines_the_object_that_a_question_found(editing: Editing) -> None:
+    page = editing.page
+    page.ask("the red circle")
+    before = editing.shown()
+    editing.start()
+    assert "object 1" in page.text("edit-hint")
+    editing.click(*CENTRES["square"])
+    assert editing.shown()[CENTRES["square"][1], CENTRES["square"][0]]
+    assert len(page.all(".object")) == 1
+    page.control("z")
+    np.testing.assert_array_equal(editing.shown(), before)
+
+
+def test_a_dragged_box(editing: Editing) -> None:
+    editing.start()
+    (x1, y1), (x2, y2) = (80, 70), (220, 210)
+    start, end = editing.place(x1, y1), editing.place(x2, y2)
+    builder = actions(editing.page)
+    builder.pointer_action.move_to_location(*start)
+    builder.pointer_action.pointer_down()
+    builder.pointer_action.move_to_location((start[0] + end[0]) // 2, end[1])
+    builder.pointer_action.move_to_location(*end)
+    builder.pointer_action.pointer_up()
+    builder.perform()
+    editing.settled(1)
+    box = editing.page.run("return state.edit.past[0].after.promptBox")
+    assert np.abs(np.array(box) - [x1, y1, x2 + 1, y2 + 1]).max() <= 2
+    editing.click(*CENTRES["circle"])
+    assert editing.shown()[CENTRES["circle"][1], CENTRES["circle"][0]]
+
+
+def test_by_touch(editing: Editing) -> None:
+    editing.start()
+    for shape in ("circle", "square"):
+        builder = actions(editing.page, touch=True)
+        builder.pointer_action.move_to_location(*editing.place(*CENTRES[shape]))
+        builder.pointer_action.pointer_down()
+        builder.pointer_action.pointer_up()
+        builder.perform()
+        if shape == "circle":
+            editing.settled(1)
+            editing.page.click("away")
+    editing.settled(2)
+    labels = editing.page.run("return state.edit.past[1].after.labels")
+    assert labels == [1, 0]
+
+
+def test_by_keyboard_alone(editing: Editing) -> None:
+    page = editing.page
+    page.tab_to("edit")
+    page.keys(Keys.ENTER)
+    page.run("document.getElementById('stage').focus()")
+    page.keys(*[Keys.ARROW_LEFT] * 3, Keys.ARROW_UP)
+    page.keys(Keys.ENTER)
+    editing.settled(1)
+    assert page.run("return state.edit.past[0].after.points") == [[317, 239]]
+    page.keys(Keys.DELETE)
+    editing.settled(2)
+    assert page.run("return state.edit.past[1].after.labels") == [1, 0]
+
+
+def test_hiding_and_colouring_one_object(editing: Editing) -> None:
+    page = editing.page
+    editing.start()
+    editing.click(*CENTRES["circle"])
+    page.click("new-object")
+    editing.click(*CENTRES["square"])
+    both = editing.shown()
+    (x, y), other = CENTRES["circle"], CENTRES["square"]
+    page.all(".object .eye")[0].click()
+    assert not editing.shown()[y, x]
+    assert editing.shown()[other[1], other[0]]
+    page.all(".object .eye")[0].click()
+    np.testing.assert_array_equal(editing.shown(), both)
+    page.run(
+        "const input = document.querySelector('.object input');"
+        "input.value = '#102030'; input.dispatchEvent(new Event('input'))"
+    )
+    assert page.mask()[y, x].tolist() == [0x10, 0x20, 0x30, 255]
+
+
+def test_no_picture_is_sent_twice(editing: Editing) -> None:
+    editing.start()
+    editing.click(*CENTRES["circle"])
+    editing.click(*CENTRES["square"])
+    sizes = editing.page.run(
+        "return performance.getEntriesByType('resource').filter((one) =>"
+        " one.name.endsWith('/refine')).length"
+    )
+    assert sizes == 2
+    assert re.fullmatch("[0-9a-f]{32}", editing.page.run("return state.digest"))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_the_code_does_the_same(editing: Editing, tmp_path: Path) -> None:
+    page = editing.page
+    editing.start()
+    editing.click(*CENTRES["circle"])
+    editing.click(*CENTRES["square"], "alt")
+    expected = editing.shown()
+    (tmp_path / "example.jpg").write_bytes(read_example() or b"")
+    code = page.run("return document.getElementById('code').textContent")
+    answer = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, check=True)
+    [instance] = json.loads(answer.stdout)["instances"]
+    np.testing.assert_array_equal(decoded(instance["mask"]), expected)
+    page.all("[data-code=python]")[0].click()
+    code = page.run("return document.getElementById('code').textContent")
+    code += "\nresult.save_mask('mask.png')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True)
+    found = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    np.testing.assert_array_equal(found, expected)
