@@ -1,6 +1,7 @@
 """Both clients against a real HTTP server: what is sent, what comes back, what is sent twice."""
 
 import asyncio
+import hashlib
 import io
 import json
 import re
@@ -40,6 +41,15 @@ def test_one_query_goes_as_multipart(both: Both, server: ScriptedServer, photo: 
     assert received.headers["user-agent"].startswith("wise-client/")
     assert "authorization" not in received.headers
     assert result.box == (10, 5, 30, 25)
+
+
+def test_each_request_names_its_image_for_a_balancer(
+    both: Both, server: ScriptedServer, photo: Path
+) -> None:
+    both.call(server.url, "segment", photo, "a")
+    both.call(server.url, "segment", photo.read_bytes(), "b")
+    digests = {received.headers["x-image-digest"] for received in server.received}
+    assert digests == {hashlib.sha256(photo.read_bytes()).hexdigest()}
 
 
 def test_several_queries_go_as_json(both: Both, server: ScriptedServer, photo: Path) -> None:

@@ -34,9 +34,10 @@ _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 Every failure is an RFC 9457 problem document with a stable `code`."""
 
 # API keys travel in a header, never as cookies, so CORS credentials are not allowed.
+_TRACE: Final = ("Traceparent", "Tracestate")
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "HEAD", "POST"],
-    "allow_headers": ["Authorization", "X-Request-Id", "Traceparent", "Tracestate"],
+    "allow_headers": ["Authorization", "X-Request-Id", "X-Image-Digest", *_TRACE],
     "expose_headers": ["X-Request-Id", "Retry-After"],
 }
 

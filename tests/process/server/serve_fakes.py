@@ -16,5 +16,7 @@ if __name__ == "__main__":
     reasoner = FakeReasoner(
         delay_s=float(os.environ["DELAY_S"]), start_error=fails, requests=deque(maxlen=1)
     )
-    segmenter = FakeSegmenter(prompts=deque(maxlen=1))
-    sys.exit(serve(build_runtime(Settings(port=0), reasoner, segmenter, Metrics())))
+    metrics = Metrics()
+    observer = metrics.segmenter.worker("0")
+    segmenter = FakeSegmenter(prompts=deque(maxlen=1), observer=observer)
+    sys.exit(serve(build_runtime(Settings(port=0), reasoner, segmenter, metrics)))

@@ -191,14 +191,14 @@ class Core:
         key: str = yield Work(lambda: fingerprint(source, max_side_pixels))
         known = self._known.get(key)
         if known is not None:
-            request: Request = yield Work(lambda: sending.named(known))
+            request: Request = yield Work(lambda: sending.named(known).about(key))
             try:
                 response = yield from self._send(request, stream=sending.stream)
                 return Sent(response, source, key, known.frame)
             except errors.ImageUnknownError:
                 self._known.forget(key)
         prepared: PreparedImage = yield Work(lambda: prepare(source, max_side_pixels))
-        request = yield Work(lambda: sending.whole(prepared))
+        request = yield Work(lambda: sending.whole(prepared).about(key))
         response = yield from self._send(request, stream=sending.stream)
         return Sent(response, source, key, _frame_of(prepared))
 

@@ -48,14 +48,20 @@ class KnownImages:
 
 
 def fingerprint(source: Source, max_side_pixels: int | None) -> str:
-    """Names what would be sent of this image. Raises InputError when it cannot be read."""
-    digest = hashlib.sha256(f"{max_side_pixels} {type(source).__name__}".encode())
+    """Names what would be sent of this image: of a file that is sent as it is, its SHA-256.
+
+    Raises InputError when it cannot be read.
+    """
+    digest = hashlib.sha256()
     if isinstance(source, Path | bytes):
         digest.update(content_of(source))
     else:
+        digest.update(type(source).__name__.encode())
         pixels = np.ascontiguousarray(source)
         mode = getattr(source, "mode", "")
         palette = source.getpalette() if mode in ("P", "PA") else None  # type: ignore[union-attr]
         digest.update(f"{pixels.shape}{pixels.dtype}{mode}{palette}".encode())
         digest.update(pixels.data)
+    if max_side_pixels is not None:
+        digest.update(f"{max_side_pixels}".encode())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ import json
 import platform
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import httpx
@@ -29,6 +29,11 @@ class Request:
     body: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: f"wc-{uuid.uuid4().hex}")
+
+    def about(self, digest: str) -> "Request":
+        """The same, with the image's digest for a balancer: it hashes on it, so that requests about
+        one image meet at the server that has its embedding."""
+        return replace(self, headers={**self.headers, "X-Image-Digest": digest})
 
     def build(self, http: httpx.Client | httpx.AsyncClient, trace: object) -> httpx.Request:
         headers = {"X-Request-Id": self.id, **self.headers}
