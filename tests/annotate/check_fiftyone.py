@@ -19,7 +19,7 @@ import fiftyone as fo  # noqa: E402  reads its settings when it is imported
 
 from wise_client import Client, RetryPolicy  # noqa: E402
 from wise_client.errors import ConnectFailedError, InputError  # noqa: E402
-from wise_client.integrations.fiftyone import apply  # noqa: E402
+from wise_client.integrations.fiftyone import apply, shares_of_image  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,20 @@ def test_masks_are_ours_to_the_pixel(dataset: Any, client: Client) -> None:
         assert detection.reasoning == answer.reasoning != ""
         assert detection.thinking_tokens == answer.usage.thinking_tokens > 0
         assert detection.completion_tokens == answer.usage.completion_tokens
+
+
+def test_a_mask_keeps_its_place_wherever_it_is() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        x, y = int(random.integers(0, 600)), int(random.integers(0, 440))
+        mask = np.zeros((480, 640), bool)
+        part = mask[
+            y : y + int(random.integers(1, 481 - y)), x : x + int(random.integers(1, 641 - x))
+        ]
+        part[:] = True
+        high, wide = part.shape
+        box = shares_of_image((x, y, wide, high), (640, 480))
+        assert np.array_equal(whole(fo.Detection(label="a", bounding_box=box, mask=part)), mask)
 
 
 def test_a_field_holds_the_queries(dataset: Any, client: Client) -> None:
