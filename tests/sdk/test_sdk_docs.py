@@ -1,9 +1,11 @@
 """Every example of the README and of the package's docstring runs as it stands."""
 
+import ast
 import re
 import shlex
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import eval_data
@@ -106,3 +108,25 @@ def test_without_supervision_it_says_what_to_install(
         result = client.segment("photo.jpg", "the cup")
     with pytest.raises(ImportError, match=r"pip install wise-client\[supervision\]"):
         result.to_supervision()
+
+
+def public_names(node: ast.AST, before: str) -> Iterator[tuple[str, str | None]]:
+    """Every public class, function and method below `node`, with its docstring."""
+    for one in getattr(node, "body", []):
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        if isinstance(one, kinds) and not one.name.startswith("_"):
+            name = f"{before}.{one.name}"
+            yield name, ast.get_docstring(one)
+            if isinstance(one, ast.ClassDef):
+                yield from public_names(one, name)
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    package = Path(wise_client.__file__).parent
+    names = {
+        name: text
+        for path in sorted(package.rglob("*.py"))
+        for name, text in public_names(ast.parse(path.read_text("utf-8")), path.stem)
+    }
+    assert len(names) > 300
+    assert [name for name, text in names.items() if not text] == []

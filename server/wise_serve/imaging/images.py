@@ -41,10 +41,12 @@ class LoadedImage:
 
     @property
     def width(self) -> int:
+        """Pixels."""
         return self.picture.width
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return self.picture.height
 
 

@@ -61,6 +61,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
+        """Whether there is a result."""
         return self.result is not None
 
     def unwrap(self) -> Segmentation:

@@ -57,12 +57,14 @@ class Config:
         return cls(url, key, timeouts, max_connections)
 
     def headers(self) -> dict[str, str]:
+        """The headers of every request: User-Agent, and Authorization where there is a key."""
         headers = {"User-Agent": user_agent()}
         if self.api_key is not None:
             headers["Authorization"] = f"Bearer {self.api_key}"
         return headers
 
     def limits(self) -> httpx.Limits:
+        """httpx's limits of the connection pool."""
         return httpx.Limits(
             max_connections=self.max_connections,
             max_keepalive_connections=self.max_connections,
@@ -70,6 +72,7 @@ class Config:
         )
 
     def timeout(self) -> httpx.Timeout:
+        """httpx's form of `timeouts`, seconds."""
         limits = self.timeouts
         return httpx.Timeout(
             connect=limits.connect_s, write=limits.write_s, read=limits.read_s, pool=limits.pool_s

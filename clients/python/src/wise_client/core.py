@@ -108,6 +108,7 @@ class Core:
         self._known = KnownImages()
 
     def info(self) -> Steps[dict[str, Any]]:
+        """GET /info. Raises TransportError or APIError."""
         response = yield from self._send(Request("GET", "/info"))
         document = _document(response)
         if not isinstance(document, dict):
@@ -115,6 +116,7 @@ class Core:
         return document
 
     def segment(self, image: ImageInput, query: str, options: Options) -> Steps[Segmentation]:
+        """One query about one image. Raises as `Client.segment`."""
         check_query(query)
         sending = Sending(
             lambda prepared: multipart(prepared, query, options),
@@ -126,6 +128,7 @@ class Core:
     def segment_queries(
         self, image: ImageInput, queries: Sequence[str], options: Options
     ) -> Steps[list[Segmentation]]:
+        """Several queries about one image, answered in their order. Raises as `Client.segment`."""
         queries = checked_queries(queries)
         sending = Sending(
             lambda prepared: as_json(prepared, queries, options),
@@ -137,6 +140,7 @@ class Core:
     def open_stream(
         self, image: ImageInput, query: str | Sequence[str], options: Options
     ) -> Steps[OpenStream]:
+        """Send a request whose answer is read as it comes. Raises as `Client.stream`."""
         queries = checked_queries([query] if isinstance(query, str) else query)
 
         def whole(prepared: PreparedImage) -> Request:
@@ -161,6 +165,7 @@ class Core:
     def refine(
         self, image: ImageInput, prompts: Sequence[Prompt], options: RefineOptions
     ) -> Steps[Segmentation]:
+        """Masks of prompts, without the reasoner. Raises as `Client.refine`."""
         if not prompts:
             raise errors.InputError("prompts is a list of at least one Prompt")
 
@@ -177,6 +182,7 @@ class Core:
     def refine_instance(
         self, result: Segmentation, index: int, change: Change
     ) -> Steps[Segmentation]:
+        """One instance of a result, changed. Raises as `Segmentation.refine`."""
         if result.source is None:
             raise errors.InputError("This result does not know its image; use client.refine")
         prompt = change.prompt(result.instances[index])

@@ -30,12 +30,14 @@ class KnownImages:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Known | None:
+        """The image of this fingerprint, now the most recently used; None if it is not known."""
         with self._lock:
             if key in self._images:
                 self._images.move_to_end(key)
             return self._images.get(key)
 
     def put(self, key: str, known: Known) -> None:
+        """Keep an image; the least recently used one goes when there are too many."""
         with self._lock:
             self._images[key] = known
             self._images.move_to_end(key)
@@ -43,6 +45,7 @@ class KnownImages:
                 self._images.popitem(last=False)
 
     def forget(self, key: str) -> None:
+        """Drop an image that the server no longer knows; nothing happens where there is none."""
         with self._lock:
             self._images.pop(key, None)
 

@@ -56,6 +56,7 @@ class Frame:
 
     @property
     def same(self) -> bool:
+        """Whether the image was sent at its own size."""
         return self.sent_size == self.size
 
     def coordinates(self, values: list[float]) -> tuple[float, ...]:
@@ -71,6 +72,10 @@ class Frame:
         return [float(value) * ratio[i % 2] for i, value in enumerate(values)]
 
     def mask(self, payload: object) -> BoolMask:
+        """A mask of the answer, in any format -> bool [height, width] of the original image.
+
+        Raises UnexpectedAnswerError when it is no mask of the image that was sent.
+        """
         return masks.resize(masks.decode(payload, self.sent_size), self.size)
 
 

@@ -26,6 +26,7 @@ class Pace:
         self._start_s = clock()
 
     def resumed(self) -> None:
+        """Count one pair that an earlier run answered."""
         self.done += 1
 
     def answered(self, usage: Usage | None) -> None:

@@ -36,6 +36,7 @@ class Request:
         return replace(self, headers={**self.headers, "X-Image-Digest": digest})
 
     def build(self, http: httpx.Client | httpx.AsyncClient, trace: object) -> httpx.Request:
+        """The request as httpx sends it; `trace` is httpx's trace extension."""
         headers = {"X-Request-Id": self.id, **self.headers}
         return http.build_request(
             self.method, self.path, headers=headers, extensions={"trace": trace}, **self.body
@@ -84,6 +85,7 @@ class RefineOptions:
 
 
 def user_agent() -> str:
+    """The User-Agent header: the versions of this package and of Python."""
     return f"wise-client/{__version__} python/{platform.python_version()}"
 
 

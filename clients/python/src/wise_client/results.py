@@ -36,7 +36,8 @@ class Refines(Protocol):
         add: Sequence[Click] = (),
         remove: Sequence[Click] = (),
         box: Sequence[float] | None = None,
-    ) -> "Segmentation": ...
+    ) -> "Segmentation":
+        """As `Client.refine_instance`."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -44,7 +45,9 @@ class Segmentation:
     """The answer to one query about one image.
 
     `status` is "found", "no_target" (nothing in the image is meant), "unparsed" (the model gave
-    no valid answer; see `reasoning`) or "truncated" (it came to its token limit).
+    no valid answer; see `reasoning`) or "truncated" (it came to its token limit). `size` is the
+    image's (width, height) in pixels, as displayed; all coordinates and masks are in its frame.
+    `query`: what was asked. `source`: the image, where it is known. `payload`: the server's answer.
     """
 
     id: str

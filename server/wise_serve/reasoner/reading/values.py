@@ -50,12 +50,14 @@ class Field:
     children: bool = False
 
     def end_row(self) -> None:
+        """The numbers up to here are one row; nothing happens where there are none."""
         if self.row:
             self.rows.append(tuple(self.row))
             self.row = []
 
     @property
     def numbers(self) -> set[Number | None]:
+        """Every number of the ended rows."""
         return {number for row in self.rows for number in row}
 
     @property

@@ -30,6 +30,7 @@ _PATIENT = RetryPolicy(max_retries=12, cap_s=30.0)
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run `wise-segment batch`; gives the exit status. Raises WiseClientError."""
     words = parse(arguments)
     parquet = writes_parquet(words)
     check_writable(None if parquet else words.output, words.bad, words.coco)

@@ -111,6 +111,7 @@ def client_of(
 
 
 def exit_code(error: WiseClientError) -> int:
+    """The exit status that tells a script which kind of failure it was."""
     if isinstance(error, InputError):
         return USAGE
     if isinstance(error, BadRequestError):
@@ -157,6 +158,7 @@ def strategy_name(text: str) -> str:
 
 
 def positive_int(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -164,6 +166,7 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
+    """An argument that is a finite number above 0."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")

@@ -59,6 +59,7 @@ reasonseg, parquet and --html need more packages: pip install 'wise-client[eval]
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run `wise-segment eval`; gives the exit status. Raises WiseClientError."""
     options = _parser().parse_args(arguments)
     limits = gate.limits(options.fail_below) if options.fail_below else ()
     _check_outputs(options)

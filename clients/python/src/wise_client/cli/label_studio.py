@@ -35,6 +35,7 @@ _QUICK = Timeouts(connect_s=0.7, read_s=0.9, write_s=0.9, pool_s=0.9)
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run `wise-segment label-studio` with these arguments; gives the exit status."""
     options = _parser().parse_args(arguments)
     waitress = extras.waitress()
     home = _home(options)

@@ -29,6 +29,10 @@ In Label Studio: wise-segment label-studio --help
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run `wise-segment` on one image with these arguments; gives the exit status.
+
+    Raises WiseClientError.
+    """
     options = _parser().parse_args(arguments)
     if options.image in ("batch", "eval", "label-studio"):
         raise InputError(

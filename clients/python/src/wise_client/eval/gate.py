@@ -51,10 +51,12 @@ class Limit:
     bound: float
 
     def kept(self, summary: Summary) -> bool:
+        """Whether the figure exists and is within the limit."""
         value = self.value(summary)
         return value is not None and _COMPARE[self.sign](value, self.bound)
 
     def value(self, summary: Summary) -> float | None:
+        """The figure that the limit is about; None where the run has none."""
         value: float | None = getattr(summary, FIGURES[self.name][0])
         return value
 

@@ -62,6 +62,7 @@ class StrategyRun:
 
     @property
     def summary(self) -> Summary:
+        """The figures of the answers scored so far."""
         throughput = self.fresh / self.elapsed_s if self.fresh and self.elapsed_s else None
         return summarise(self.strategy, self.scored, len(self.failures), throughput)
 

@@ -94,6 +94,7 @@ class Backend:
         return {"results": self._all(one, tasks), "model_version": version}
 
     def close(self) -> None:
+        """Drop the tasks that wait; those that run end by themselves."""
         self._pool.shutdown(cancel_futures=True)
 
     def _all(

@@ -44,6 +44,7 @@ class LabelStudio:
 
     @property
     def personal(self) -> bool:
+        """Whether `token` is a personal access token, which is a JWT of three parts."""
         return self.token.count(".") == 2
 
 
@@ -75,6 +76,7 @@ class Media:
             raise ImageUnavailable(f"The image cannot be fetched from {host}: {error}") from error
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def _get(self, url: str, home: LabelStudio | None) -> bytes:
