@@ -19,6 +19,8 @@ ANSWERED = {
     "clients/python/src/wise_client/eval/refcoco.py": {"import pickle"},
     # Asks who started this process; no queue, no pipe.
     "server/wise_serve/processes.py": {"import multiprocessing"},
+    # The arguments that nobody can give to the engine, each with the reason.
+    "server/wise_serve/reasoner/engine_args.py": {"trust_remote_code is not False"},
 }
 CALLS = {"eval", "exec", "compile", "__import__"}
 LOADERS = {  # a call's name -> the keyword it must have, and its value
