@@ -21,6 +21,7 @@ from wise_client import (
     Prompt,
     Segmentation,
 )
+from wise_client.cli.main import main
 from wise_client.masks import BoolMask, encode
 
 WIDTH, HEIGHT = 120, 90
@@ -222,3 +223,15 @@ def test_an_image_that_the_server_has_forgotten_is_sent_again(
         gateway.segmenter.digests.clear()
         assert first.refine(add=[(100, 80)]).mask[80, 100]
     assert sent_whole(gateway) == (3, 2)
+
+
+def test_the_command(
+    gateway: GatewayThread, image: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(image).save(tmp_path / "a.png")
+    words = ["refine", str(tmp_path / "a.png"), "--url", gateway.url, "--mask", f"{tmp_path}/m.png"]
+    assert main([*words, "--box", "10,20,60,70", "--remove", "20,30", "--add", "80,40"]) == 0
+    assert "score 0.90" in capsys.readouterr().out
+    found = np.asarray(Image.open(tmp_path / "m.png")) > 0
+    assert (found == (rectangle(10, 20, 60, 70) | dab(80, 40)) & ~dab(20, 30)).all()
+    assert main(words) == 2

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from wise_client.cli import batch, evaluate, label_studio, one
+from wise_client.cli import batch, evaluate, label_studio, one, refine
 from wise_client.cli.common import INTERRUPTED, USAGE, exit_code, say
 from wise_client.errors import WiseClientError
 
@@ -14,6 +14,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "batch": batch.main,
     "eval": evaluate.main,
     "label-studio": label_studio.main,
+    "refine": refine.main,
 }
 
 
