@@ -163,7 +163,7 @@ class AsyncClient:
         mask_format: MaskFormat | None = None,
         max_side_pixels: int | None = None,
     ) -> AsyncGenerator[Outcome, None]:
-        """As `Client.segment_many`, but leaving early cancels the requests under way."""
+        """As `Client.segment_many`, but leaving early cancels the requests in flight."""
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
         workers = max(1, min(concurrency, self._config.max_connections))
         slots = asyncio.Semaphore(workers)

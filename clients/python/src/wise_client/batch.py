@@ -35,12 +35,12 @@ class Question:
     label: str = ""
 
     def asked(self, options: Options) -> dict[str, Any]:
-        """What the output holds of it, beside the answer."""
+        """What the output holds of this pair, apart from the answer."""
         return asked_as(self.index, self.name, self.query, self.label, options)
 
 
 def asked_as(index: int, name: str, query: str, label: str, options: Options) -> dict[str, Any]:
-    """A record of `Answers` but for the answer; without a label where there is none."""
+    """A record of `Answers` without its answer; `label` is left out if it is empty."""
     named = {"label": label} if label else {}
     pair = {"index": index, "image": name, "query": query, **named}
     return {**pair, "options": options.given()}

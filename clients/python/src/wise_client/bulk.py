@@ -20,8 +20,8 @@ _UPDATE_EVERY = 1000  # questions that an earlier run answered
 
 
 class Questions:
-    """What `segment_many` is given. `sent`: those that were handed out, the oldest first, until
-    their reader takes them away. `count`: the entries read up to now, all of them at the end."""
+    """What `segment_many` is given. `sent`: those that were handed out, the oldest first; their
+    reader removes them. `count`: the entries read up to now, all of them at the end."""
 
     def __init__(
         self, inputs: Inputs, answers: Answers, options: Options, pace: Pace, bar: ProgressBar

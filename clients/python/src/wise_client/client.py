@@ -195,8 +195,8 @@ class Client:
 
         A pair that fails is an Outcome with an `error`; the others go on. `pairs` is read as far
         as is needed. With `output`, every answer is appended to that JSONL file as it comes (see
-        `wise_client.answers`), and a run on the same pairs takes what is answered there from it:
-        only failed and missing pairs are sent. Leaving early waits for the requests under way,
+        `wise_client.answers`), and a later run on the same pairs reads those answers from it:
+        only failed and missing pairs are sent. Leaving early waits for the requests in flight,
         so that their answers are kept, but sends none of them again. Options as in `segment`.
 
         Raises InputError when `output` is not the output of these pairs.

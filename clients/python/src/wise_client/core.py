@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Work:
-    """Something that takes time without the network: files, image encoding."""
+    """Slow work that needs no network: reading files, encoding images."""
 
     call: Callable[[], Any]
 

@@ -109,7 +109,7 @@ def geojson(result: "Segmentation") -> dict[str, Any]:
 def supervision_detections(result: "Segmentation") -> "supervision.Detections":
     """`xyxy` is the answer's boxes, `confidence` the scores, `class_name` the query."""
     try:
-        # Imported at its use: it is optional, and takes seconds to load.
+        # Imported here: it is optional, and importing it takes seconds.
         sv: Any = importlib.import_module("supervision")
     except ImportError as error:
         raise ImportError("to_supervision() needs: pip install wise-client[supervision]") from error

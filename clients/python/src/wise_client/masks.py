@@ -131,9 +131,9 @@ def _decoded(payload: object, size: tuple[int, int]) -> BoolMask:
     raise ValueError("it is none of RLE, PNG and polygons")
 
 
-def _same_size(told: Sequence[Any], size: tuple[int, int]) -> None:
-    """`told` is a mask's [height, width]; checked before pycocotools allocates that much."""
-    height, width = told
+def _same_size(stated: Sequence[Any], size: tuple[int, int]) -> None:
+    """`stated` is a mask's [height, width]; checked before pycocotools allocates that much."""
+    height, width = stated
     if (width, height) != size:
         raise ValueError(f"it is {width} x {height}, its image {size[0]} x {size[1]} pixels")
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from wise_client.masks import BoolMask
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLOURS = (
     (230, 159, 0),
     (86, 180, 233),

@@ -134,7 +134,7 @@ def instance(payload: Mapping[str, Any], frame: Frame) -> Instance:
     x1, y1, x2, y2 = frame.coordinates([float(value) for value in payload["box"]])
     points = [frame.coordinates([float(x), float(y)]) for x, y in payload["points"]]
     pairs = tuple((x, y) for x, y in points)
-    _ = payload["mask"], payload["area"]  # missing ones are told now, not at the first use
+    _ = payload["mask"], payload["area"]  # a missing one raises now, not at its first use
     labels = tuple(int(label) for label in payload.get("labels") or [1] * len(pairs))
     if len(labels) != len(pairs):
         raise ValueError(f"{len(pairs)} points have {len(labels)} labels")

@@ -100,7 +100,7 @@ def _run(
 
 
 def _check_server(words: argparse.Namespace) -> None:
-    """A wrong address, or a wrong key, is told at once: the run itself is patient."""
+    """Fail at once for a wrong address or key; the run itself retries for minutes."""
     with client_of(words) as client:
         try:
             client.info()

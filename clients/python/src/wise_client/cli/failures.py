@@ -1,4 +1,4 @@
-"""Failures of a run's pairs: the first are told, all are written down, and a server that is gone
+"""Failures of a run's pairs: the first are printed, all are written down, and a server that is gone
 ends the run."""
 
 import json
@@ -16,7 +16,7 @@ class Failures:
     """`limit` pairs in a row without a connection end the run, as all others would fail too."""
 
     def __init__(self, limit: int, url: str, elsewhere: str) -> None:
-        """`elsewhere`: what names all failures, for those that are not told."""
+        """`elsewhere`: where all failures are listed, for those that are not printed."""
         self.count = 0
         self._unreached = 0
         self._limit = limit

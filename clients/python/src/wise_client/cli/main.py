@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(str(error))
         return exit_code(error)
     except BrokenPipeError:
-        # The reader of our output is gone (`| head`); nothing can be told to it any more.
+        # The reader of our output has closed it (`| head`), so nothing can be printed.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return USAGE

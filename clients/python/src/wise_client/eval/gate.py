@@ -62,7 +62,8 @@ class Limit:
 
 
 def limits(text: str) -> tuple[Limit, ...]:
-    """Raises InputError for what is not of the grammar above."""
+    """Read limits separated by commas. Raises InputError for text that does not follow the grammar
+    above."""
     return tuple(_limit(part) for part in text.split(","))
 
 

@@ -70,7 +70,10 @@ def _opened(pyarrow: Any, path: Path) -> Any:
 
 
 def _samples(pyarrow: Any, files: list[Path]) -> Iterator[Sample]:
-    """A row that cannot be read is a sample that says so, since answers have come by then."""
+    """Every row as a sample; one that cannot be read is given as `Sample.unreadable`.
+
+    It does not raise, because other rows have been answered by then.
+    """
     for path in files:
         with _opened(pyarrow, path) as table:
             row, count = 0, table.metadata.num_rows

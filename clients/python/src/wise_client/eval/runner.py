@@ -68,7 +68,10 @@ class StrategyRun:
 
 
 class _Pairs:
-    """The samples as pairs, read as far as is needed; those under way wait for their answers."""
+    """The samples as (image, query) pairs, read as they are needed.
+
+    waiting: those that were sent and not answered yet, the oldest first.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -92,8 +95,8 @@ def run(
 ) -> StrategyRun:
     """Ask every sample under `strategy` and score the answers.
 
-    With `options.output`, answers go to `<output>/<strategy>.jsonl`, and a second run takes them
-    from there. `on_outcome` hears of each pair's name and error; what it raises ends the run.
+    With `options.output`, answers go to `<output>/<strategy>.jsonl`, and a second run reads them
+    from there. `on_outcome` is called with each pair's name and error; what it raises ends the run.
     Raises InputError when the output file is of another dataset or other options.
     """
     made = StrategyRun(strategy)

@@ -44,8 +44,8 @@ class Scored:
 class Summary:
     """One strategy's figures, as fractions, tokens and milliseconds; None where there are none.
 
-    `throughput_per_s` counts the answers of this run over its time; answers taken from an earlier
-    run's output are in neither.
+    `throughput_per_s` counts the answers of this run over its time; answers read from an earlier
+    run's output count in neither.
     """
 
     strategy: str

@@ -114,7 +114,7 @@ def _inside(file: str, suffix: str) -> PurePosixPath:
 
 
 def _free(file: PurePosixPath, files: set[PurePosixPath]) -> PurePosixPath:
-    """`file`, or with a number where an image of that name, but for its suffix, is there."""
+    """`file`, with a number added if an image of the same name (suffix apart) exists."""
     stem, number = file.with_suffix(""), 1
     while stem in files:
         number += 1

@@ -48,7 +48,7 @@ class ParquetAnswers:
         Raises InputError without pyarrow, and where the folder holds something else, is being
         written by another process, or is of other options (OutputMismatchError).
         """
-        pyarrow()  # a missing extra is told before anything is sent
+        pyarrow()  # a missing extra is reported before anything is sent
         self.folder = Path(folder)
         self._rows = rows_per_part or 0
         self._options = dict(options)

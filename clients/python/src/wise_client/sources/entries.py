@@ -43,7 +43,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An entry but for the question."""
+    """An entry without its query."""
 
     name: str
     file: str

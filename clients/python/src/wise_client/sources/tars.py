@@ -145,4 +145,4 @@ def _told(sample: _Sample) -> dict[str, Any]:
             return document if isinstance(document, dict) else {}
         return {"query": sample.files["txt"]().decode()} if "txt" in sample.files else {}
     except (KeyError, UnicodeDecodeError, json.JSONDecodeError):
-        return {}  # an entry without a query: a bad record, which is told so
+        return {}  # an entry without a query, which is reported as a bad record
