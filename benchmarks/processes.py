@@ -1,11 +1,17 @@
-"""The processes of a running server, seen from outside: who they are, what they hold (/proc)."""
+"""The processes of a running server, seen from outside: who they are, what they hold.
+
+By psutil, except for the images in shared memory: psutil reports neither memory files nor their
+inodes, so these are read from proc(5).
+"""
 
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 _ROLES = {  # by what is found in the command line
     "wise_serve.segmenter.worker.main": "segmenter",
@@ -33,26 +39,28 @@ class Process:
     def gone(self) -> bool:
         """Whether it has ended (a zombie has)."""
         try:
-            return _stat(self.pid)[0] == "Z"
-        except OSError:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
             return True
 
     @property
     def rss_bytes(self) -> int:
-        """Its resident memory."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Its resident memory. Raises ProcessLookupError when it is gone; so do the next two."""
+        with _alive(self.pid) as process:
+            return int(process.memory_info().rss)
 
     @property
     def cpu_s(self) -> float:
         """CPU seconds it has used, in user and kernel mode."""
-        fields = _stat(self.pid)
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        with _alive(self.pid) as process:
+            times = process.cpu_times()
+            return float(times.user + times.system)
 
     @property
     def descriptors(self) -> int:
         """How many it has open."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        with _alive(self.pid) as process:
+            return int(process.num_fds())
 
     @property
     def shared_images(self) -> int:
@@ -70,19 +78,15 @@ class Process:
 
 def family(gateway: int) -> dict[str, Process]:
     """The server whose gateway has this process id, by role; descendants included."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parents[int(entry.name)] = int(_stat(int(entry.name))[1])
     found = {"gateway": Process(gateway, "gateway")}
-    inside = {gateway}
-    while more := {pid for pid, parent in parents.items() if parent in inside} - inside:
-        inside |= more
-    for pid in inside - {gateway}:
-        with contextlib.suppress(OSError):
-            process = Process(pid, _role(pid))
-            if not process.gone:
-                found[process.role] = process
+    children: list[psutil.Process] = []
+    with contextlib.suppress(ProcessLookupError), _alive(gateway) as process:
+        children = process.children(recursive=True)
+    for child in children:
+        with contextlib.suppress(ProcessLookupError), _alive(child.pid) as process:
+            if process.status() != psutil.STATUS_ZOMBIE:
+                role = _role(" ".join(process.cmdline()))
+                found[role] = Process(child.pid, role)
     return found
 
 
@@ -106,11 +110,14 @@ def wait_until(condition: Callable[[], bool], within_s: float) -> float:
     return time.monotonic() - started
 
 
-def _stat(pid: int) -> list[str]:
-    """State, parent and the rest."""
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+@contextlib.contextmanager
+def _alive(pid: int) -> Iterator[psutil.Process]:
+    """The process; raises ProcessLookupError if it is gone, or goes meanwhile."""
+    try:
+        yield psutil.Process(pid)
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(str(error)) from None
 
 
-def _role(pid: int) -> str:
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+def _role(command: str) -> str:
     return next((role for part, role in _ROLES.items() if part in command), "other")
