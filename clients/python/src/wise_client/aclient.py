@@ -13,17 +13,7 @@ import httpx
 from wise_client.answers import Answers
 from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
-from wise_client.core import (
-    Core,
-    OpenStream,
-    Pause,
-    Send,
-    Step,
-    Steps,
-    Work,
-    is_event_stream,
-    transport_failure,
-)
+from wise_client.core import Core, OpenStream
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.masks import BoolMask
@@ -31,6 +21,7 @@ from wise_client.prompts import Change, Click, Prompt, the_prompts
 from wise_client.requests import MaskFormat, Options, RefineOptions, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
+from wise_client.steps import Pause, Send, Step, Steps, Work, is_event_stream, transport_failure
 
 T = TypeVar("T")
 

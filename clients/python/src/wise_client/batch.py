@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from wise_client.answers import AnswerFile, Answers
-from wise_client.core import Core, Steps, Work
+from wise_client.core import Core
 from wise_client.errors import InputError, OutputMismatchError, WiseClientError
 from wise_client.inputs import ImageInput, Source, identity, keep
 from wise_client.progress import Pace, ProgressBar
 from wise_client.requests import Options
 from wise_client.results import Segmentation
+from wise_client.steps import Steps, Work
 
 WINDOW_PER_WORKER = 4  # answers that may wait, per worker, for one before them that is slow
 

@@ -1,15 +1,10 @@
-"""Everything that the synchronous and the asynchronous client share: all but the waiting.
+"""The operations that the synchronous and the asynchronous client share, as generators of steps."""
 
-An operation is a generator of steps (`Work`, `Pause`, `Send`). A client performs each step, sends
-its result back in or throws its exception in, and gives what the generator returns.
-"""
-
-import itertools
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import httpx
 
@@ -18,7 +13,6 @@ from wise_client.events import EventDecoder
 from wise_client.inputs import ImageInput, PreparedImage, Source, keep, prepare
 from wise_client.known import Known, KnownImages, fingerprint
 from wise_client.parts import Frame
-from wise_client.problems import from_answer
 from wise_client.prompts import Change, Prompt
 from wise_client.requests import (
     Options,
@@ -32,36 +26,8 @@ from wise_client.requests import (
     refine,
 )
 from wise_client.results import Refines, Segmentation
-from wise_client.retry import RetryPolicy, SendTrace, may_resend
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Work:
-    """Slow work that needs no network: reading files, encoding images."""
-
-    call: Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Pause:
-    """A wait before a retry."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Send:
-    """One attempt of a request. With `stream`, an answer that is an event stream is left unread."""
-
-    request: Request
-    trace: SendTrace
-    stream: bool
-
-
-Step: TypeAlias = Work | Pause | Send
-Steps: TypeAlias = Generator[Step, Any, T]
+from wise_client.retry import RetryPolicy
+from wise_client.steps import Steps, Work, is_event_stream, send
 
 
 @dataclass(frozen=True)
@@ -208,6 +174,9 @@ class Core:
         response = yield from self._send(request, stream=sending.stream)
         return Sent(response, source, key, _frame_of(prepared))
 
+    def _send(self, request: Request, *, stream: bool = False) -> Steps[httpx.Response]:
+        return send(request, self._retry, self._clock, stream=stream)
+
     def _answers(
         self, sent: Sent, queries: Sequence[str], document: Any = None
     ) -> list[Segmentation]:
@@ -235,64 +204,6 @@ class Core:
         if digest := found[0].image_digest:
             self._known.put(sent.key, Known(digest, sent.frame))
         return found
-
-    def _send(self, request: Request, *, stream: bool = False) -> Steps[httpx.Response]:
-        """Send until it is answered or must not be sent again; see `wise_client.retry`."""
-        for retry in itertools.count():
-            trace = SendTrace(self._clock)
-            try:
-                response: httpx.Response = yield Send(request, trace, stream)
-                if response.status_code == 200:
-                    return response
-                failure: errors.WiseClientError = from_answer(
-                    response.status_code, response.headers, response.content, request.id
-                )
-            except httpx.RequestError as error:
-                failure = transport_failure(error, request.id)
-            if not may_resend(failure, trace, self._retry):
-                raise failure
-            wait_s = self._retry.wait_s(retry, getattr(failure, "retry_after_s", None))
-            if wait_s is None:
-                raise failure
-            yield Pause(wait_s)
-        raise AssertionError  # itertools.count() does not end
-
-
-def is_event_stream(response: httpx.Response) -> bool:
-    """Whether a request for a stream got one, and not an error or another server's page."""
-    kind: str = response.headers.get("content-type", "")
-    return response.status_code == 200 and kind.startswith("text/event-stream")
-
-
-def transport_failure(error: httpx.RequestError, request_id: str) -> errors.WiseClientError:
-    """httpx's exception as one of this package."""
-    phases: dict[type[httpx.RequestError], str] = {
-        httpx.ConnectTimeout: "connect",
-        httpx.WriteTimeout: "write",
-        httpx.ReadTimeout: "read",
-        httpx.PoolTimeout: "pool",
-    }
-    phase = phases.get(type(error))
-    if phase is not None:
-        timed_out = errors.TimedOutError(_TIMED_OUT[phase], request_id=request_id)
-        timed_out.phase = phase
-        return timed_out
-    if isinstance(error, httpx.DecodingError):
-        return errors.UnexpectedAnswerError(f"The answer is garbled: {error}")
-    kind: type[errors.TransportError] = errors.ConnectionLostError
-    text = "The connection was lost before the answer was complete"
-    if isinstance(error, httpx.ConnectError | httpx.ProxyError):
-        kind, text = errors.ConnectFailedError, "The server could not be reached"
-    reason = str(error)
-    return kind(f"{text}: {reason}" if reason else text, request_id=request_id)
-
-
-_TIMED_OUT = {
-    "connect": "The server did not accept the connection in time",
-    "write": "The server did not take the request in time",
-    "read": "The server did not answer in time",
-    "pool": "No connection came free in time; raise max_connections",
-}
 
 
 def _document(response: httpx.Response) -> Any:

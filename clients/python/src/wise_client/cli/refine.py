@@ -17,6 +17,7 @@ Masks of what is pointed at, without a question. Coordinates are pixels of the i
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run `wise-segment refine`; gives the exit status. Raises WiseClientError."""
     options = _parser().parse_args(arguments)
     check_writable(options.mask)
     points = [(*point, 1) for point in options.add] + [(*point, 0) for point in options.remove]
