@@ -146,7 +146,7 @@ docs-site: ## build the documentation's site into build/site; fails on a broken 
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --config-file docs/site/mkdocs.yml
 	@echo "build/site/index.html"
 
-dashboards: setup ## write Grafana's JSON from deploy/grafana/panels.py
+dashboards: setup ## write Grafana's JSON from the panels in deploy/grafana/
 	$(BIN)/python deploy/grafana/build.py
 
 dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server and Prometheus

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from panels import SERVING, TOKENS, Panel
+from panels import Panel
+from serving_panels import SERVING
+from token_panels import TOKENS
 
 FOLDER: Final = Path(__file__).with_name("dashboards")
 _SOURCE: Final = {"type": "prometheus", "uid": "wise-prometheus"}

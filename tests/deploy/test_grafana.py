@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 import build
-from panels import SERVING, TOKENS
+from serving_panels import SERVING
+from token_panels import TOKENS
 
 GRAFANA = Path(build.__file__).parent
 

@@ -1,0 +1,105 @@
+"""The panels of the dashboard about tokens."""
+
+from typing import Final
+
+from panels import (
+    BY_STRATEGY,
+    PAPER_SEG_ZERO,
+    PAPER_WISE_S,
+    Panel,
+    buckets,
+    mean,
+    per_second,
+    quantiles,
+)
+
+_MEAN_THINKING: Final = mean("wise_thinking_tokens", "strategy", BY_STRATEGY)
+_PAPER_LINES: Final = [
+    (f"Seg-Zero in the paper ({PAPER_SEG_ZERO})", f"vector({PAPER_SEG_ZERO})"),
+    (f"WISE-S in the paper ({PAPER_WISE_S})", f"vector({PAPER_WISE_S})"),
+]
+_SEG_ZERO_MEAN: Final = mean("wise_thinking_tokens", "job", '{strategy="seg-zero"}')
+
+TOKENS: Final = [
+    Panel(
+        "Thinking tokens a request",
+        "Tokens inside <think>, as the paper counts them; its means are the two straight lines.",
+        [*quantiles("wise_thinking_tokens"), *_PAPER_LINES],
+        width=16,
+    ),
+    Panel(
+        "Mean thinking tokens",
+        "By strategy, over the shown time.",
+        [
+            (
+                "{{strategy}}",
+                f"sum by (strategy) (increase(wise_thinking_tokens_sum{BY_STRATEGY}[$__range])) / "
+                "sum by (strategy) "
+                f"(increase(wise_thinking_tokens_count{BY_STRATEGY}[$__range]) > 0)",
+            ),
+            *_PAPER_LINES,
+        ],
+        kind="bargauge",
+    ),
+    Panel("Answer tokens a request", "Inside <answer>.", quantiles("wise_answer_tokens")),
+    Panel(
+        "Completion tokens a request",
+        "Everything that was generated and paid for.",
+        quantiles("wise_completion_tokens"),
+    ),
+    Panel(
+        "Budget used",
+        "Mean thinking tokens over their budget (wise.rules.yml); an alert fires above 100 %.",
+        [("{{strategy}}", f"wise:thinking_tokens:budget_used{BY_STRATEGY}")],
+        unit="percentunit",
+    ),
+    Panel(
+        "Thinking tokens: distribution",
+        "Answers in each bucket.",
+        buckets("wise_thinking_tokens"),
+        kind="heatmap",
+    ),
+    Panel(
+        "Answer tokens: distribution",
+        "Answers in each bucket.",
+        buckets("wise_answer_tokens"),
+        kind="heatmap",
+    ),
+    Panel(
+        "Completion tokens: distribution",
+        "Answers in each bucket.",
+        buckets("wise_completion_tokens"),
+        kind="heatmap",
+    ),
+    Panel(
+        "Thinking tokens saved a request",
+        f"Against the paper's Seg-Zero ({PAPER_SEG_ZERO}), and against the seg-zero that is served "
+        "here, where there is one.",
+        [
+            ("{{strategy}}, paper", f"{PAPER_SEG_ZERO} - ({_MEAN_THINKING})"),
+            (
+                "{{strategy}}, measured",
+                f"scalar({_SEG_ZERO_MEAN}) - ({_MEAN_THINKING})",
+            ),
+        ],
+    ),
+    Panel(
+        "Thinking tokens saved a second",
+        f"Against the paper's Seg-Zero ({PAPER_SEG_ZERO}).",
+        [
+            (
+                "{{strategy}}",
+                f"{PAPER_SEG_ZERO} * "
+                + per_second("wise_thinking_tokens_count", "strategy", BY_STRATEGY)
+                + " - "
+                + per_second("wise_thinking_tokens_sum", "strategy", BY_STRATEGY),
+            )
+        ],
+    ),
+    Panel(
+        "Prompt-cache share",
+        "Prompt tokens that the engine had computed before.",
+        [("cached", "wise:prompt_cached:ratio5m")],
+        unit="percentunit",
+    ),
+]
