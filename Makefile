@@ -78,7 +78,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 	  $(CURDIR)/tests/loaders/check_loaders.py
 
 RAY := .venv-ray
-ray-test: ## deploy/ray on a real Ray on this machine, with kills: exactly one row for each input (minutes)
+ray-test: setup ## deploy/ray on a real Ray on this machine, with kills: exactly one row for each input (minutes)
 	@test -x $(RAY)/bin/pytest || { $(PYTHON) -m venv $(RAY) && \
 	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/ray/requirements.txt; }
 	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests \
