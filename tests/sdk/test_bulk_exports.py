@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command_line import Run
 from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 
+from command_line import Run
 from scripted import ScriptedServer
 from steps import Problem
 from wise_client.exports.yolo import joined

@@ -144,7 +144,11 @@ def test_parquet_in_its_three_forms(tmp_path: Path, image: Made) -> None:
 
 
 def test_parquet_with_columns_of_other_names(tmp_path: Path) -> None:
-    columns = {"picture": [png(0), png(1)], "id": ["a.png", "b.png"], "kind": ["cup", None]}
+    columns: dict[str, list[Any]] = {
+        "picture": [png(0), png(1)],
+        "id": ["a.png", "b.png"],
+        "kind": ["cup", None],
+    }
     path = bulk_data.parquet(tmp_path / "x.parquet", {**columns, "query": ["p", "q"]})
     named = Columns("picture", "query", "kind", "id")
     assert seen(path, columns=named) == [("a.png", "p", "cup", 0), ("b.png", "q", "", 1)]
@@ -156,7 +160,7 @@ def test_parquet_with_columns_of_other_names(tmp_path: Path) -> None:
 
 
 def test_parquet_images_are_read_only_where_they_are_asked_for(tmp_path: Path) -> None:
-    columns = {"image": [png(n) for n in range(30)], "query": ["q"] * 30}
+    columns: dict[str, list[Any]] = {"image": [png(n) for n in range(30)], "query": ["q"] * 30}
     path = bulk_data.parquet(tmp_path / "x.parquet", columns, rows_per_group=20)
     with read([str(path)], How(Asked()), io.BytesIO()) as inputs:
         found = [content_of(one) for i, one in enumerate(inputs.entries()) if i in (3, 17, 18, 29)]
@@ -164,7 +168,7 @@ def test_parquet_images_are_read_only_where_they_are_asked_for(tmp_path: Path) -
 
 
 def test_parquet_rows_that_cannot_be_asked_are_entries_all_the_same(tmp_path: Path) -> None:
-    columns = {"image": [None, b"", png(2)], "query": ["q", "q", None]}
+    columns: dict[str, list[Any]] = {"image": [None, b"", png(2)], "query": ["q", "q", None]}
     path = bulk_data.parquet(tmp_path / "x.parquet", columns)
     assert [one[3] for one in seen(path)] == [
         f"{path}:0 has no image: neither bytes nor a path",

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import miniature_eval
 from scripted import ScriptedServer
@@ -16,7 +17,7 @@ def test_scenes_are_a_dataset_with_their_truth(tmp_path: Path) -> None:
     assert len(samples) == 5
     empty = []
     for sample in samples:
-        with miniature_eval.Image.open(sample.image) as picture:
+        with Image.open(sample.image) as picture:
             mask = sample.truth(picture.size).mask
         empty.append(not mask.any())
         assert mask.mean() < 0.5

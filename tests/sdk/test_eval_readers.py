@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import eval_data as data
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+import eval_data as data
 from wise_client.errors import InputError
 from wise_client.eval import datasets
 from wise_client.eval.reasonseg import paint
@@ -25,7 +25,7 @@ def only(dataset: Dataset) -> Any:
 
 
 def test_a_polygon_may_leave_the_image() -> None:
-    mask = fill_polygon([[-20, -20], [200, -20], [200, 200], [-20, 200]], SIZE)
+    mask = fill_polygon([(-20, -20), (200, -20), (200, 200), (-20, 200)], SIZE)
     assert mask.all()
 
 

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import eval_data as data
 import pyarrow
 import pytest
-from command_line import Run
 from pyarrow import parquet
 from pycocotools import mask as coco_mask
 
+import eval_data as data
+from command_line import Run
 from wise_client.errors import InputError
 from wise_client.eval import datasets
 from wise_client.eval.coco import decode
@@ -21,9 +21,10 @@ SQUARE = [10, 5, 30, 5, 30, 25, 10, 25]  # 400 pixels
 NAN = float("nan")
 
 
-def packed(counts: list[int]) -> str:
-    rle = {"size": [data.HEIGHT, data.WIDTH], "counts": counts}
-    return coco_mask.frPyObjects(rle, data.HEIGHT, data.WIDTH)["counts"].decode()
+def packed(runs: list[int]) -> str:
+    rle = {"size": [data.HEIGHT, data.WIDTH], "counts": runs}
+    counts: bytes = coco_mask.frPyObjects(rle, data.HEIGHT, data.WIDTH)["counts"]
+    return counts.decode()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from wsgiref.util import setup_testing_defaults
 import httpx
 import numpy as np
 import pytest
-from label_studio_forms import BRUSH, unpacked
 
+from label_studio_forms import BRUSH, unpacked
 from scripted import ScriptedServer
 from steps import Change, Problem
 from wise_client import Client, RetryPolicy
@@ -186,7 +186,7 @@ def test_a_click_is_refined_and_nothing_is_asked(
 
     monkeypatch.setattr(Client, "refine", refine)
     call("/setup", setup_body())
-    region = {"type": "keypointlabels", "original_width": 60, "original_height": 40}
+    region: dict[str, Any] = {"type": "keypointlabels", "original_width": 60, "original_height": 40}
     region["value"] = {"x": 25, "y": 50, "width": 1, "labels": ["cup"]}
     body = {**ask(BRUSH, task()), "params": {"context": {"result": [region]}}}
     _, answer = call("/predict", body)

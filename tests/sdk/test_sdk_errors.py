@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from wise_serve.contract import errors as served
 from wise_serve.http.problems import status_of
 
 
-def below(kind: type) -> list[type]:
+def below(kind: type[Any]) -> list[type[Any]]:
     return [one for child in kind.__subclasses__() for one in (child, *below(child))]
 
 
@@ -32,7 +33,7 @@ def test_the_client_knows_the_servers_codes_and_no_others() -> None:
 
 
 def test_the_drawing_is_the_tree() -> None:
-    def drawn(kind: type, depth: int = 0) -> list[tuple[int, str]]:
+    def drawn(kind: type[Any], depth: int = 0) -> list[tuple[int, str]]:
         # An integration may have an error of its own; the drawing is of this module.
         children = [one for one in kind.__subclasses__() if one.__module__ == errors.__name__]
         below = [line for one in children for line in drawn(one, depth + 1)]

@@ -10,7 +10,7 @@ from PIL import Image
 import displayed_files
 import pictures
 from wise_client import InputError
-from wise_client.inputs import identity, keep, load_rgb, prepare
+from wise_client.inputs import ImageInput, identity, keep, load_rgb, prepare
 from wise_serve.imaging import images
 
 
@@ -33,8 +33,16 @@ def test_the_three_formats_are_sent_as_they_are(
     content = encoded(Image.fromarray(pixels), kind)
     path = tmp_path / "without_suffix"
     path.write_bytes(content)
-    forms = [content, bytearray(content), memoryview(content), path, str(path), io.BytesIO(content)]
+    forms: list[ImageInput] = [
+        content,
+        bytearray(content),
+        memoryview(content),
+        path,
+        str(path),
+        io.BytesIO(content),
+    ]
     with path.open("rb") as opened:
+        image: ImageInput
         for image in [*forms, opened]:
             prepared = prepare(image)
             assert prepared.content == content

@@ -111,7 +111,7 @@ def filled(parts: list[Polygon], shape: tuple[int, int]) -> np.ndarray:
         for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             if x0 == x1:
                 crossings += (x0 > x) & (min(y0, y1) < y) & (y < max(y0, y1))
-    return crossings % 2 == 1
+    return np.asarray(crossings % 2 == 1)
 
 
 @given(SMALL_MASKS)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def reasonseg(folder: Path, name: str, shapes: list[dict[str, Any]], text: str =
     return path
 
 
-def shape(label: str, points: list[list[float]]) -> dict[str, Any]:
+def shape(label: str, points: Sequence[Sequence[float]]) -> dict[str, Any]:
     return {
         "label": label,
         "labels": [label],
