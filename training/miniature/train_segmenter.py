@@ -28,7 +28,8 @@ from miniature.evaluate_segmenter import evaluate
 from miniature.segmenter_aids import Aids, start_local
 from miniature.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
 from wise_serve.miniature import SEGMENTER_WEIGHTS
-from wise_serve.segmenter.sam2.checkpoints import build_miniature, load_model
+from wise_serve.segmenter.sam2.checkpoints import build_miniature
+from wise_serve.segmenter.sam2.own import load_into, read_weights
 from wise_serve.segmenter.sam2.stages import image_features, mask_logits, normalise
 
 POOL_SCENES = 6000  # scenes kept to be shown again, mirrored or turned
@@ -271,7 +272,8 @@ def main() -> None:
     if arguments.export:
         export(arguments.export)
     elif arguments.evaluate:
-        model = load_model("miniature", torch.device("cpu"), arguments.evaluate)
+        model = build_miniature().eval()
+        load_into(model, read_weights(arguments.evaluate), "the miniature")
         print(json.dumps(evaluate(model, arguments.scenes), indent=1))
     else:
         Run(arguments).train()

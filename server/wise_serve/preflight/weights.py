@@ -46,6 +46,8 @@ def find_weights(name: str, miniature: Path) -> Weights:
         paths = [miniature] if miniature.is_dir() else miniature.parent.glob(f"{miniature.name}*")
         size = sum(_size(path) for path in paths)
         return _some(size, "in the package", "The package is incomplete: install it again.")
+    if Path(name).is_file():
+        return _some(_size(Path(name)), "a file", "The file is empty: fetch it again.")
     if Path(name).is_dir():
         return _some(_size(Path(name)), "a folder", "Name a folder that holds *.safetensors.")
     try:

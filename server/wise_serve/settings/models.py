@@ -36,8 +36,14 @@ class ModelSettings(BaseModel):
     )
     segmenter: str = Field(
         MINIATURE,
-        description="SAM 2 checkpoint: 'miniature' (in the package), or a hub name such as "
-        "facebook/sam2-hiera-large.",
+        description="SAM 2 checkpoint: 'miniature' (in the package), a hub name such as "
+        "facebook/sam2-hiera-large, or a folder or file (.safetensors, .pt) of one's own.",
+    )
+    segmenter_config: str | None = Field(
+        None,
+        description="Architecture of a segmenter of one's own: a hydra file as SAM 2 has them, or "
+        "the hub name of a published one. Default: the file in the folder, else the published one "
+        "that the weights' shapes are of.",
     )
     strategy: str = Field(
         "wise-s",

@@ -186,15 +186,6 @@ def test_a_checkpoint_that_cannot_be_downloaded_says_what_to_do(
         load_model("nobody/sam", CPU)
 
 
-def test_public_weights_load_from_their_own_format(tmp_path: Path) -> None:
-    """A .pt file as the public checkpoints are: `{"model": state}`, read with weights_only."""
-    model = load_model("miniature", CPU)
-    torch.save({"model": model.state_dict()}, tmp_path / "public.pt")
-    loaded = load_model("miniature", CPU, tmp_path / "public.pt")
-    for name, value in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
-
-
 def test_an_unknown_checkpoint_is_named() -> None:
     with pytest.raises(NotReady, match=r"'sam-9'.*facebook/sam2-hiera-large"):
         load_model("sam-9", CPU)

@@ -17,6 +17,8 @@ MODULES = {
 ANSWERED = {
     # RefCOCO is published as a pickle; its reader makes plain containers of it, and nothing else.
     "clients/python/src/wise_client/eval/refcoco.py": {"import pickle"},
+    # The name of the error that `weights_only` raises; nothing is unpickled with it.
+    "server/wise_serve/segmenter/sam2/own.py": {"import pickle"},
     # Asks who started this process; no queue, no pipe.
     "server/wise_serve/processes.py": {"import multiprocessing"},
     # The arguments that nobody can give to the engine, each with the reason.

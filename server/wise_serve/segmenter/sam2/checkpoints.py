@@ -1,4 +1,4 @@
-"""SAM 2 from a name: the packaged miniature, or a public checkpoint."""
+"""SAM 2 from a name: the packaged miniature, a public checkpoint, or one of one's own."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,19 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from safetensors.torch import load_file
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES, build_sam2
-from torch import Tensor
 
 from wise_serve import miniature
 from wise_serve.contract.errors import NotReady
+from wise_serve.segmenter.sam2.own import (
+    CONFIG_ENDINGS,
+    ENDINGS,
+    build_from_file,
+    find_file,
+    guess_published,
+    load_into,
+    read_weights,
+)
 from wise_serve.settings import MINIATURE
 
 _MINIATURE_CONFIG = "sam2_miniature.yaml"
@@ -29,25 +36,53 @@ def build_public(name: str = "facebook/sam2-hiera-large") -> Any:
     return _build("sam2", HF_MODEL_ID_TO_FILENAMES[name][0])
 
 
-def load_model(name: str, device: torch.device, weights: Path | None = None) -> Any:
+def load_model(name: str, device: torch.device, config: str | None = None) -> Any:
     """Build SAM 2 and load its weights.
 
-    name: 'miniature', or a hub name of a public SAM 2 checkpoint. weights: a .safetensors file, or
-    a .pt file of the public form; default: the packaged ones, or a download from the hub.
-    Raises NotReady when the name is unknown or the weights cannot be had.
+    name: 'miniature', the hub name of a public checkpoint, or a folder or a file (.safetensors,
+    .pt) of one's own. config: of the latter, a hydra file, or a published architecture by its hub
+    name; default: the one in the folder, else the published one that the weights' shapes are of.
+    Raises NotReady when the name is unknown, or the weights cannot be had or do not fit.
     """
+    if config is not None and (name == MINIATURE or name in HF_MODEL_ID_TO_FILENAMES):
+        raise NotReady(f"--segmenter-config is for weights of one's own; '{name}' has its config.")
     if name == MINIATURE:
         model = _build("wise_serve.miniature", _MINIATURE_CONFIG)
-        weights = weights or miniature.SEGMENTER_WEIGHTS
+        if not miniature.SEGMENTER_WEIGHTS.exists():
+            raise NotReady("The segmenter's weights are missing; reinstall the package.")
+        load_into(model, read_weights(miniature.SEGMENTER_WEIGHTS), f"'{name}'")
     elif name in HF_MODEL_ID_TO_FILENAMES:
-        config, filename = HF_MODEL_ID_TO_FILENAMES[name]
-        model = _build("sam2", config)
-        weights = weights or _download(name, filename)
+        config_file, file_name = HF_MODEL_ID_TO_FILENAMES[name]
+        model = _build("sam2", config_file)
+        load_into(model, read_weights(_download(name, file_name)), f"'{name}'")
+    elif Path(name).exists():
+        model = _own(Path(name), config)
     else:
         known = ", ".join([MINIATURE, *HF_MODEL_ID_TO_FILENAMES])
-        raise NotReady(f"'{name}' is not a SAM 2 checkpoint this server knows. Known: {known}.")
-    model.load_state_dict(_read_weights(weights))
+        raise NotReady(f"'{name}' is neither a file, a folder, nor a known SAM 2: {known}.")
     return model.to(device).eval()
+
+
+def _own(path: Path, config: str | None) -> Any:
+    weights = find_file(path)
+    if weights is None:
+        raise NotReady(f"'{path}' holds no weights ({', '.join(ENDINGS)}).")
+    state = read_weights(weights)
+    if config is None and path.is_dir():
+        beside = find_file(path, CONFIG_ENDINGS)
+        config = str(beside) if beside else None
+    config = config or guess_published(state)
+    if config is None:
+        raise NotReady(f"'{path}' is of no published size of SAM 2: name its --segmenter-config.")
+    if config in HF_MODEL_ID_TO_FILENAMES:
+        model = build_public(config)
+    elif Path(config).is_file():
+        model = build_from_file(Path(config))
+    else:
+        known = ", ".join(HF_MODEL_ID_TO_FILENAMES)
+        raise NotReady(f"--segmenter-config '{config}' is neither a file nor one of {known}.")
+    load_into(model, state, f"'{config}'")
+    return model
 
 
 def _build(config_package: str, config: str) -> Any:
@@ -65,12 +100,3 @@ def _download(name: str, filename: str) -> Path:
             f"'{name}' could not be downloaded. Check the connection to the model hub, or fetch it "
             "once with `hf download` and start again."
         ) from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise NotReady("The segmenter's weights are missing; reinstall the package.")
-    if path.suffix == ".safetensors":
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    return state

@@ -163,6 +163,7 @@ class SegmenterClient:
         self._worker = await WorkerProcess.spawn(
             protocol.Configure(
                 segmenter=self._settings.segmenter,
+                segmenter_config=self._settings.segmenter_config,
                 device=self._device,
                 threads=self._settings.segmenter_threads,
                 precision=precision_of(self._settings, self._device),

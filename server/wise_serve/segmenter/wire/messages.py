@@ -45,6 +45,7 @@ class Configure(Message, frozen=True):
     cache_bytes: int
     heartbeat_every_s: float
     log_level: str
+    segmenter_config: str | None = None
 
 
 class Open(Message, frozen=True):

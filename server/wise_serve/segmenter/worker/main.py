@@ -50,7 +50,8 @@ class DeviceModel:
         if wanted.compile:
             compiler = compiler_for(device, wanted.encode_batch_size, wanted.decode_batch_size)
         levers = Levers(wanted.precision, tf32=wanted.tf32, compiler=compiler)
-        self._sam = Sam2(load_model(wanted.segmenter, device), device, levers)
+        model = load_model(wanted.segmenter, device, wanted.segmenter_config)
+        self._sam = Sam2(model, device, levers)
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Features]:
         """Embed H x W x 3 uint8 RGB images in one batch.
