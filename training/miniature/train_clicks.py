@@ -25,6 +25,7 @@ from miniature.segmenter_data import SIDE, Sample, draw_sample, noisy_prompt
 from miniature.train_segmenter import losses
 from wise_serve.miniature import SEGMENTER_WEIGHTS
 from wise_serve.segmenter.sam2.checkpoints import load_model
+from wise_serve.segmenter.sam2.own import load_into, read_weights
 from wise_serve.segmenter.sam2.stages import (
     EARLIER_LOGIT,
     EarlierMasks,
@@ -145,7 +146,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Train for the time given, and write the averaged weights as float16 safetensors."""
     rng = np.random.default_rng(arguments.seed)
     torch.manual_seed(arguments.seed)
-    model = load_model("miniature", CPU, arguments.start)
+    model = _miniature(arguments.start)
     scenes = Scenes(model, rng, arguments.scenes)
     model.requires_grad_(False)
     decoder = model.sam_mask_decoder
@@ -184,9 +185,17 @@ def train(arguments: argparse.Namespace) -> None:
     save_file(halves, arguments.out, metadata={"clicks_steps": str(step)})
 
 
+def _miniature(weights: Path | None) -> Any:
+    """The miniature architecture with these weights, or the packaged ones."""
+    model = load_model("miniature", CPU)
+    if weights is not None:
+        load_into(model, read_weights(weights), "the miniature")
+    return model
+
+
 def evaluate(weights: Path, count: int) -> dict[str, list[float]]:
     """Mean IoU after the first prompt and after each of five clicks, on scenes never trained on."""
-    model = load_model("miniature", CPU, weights)
+    model = _miniature(weights)
     scenes = Scenes(model, np.random.default_rng(99_000), count)
     found = {}
     for kind in ("reasoner", "box", "point"):
