@@ -92,21 +92,23 @@ class ColourSegmenter(FakeSegmenter):
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
         self.images[digest] = pixels
-        async with self._coloured(pixels) as session:
+        async with self._coloured(pixels, self.encode_s) as session:
             yield session
 
     @asynccontextmanager
     async def reopen(
         self, size: tuple[int, int], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
-        async with self._coloured(self.images[digest]) as session:
+        async with self._coloured(self.images[digest], 0.0) as session:
             yield session
 
     @asynccontextmanager
-    async def _coloured(self, pixels: NDArray[np.uint8]) -> AsyncIterator[ImageSession]:
-        encode = asyncio.create_task(asyncio.sleep(self.encode_s))
+    async def _coloured(
+        self, pixels: NDArray[np.uint8], encode_s: float
+    ) -> AsyncIterator[ImageSession]:
+        encode = asyncio.create_task(asyncio.sleep(encode_s))
         try:
             size = pixels.shape[0], pixels.shape[1]
-            yield ColourSession(self, size, encode, pixels=pixels)
+            yield ColourSession(self, size, encode, encode_s, pixels=pixels)
         finally:
             encode.cancel()

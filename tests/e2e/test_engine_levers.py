@@ -73,11 +73,16 @@ def test_a_stream_is_the_whole_in_pieces(optioned: Client) -> None:
 
 # Words in no order, after which the miniature loses its form.
 CONFUSING = (
-    "circle none shapes json ! , [ box circle shapes 999 tuesday",
-    "' , answer ' poem no shapes write : zebra",
-    ', red " poem : [ [ shapes red tuesday none answer json poem 999 box : shapes no shapes',
-    "box answer ] none box ? json yes red zebra 999",
-    "[ [ ? zebra tuesday shapes tuesday json",
+    ", zebra largest poem answer : } circle : none tuesday { empty ] yes yes",
+    "shapes shapes empty circle write circle bbox_2d bbox_2d 999 box 999 json point_2d ]",
+    ", write { zebra think no red largest box ? point_2d { zebra write box",
+    "empty { : think answer 999 , red [ tuesday [ box",
+    "point_2d think red largest } { [ , tuesday no red , none",
+    "circle none { answer yes ! yes ! ! 999 largest 999 poem",
+    "' no bbox_2d box point_2d 999 [ shapes ? }",
+    "write poem bbox_2d , box box largest tuesday write red yes",
+    ": zebra answer json ' none ! red none write think !",
+    "bbox_2d { write circle } zebra 999 shapes 999 point_2d",
 )
 
 
