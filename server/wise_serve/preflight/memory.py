@@ -5,9 +5,8 @@ The rules are those of docs/operations.md, "Sizing by GPU memory".
 
 from pathlib import Path
 
-from wise_serve.device import Gpu, cache_bytes_of, segmenter_working_bytes
+from wise_serve.device import cache_bytes_of, segmenter_working_bytes, workers_by_gpu
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
-from wise_serve.settings import Settings
 
 REASONER_WORKING_BYTES = 2 * GIB  # activations of one engine step, and a CUDA context
 LEAST_KV_CACHE_BYTES = 2 * GIB
@@ -23,7 +22,7 @@ def memory(machine: Machine) -> Check:
     if reasoner is None or segmenter is None:
         return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
     if machine.on_gpu:
-        return _gpu_memory(machine.settings, machine.gpus[0], reasoner, segmenter)
+        return _gpus_memory(machine, reasoner, segmenter)
     caches = machine.settings.kv_cache_bytes + machine.settings.engine_image_cache_bytes
     copied = min(reasoner, VOCABULARY_COPY_BYTES)
     need = reasoner + copied + segmenter + caches + HOST_WORKING_BYTES
@@ -35,22 +34,40 @@ def memory(machine: Machine) -> Check:
     return Check("memory", "failure", found, advice)
 
 
-def _gpu_memory(settings: Settings, gpu: Gpu, reasoner: int, segmenter: int) -> Check:
-    """vLLM takes its share of the whole; SAM 2 gets what is left of it."""
-    share = settings.gpu_memory_utilization
+def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
+    """The first GPU that is too small; if none is, the one of the engine."""
     engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
-    cache = cache_bytes_of(settings, gpu)
-    segmenter_need = segmenter + segmenter_working_bytes(settings) + cache
-    engine_has = int(gpu.total_bytes * share)
+    used = sorted({0, *workers_by_gpu(machine.settings)})
+    if used[-1] >= len(machine.gpus):
+        found = f"no cuda:{used[-1]} among {len(machine.gpus)} GPU(s)"
+        return Check("memory", "failure", found, "Name GPUs that exist in --segmenter-devices.")
+    checks = [_gpu_memory(machine, index, 0 if index else engine_need, segmenter) for index in used]
+    return next((check for check in checks if check.outcome != "ok"), checks[0])
+
+
+def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) -> Check:
+    """vLLM takes its share of the whole; the workers of SAM 2 get what is left of it.
+
+    engine_need: bytes; 0 on a GPU that has workers alone. segmenter: bytes of one worker's weights.
+    """
+    settings, gpu = machine.settings, machine.gpus[index]
+    workers = workers_by_gpu(settings)[index]
+    cache = cache_bytes_of(settings, gpu, f"cuda:{index}")
+    segmenter_need = workers * (segmenter + segmenter_working_bytes(settings) + cache)
+    engine_has = int(gpu.total_bytes * settings.gpu_memory_utilization) if engine_need else 0
     rest = gpu.total_bytes - engine_has
     found = (
         f"{gpu.name}: {size_text(gpu.total_bytes)}; engine {size_text(engine_need)} of "
         f"{size_text(engine_has)}, SAM 2 {size_text(segmenter_need)} of {size_text(rest)} "
-        f"with {size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} "
-        f"images and {settings.decode_batch_size} prompts (estimated)"
+        f"for {workers} worker(s), each with {size_text(cache)} of cached embeddings and batches "
+        f"of {settings.encode_batch_size} images and {settings.decode_batch_size} prompts "
+        "(estimated)"
     )
     if engine_need + segmenter_need > gpu.total_bytes:
-        advice = "The models do not fit: take a quantized (FP8) checkpoint or a larger GPU."
+        advice = (
+            "The models do not fit: take a quantized (FP8) checkpoint, fewer --segmenter-workers "
+            "or a larger GPU."
+        )
     elif engine_need > engine_has or segmenter_need > rest:
         middle = (engine_need + (gpu.total_bytes - segmenter_need)) / 2 / gpu.total_bytes
         advice = f"Set --gpu-memory-utilization {middle:.2f}."

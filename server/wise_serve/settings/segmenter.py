@@ -53,7 +53,8 @@ class SegmenterSettings(BaseModel):
         None,
         ge=0,
         description="Memory of a worker for the embeddings of recent images. Default: 256 MiB on a "
-        "CPU; on a GPU half of what --gpu-memory-utilization and SAM 2's own need leave.",
+        "CPU; on a GPU half of what --gpu-memory-utilization and SAM 2's own need leave, shared "
+        "equally by the workers on it.",
     )
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of a worker's torch.")
     segmenter_precision: PrecisionChoice = Field(

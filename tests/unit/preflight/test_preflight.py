@@ -82,6 +82,17 @@ def test_models_that_do_not_fit_and_a_gpu_in_use(machine: Any) -> None:
     assert "70.0 GiB" in checked(reasoner="a/b")["memory"].advice
 
 
+def test_every_worker_of_a_gpu_needs_memory(machine: Any) -> None:
+    machine([LARGE, TINY])
+    assert checked(reasoner="a/b")["memory"].outcome == "ok"
+    many = checked(reasoner="a/b", segmenter_workers=8)["memory"]
+    assert (many.outcome, "8 worker(s)" in many.found) == ("failure", True)
+    elsewhere = {"reasoner": "a/b", "segmenter_devices": "cuda:1"}
+    assert checked(**elsewhere)["memory"].outcome == "ok"
+    assert "8.0 GiB" in checked(**elsewhere, segmenter_workers=2)["memory"].found
+    assert "cuda:2" in checked(reasoner="a/b", segmenter_devices="cuda:2")["memory"].found
+
+
 def test_a_public_address_without_keys(machine: Any) -> None:
     machine([LARGE])
     assert "--allow-anyone" in checked(host="0.0.0.0")["API keys"].advice

@@ -173,7 +173,7 @@ class SegmenterClient:
                 decode_batch_size=self._settings.decode_batch_size,
                 batch_wait_ms=self._settings.batch_wait_ms,
                 max_queue=self._settings.max_segmenter_queue,
-                cache_bytes=cache_bytes_of(self._settings),
+                cache_bytes=cache_bytes_of(self._settings, device=self._device),
                 heartbeat_every_s=self._settings.heartbeat_s / BEATS_PER_LIMIT,
                 log_level=self._settings.log_level,
             ),
