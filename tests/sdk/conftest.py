@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from both_clients import Both
-from command_line import Run
 from PIL import Image
 
+from both_clients import Both
+from command_line import Run
 from scripted import Script, ScriptedServer, serving
 from wise_client import Client, RetryPolicy
 from wise_client.cli.main import main

@@ -10,11 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import eval_data as data
 import numpy as np
 import pytest
-from command_line import Run
 
+import eval_data as data
+from command_line import Run
 from scripted import ScriptedServer
 from steps import Change, Problem
 from wise_serve.reasoner.strategies import STRATEGIES

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
 
-import eval_data as data
 import numpy as np
 import pytest
-from command_line import Run
 from PIL import Image
 
+import eval_data as data
+from command_line import Run
 from scripted import ScriptedServer
 from steps import Change
 from wise_client.eval import figures

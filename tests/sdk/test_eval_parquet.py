@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import eval_data as data
 import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
 
+import eval_data as data
 from wise_client.errors import InputError
 from wise_client.eval import datasets
 

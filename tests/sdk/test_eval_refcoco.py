@@ -5,10 +5,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import eval_data as data
 import numpy as np
 import pytest
 
+import eval_data as data
 from wise_client.errors import InputError
 from wise_client.eval import datasets, refcoco
 

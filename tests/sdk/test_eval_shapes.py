@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import eval_data as data
 import numpy as np
 import pytest
 from PIL import Image
 
+import eval_data as data
 from wise_client.errors import InputError
 from wise_client.eval import datasets
 from wise_client.eval.reasonseg import paint

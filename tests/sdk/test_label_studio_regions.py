@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from label_studio_forms import BRUSH, unpacked
 
+from label_studio_forms import BRUSH, unpacked
 from wise_client import InputError
 from wise_client.integrations.label_studio.labelling import Labelling
 from wise_client.integrations.label_studio.regions import brush_rle, clicks

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Run, feed
 from PIL import Image
 
+from command_line import Run, feed
 from scripted import ScriptedServer
 from steps import Disconnect, Problem, Raw
 

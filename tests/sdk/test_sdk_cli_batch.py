@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Run, feed
 from PIL import Image
 
+from command_line import Run, feed
 from scripted import ScriptedServer
 from steps import Disconnect, Problem
 

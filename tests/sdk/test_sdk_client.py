@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_clients import FAST, Both
 from PIL import Image
 
+from both_clients import FAST, Both
 from scripted import ScriptedServer
 from steps import Change, CutBody, Disconnect, Problem, Raw, Slow
 from wise_client import (

@@ -8,10 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-import eval_data
 import pytest
 from PIL import Image
 
+import eval_data
 import wise_client
 from scripted import ScriptedServer
 from wise_client.cli.main import main

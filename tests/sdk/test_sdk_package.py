@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import typed_example
 
+import typed_example
 from scripted import ScriptedServer
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from both_clients import Both
 from PIL import Image
 
+from both_clients import Both
 from fakes import DAB, FakeReasoner, FakeSegmenter
 from gateway_thread import GatewayThread
 from wise_client import (
