@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from wise_serve.contract.errors import Overloaded
 from wise_serve.contract.prompts import Prompt
@@ -21,19 +19,18 @@ class Vector:
     name: str = ""
 
 
+# Names in place of pixels and prompts, which the batcher never looks at.
 def image(name: str) -> Pixels:
-    """A name in place of pixels, which the batcher never looks at."""
     return cast(Pixels, name)
 
 
 def prompts(*names: str) -> list[Prompt]:
-    """Names in place of prompts, which the batcher never looks at."""
     return [cast(Prompt, name) for name in names]
 
 
+@dataclass
 class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
+    now: float = 100.0
 
     def __call__(self) -> float:
         return self.now
@@ -254,24 +251,3 @@ def test_stop_wakes_a_waiting_device_thread() -> None:
     batcher.stop()
     thread.join(5)
     assert batches == [[]]
-
-
-def test_the_cache_drops_the_least_recently_used() -> None:
-    cache: EmbeddingCache[Vector] = EmbeddingCache(25)
-    cache.put("a", Vector(10))
-    cache.put("b", Vector(10))
-    assert cache.get("a") is not None
-    cache.put("c", Vector(10))
-    assert cache.get("b") is None
-    assert cache.get("a") is not None
-    assert cache.used_bytes == 20
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60))))
-def test_the_cache_stays_within_its_limit(puts: list[tuple[str, int]]) -> None:
-    cache: EmbeddingCache[Vector] = EmbeddingCache(50)
-    for digest, size in puts:
-        cache.put(digest, Vector(size))
-        assert cache.used_bytes <= 50
-        kept = cache.get(digest)
-        assert (kept is not None and kept.nbytes == size) == (size <= 50)
