@@ -6,12 +6,14 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Tracer
 
+from wise_serve.downloads import Downloads, checkpoints_of
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.engine import VllmReasoner
+from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.none import NoReasoner
 from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import NO_REASONER, Settings
@@ -23,7 +25,8 @@ def compose(settings: Settings) -> Runtime:
     starts them."""
     metrics = Metrics()
     segmenter = SegmenterPool(settings, metrics.segmenter.worker)
-    return build_runtime(settings, _reasoner(settings), segmenter, metrics)
+    downloads = Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args)))
+    return build_runtime(settings, _reasoner(settings), segmenter, metrics, downloads)
 
 
 def _reasoner(settings: Settings) -> Reasoner:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from wise_serve.contract.errors import Draining, NotReady, Unavailable, WiseError
+from wise_serve.downloads import Downloads
 from wise_serve.observe import logs
 from wise_serve.pipeline.admission import Admission
 from wise_serve.reasoner import Reasoner
@@ -22,6 +23,8 @@ class Lifecycle:
 
     `segmenter_first`: both models share a GPU. The segmenter then takes its memory before vLLM
     measures what is left; otherwise they load in parallel (docs/decisions/0023).
+
+    `downloads` come first, and are no part of the start-up deadline.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Lifecycle:
         admission: Admission,
         startup_deadline_s: float,
         segmenter_first: bool = False,
+        downloads: Downloads | None = None,
     ) -> None:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[], None] = lambda: None
@@ -40,6 +44,7 @@ class Lifecycle:
         self._admission = admission
         self._startup_deadline_s = startup_deadline_s
         self._segmenter_first = segmenter_first
+        self._downloads = downloads or Downloads([])
         self._loading: asyncio.Task[None] | None = None
         self._loaded = False
 
@@ -72,6 +77,8 @@ class Lifecycle:
         """Raises Draining or NotReady; says which part is missing."""
         if self._admission.draining:
             raise Draining("The server is shutting down.")
+        if progress := self._downloads.progress:
+            raise NotReady(f"The models are {progress}.", retry_after_s=30.0)
         if not self._loaded:
             raise NotReady("The models are still loading.", retry_after_s=5.0)
         if not self._reasoner.alive:
@@ -81,6 +88,7 @@ class Lifecycle:
 
     async def _load(self) -> None:
         try:
+            await self._downloads.run()
             async with asyncio.timeout(self._startup_deadline_s), asyncio.TaskGroup() as group:
                 if self._segmenter_first:
                     await self._segmenter.start()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wise_serve.device import device_of
+from wise_serve.downloads import Downloads
 from wise_serve.imaging.images import ImageThreads
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.admission import Admission
@@ -34,7 +35,11 @@ class Runtime:
 
 
 def build_runtime(
-    settings: Settings, reasoner: Reasoner, segmenter: Segmenter, metrics: Metrics
+    settings: Settings,
+    reasoner: Reasoner,
+    segmenter: Segmenter,
+    metrics: Metrics,
+    downloads: Downloads | None = None,
 ) -> Runtime:
     """Put the parts together; starts nothing but the (idle) image threads.
 
@@ -47,7 +52,9 @@ def build_runtime(
     metrics.inflight.set_function(lambda: admission.inflight)
     metrics.queued.set_function(lambda: admission.waiting)
     one_gpu = device_of(settings) == "cuda"
-    lifecycle = Lifecycle(reasoner, segmenter, admission, settings.startup_deadline_s, one_gpu)
+    lifecycle = Lifecycle(
+        reasoner, segmenter, admission, settings.startup_deadline_s, one_gpu, downloads
+    )
     metrics.ready.labels("gateway").set_function(lambda: lifecycle.ready)
     metrics.ready.labels("reasoner").set_function(lambda: reasoner.alive)
     metrics.ready.labels("segmenter").set_function(lambda: segmenter.alive)

@@ -102,7 +102,9 @@ class LoadSettings(BaseModel):
         "them again (LRU); about 2 MB each with a reasoner of 840 pixels.",
     )
     drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
-    startup_deadline_s: float = Field(600.0, gt=0, description="Time for both models to load.")
+    startup_deadline_s: float = Field(
+        600.0, gt=0, description="Time for both models to load, downloads not counted."
+    )
 
 
 class LogSettings(BaseModel):

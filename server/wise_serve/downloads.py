@@ -1,0 +1,196 @@
+"""Checkpoints are downloaded before the models start, so that the start-up deadline does not run
+meanwhile, and with progress that operators see.
+
+The files go to the hub's cache, where both models then find them.
+"""
+
+import asyncio
+import errno
+import io
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tqdm.std import tqdm
+
+from wise_serve.contract.errors import NotReady
+from wise_serve.observe import logs
+from wise_serve.settings import MINIATURE, NO_REASONER, Settings
+
+REPORT_EVERY_S: Final = 5.0
+_WEIGHTS: Final = ("*.safetensors", "*.bin", "*.pt")
+# A repository may hold the same weights in several formats: vLLM reads safetensors, else bin.
+_OTHER_FORMATS: Final = ("*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*")
+_SAM2_ON_HUB: Final = "facebook/sam2"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Of a hub repository, the files that a model reads. `allow`: patterns; None: all but the
+    `ignore`d. `cache_dir`: None for the hub's own."""
+
+    name: str
+    allow: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    revision: str | None = None
+    cache_dir: str | None = None
+
+
+def checkpoints_of(settings: Settings, engine_args: dict[str, Any]) -> list[Checkpoint]:
+    """What the two models read from the hub. Folders, files and the miniature are not of it; nor is
+    a checkpoint with a `load_format` in `engine_args`, whose files vLLM alone knows."""
+    wanted = []
+    if settings.segmenter.startswith(_SAM2_ON_HUB) and not Path(settings.segmenter).exists():
+        wanted.append(Checkpoint(settings.segmenter, allow=("*.pt",)))
+    own = settings.reasoner in (MINIATURE, NO_REASONER) or Path(settings.reasoner).exists()
+    if not own and "load_format" not in engine_args:
+        revision, cache_dir = engine_args.get("revision"), engine_args.get("download_dir")
+        wanted.append(
+            Checkpoint(
+                settings.reasoner, ignore=_OTHER_FORMATS, revision=revision, cache_dir=cache_dir
+            )
+        )
+    return wanted
+
+
+class Downloads:
+    """Downloads what is not on this machine yet; `progress` says how far it is."""
+
+    def __init__(self, wanted: Sequence[Checkpoint], report_every_s: float = REPORT_EVERY_S):
+        self._wanted = wanted
+        self._report_every_s = report_every_s
+        self._stopped = threading.Event()
+        self._name = ""
+        self._done_bytes = self._total_bytes = 0
+
+    @property
+    def progress(self) -> str:
+        """Such as 'downloading, 43 %'; empty while nothing is downloaded."""
+        return f"downloading, {self._percent} %" if self._total_bytes else ""
+
+    async def run(self) -> None:
+        """Return when every file is on this machine; without a deadline, as links are slow.
+
+        Raises NotReady, whose message says what to do. Cancelled, it ends at the next bytes.
+        """
+        for checkpoint in self._wanted:
+            fetch = asyncio.create_task(asyncio.to_thread(self._fetch, checkpoint))
+            try:
+                while not (await asyncio.wait([fetch], timeout=self._report_every_s))[0]:
+                    self._log()
+                await fetch
+            except asyncio.CancelledError:
+                self._stopped.set()
+                raise
+            except Exception as error:  # of several libraries, as the network fails in many ways
+                raise NotReady(_advice(checkpoint.name, error)) from error
+            finally:
+                self._total_bytes = 0
+
+    @property
+    def _percent(self) -> int:
+        return min(100, 100 * self._done_bytes // self._total_bytes)
+
+    def _log(self) -> None:
+        if self._total_bytes:
+            fields = {
+                "checkpoint": self._name,
+                "done_bytes": self._done_bytes,
+                "total_bytes": self._total_bytes,
+                "percent": self._percent,
+            }
+            logs.event(logging.INFO, "downloading", fields)
+
+    def _fetch(self, checkpoint: Checkpoint) -> None:
+        """Runs in a thread of its own."""
+        asked: dict[str, Any] = {
+            "revision": checkpoint.revision,
+            "cache_dir": checkpoint.cache_dir,
+            "allow_patterns": checkpoint.allow,
+        }
+        ignored = [*checkpoint.ignore]
+        if _is_cached(checkpoint, asked):
+            return
+        silent = _bar_class(lambda done: None)
+        files = snapshot_download(
+            checkpoint.name, **asked, ignore_patterns=ignored, dry_run=True, tqdm_class=silent
+        )
+        if any(file.filename.endswith(".safetensors") for file in files):
+            ignored.append("*.bin")
+            files = [file for file in files if not file.filename.endswith(".bin")]
+        self._name, self._done_bytes = checkpoint.name, 0
+        self._total_bytes = sum(file.file_size or 0 for file in files if file.will_download)
+        self._log()
+        snapshot_download(
+            checkpoint.name,
+            **asked,
+            ignore_patterns=ignored,
+            tqdm_class=_bar_class(self._count),
+        )
+
+    def _count(self, done_bytes: int) -> None:
+        if self._stopped.is_set():
+            raise InterruptedError("the server stops")
+        self._done_bytes = max(self._done_bytes, done_bytes)
+
+
+def _is_cached(checkpoint: Checkpoint, asked: dict[str, Any]) -> bool:
+    ignored = [*checkpoint.ignore, "*.bin"]
+    try:
+        folder = snapshot_download(
+            checkpoint.name, **asked, ignore_patterns=ignored, local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return False
+    return any(any(Path(folder).glob(pattern)) for pattern in checkpoint.allow or _WEIGHTS)
+
+
+def _bar_class(count: Callable[[int], None]) -> type:
+    """A progress bar for the hub's client that draws nothing and gives `count` the bytes so far."""
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # no thread that redraws bars
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "file": io.StringIO()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            updated: bool | None = super().update(n)
+            if self.unit == "B":
+                count(int(self.n))
+            return updated
+
+    return Bar
+
+
+def _advice(name: str, error: Exception) -> str:
+    """One line: what failed, and what to do. The hub's own texts are many lines."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
+        causes.append(cause)
+    for one in causes:
+        match one:
+            case OSError(errno=errno.ENOSPC):
+                return f"The disk is full: '{name}' needs more space; set HF_HOME to a larger disk."
+            case GatedRepoError():
+                return f"The hub wants a token for '{name}': accept its terms, then set HF_TOKEN."
+            case RepositoryNotFoundError() | RevisionNotFoundError() | HFValidationError():
+                return (
+                    f"'{name}' is neither on this machine nor on the hub: check the spelling; a "
+                    "private repository needs HF_TOKEN."
+                )
+    return (
+        f"'{name}' is not on this machine and could not be downloaded ({type(error).__name__}): "
+        "allow the network, or fetch it elsewhere: docs/operations.md, 'Offline install'."
+    )
