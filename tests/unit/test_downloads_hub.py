@@ -1,0 +1,121 @@
+"""The hub's own client against a small hub on loopback: what is fetched, and its errors."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import huggingface_hub.constants as hub_constants
+import pytest
+
+from wise_serve.contract.errors import NotReady
+from wise_serve.downloads import Checkpoint, Downloads
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": b"s" * 300_000,
+    "pytorch_model.bin": b"b" * 300_000,
+    "weights.pt": b"p" * 1000,
+}
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """Answers what the client asks of the repository a/b; any other is unknown to it."""
+
+    fetched: list[str]
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        name = path.rpartition("/")[2]
+        body, status = b"", 200
+        if path.startswith("/api/models/a/b/tree/"):
+            body = json.dumps(
+                [
+                    {"type": "file", "path": file, "size": len(data), "oid": f"{file}-oid"}
+                    for file, data in FILES.items()
+                ]
+            ).encode()
+        elif path.startswith("/api/models/a/b"):
+            body = json.dumps({"id": "a/b", "sha": COMMIT, "siblings": []}).encode()
+        elif path.startswith("/a/b/resolve/") and name in FILES:
+            body = FILES[name]
+            if with_body:
+                self.fetched.append(name)
+        else:
+            status = 404
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{name}-oid"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        if status == 404:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is printed."""
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """The names of the files that the hub has sent."""
+    names: list[str] = []
+    handler = type("Handler", (HubHandler,), {"fetched": names})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setattr(hub_constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(
+        hub_constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+    )
+    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", False)
+    yield names
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_the_reasoner_is_downloaded_once_and_in_one_format(
+    fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    count = Downloads._count
+    monkeypatch.setattr(
+        Downloads, "_count", lambda self, done: (counted.append(done), count(self, done))[1]
+    )
+    checkpoint = Checkpoint("a/b", ignore=("*.pt",))
+    await Downloads([checkpoint]).run()
+    assert sorted(fetched) == ["config.json", "model.safetensors"]
+    assert max(counted) == 300_002
+    await Downloads([checkpoint]).run()
+    assert len(fetched) == 2
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+    await Downloads([checkpoint]).run()
+
+
+async def test_of_sam_2_only_the_weights_are_downloaded(fetched: list[str]) -> None:
+    await Downloads([Checkpoint("a/b", allow=("*.pt",))]).run()
+    assert fetched == ["weights.pt"]
+
+
+async def test_an_unknown_repository_and_no_network(
+    fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotReady, match="check the spelling"):
+        await Downloads([Checkpoint("a/unknown")]).run()
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(NotReady, match="Offline install"):
+        await Downloads([Checkpoint("a/b")]).run()
+    assert not fetched
