@@ -92,9 +92,12 @@ async def test_the_reasoner_is_downloaded_once_and_in_one_format(
 ) -> None:
     counted: list[int] = []
     count = Downloads._count
-    monkeypatch.setattr(
-        Downloads, "_count", lambda self, done: (counted.append(done), count(self, done))[1]
-    )
+
+    def counting(self: Downloads, done_bytes: int) -> None:
+        counted.append(done_bytes)
+        count(self, done_bytes)
+
+    monkeypatch.setattr(Downloads, "_count", counting)
     checkpoint = Checkpoint("a/b", ignore=("*.pt",))
     await Downloads([checkpoint]).run()
     assert sorted(fetched) == ["config.json", "model.safetensors"]
