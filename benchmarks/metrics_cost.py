@@ -24,7 +24,7 @@ from fakes import FOUND, FakeReasoner, FakeSegmenter, tokens_of
 from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
-from wise_serve.segmenter.supervisor.client import Silent
+from wise_serve.segmenter.supervisor.observer import Silent
 from wise_serve.settings import Settings
 
 LIMIT = 0.01

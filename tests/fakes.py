@@ -16,7 +16,7 @@ from wise_serve.contract.errors import ImageUnknown, ReasonerLost, SegmenterLost
 from wise_serve.contract.prompts import COARSE_SIDE, FOREGROUND, Mask, Prompt
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.segmenter import ImageSession, Timing
-from wise_serve.segmenter.supervisor.client import SegmenterObserver, Silent
+from wise_serve.segmenter.supervisor.observer import SegmenterObserver, Silent
 
 FOUND = (
     "<think> red circle, upper left </think>\n<answer>"

@@ -9,7 +9,7 @@ import pytest
 from segmenting import assert_right, gone, pooling, scene, segment, settings, until
 from wise_serve.contract.errors import NotReady, SegmenterLost
 from wise_serve.placement import ranked
-from wise_serve.segmenter.supervisor.client import Silent
+from wise_serve.segmenter.supervisor.observer import Silent
 from wise_serve.segmenter.supervisor.pool import SegmenterPool
 
 

@@ -10,18 +10,17 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
-from wise_serve.contract.names import CacheResult, Operation
 from wise_serve.device import cache_bytes_of, device_of, precision_of
 from wise_serve.segmenter import ImageSession
+from wise_serve.segmenter.supervisor.observer import SegmenterObserver, Silent
 from wise_serve.segmenter.supervisor.process import WorkerProcess
 from wise_serve.segmenter.supervisor.session import Session
 from wise_serve.segmenter.wire import messages as protocol
@@ -35,35 +34,6 @@ DEATHS_WINDOW_S = 60.0
 BEATS_PER_LIMIT = 4  # heartbeats that a worker sends in `heartbeat_s`
 SILENT_LIMITS = 5  # a worker silent for this many `heartbeat_s` is ended
 INLINE_COPY_BYTES = 2**20  # larger images are copied in a thread
-
-
-class SegmenterObserver(Protocol):
-    """What the metrics want to know. Called on the event loop; must not block or raise."""
-
-    def batch(self, operation: Operation, size: int) -> None:
-        """A batch was run."""
-
-    def queue_depth(self, items: int) -> None:
-        """Items that wait at the worker, as of its last word."""
-
-    def restart(self) -> None:
-        """A worker died and another one is being started."""
-
-    def watch(self, alive: Callable[[], bool]) -> None:
-        """`alive` says at any time whether the worker would answer."""
-
-    def cache(self, result: CacheResult) -> None:
-        """An image's embedding was there ('hit'), being made ('shared'), or not ('miss')."""
-
-
-class Silent:
-    """An observer that does nothing."""
-
-    def batch(self, operation: Operation, size: int) -> None: ...
-    def queue_depth(self, items: int) -> None: ...
-    def restart(self) -> None: ...
-    def watch(self, alive: Callable[[], bool]) -> None: ...
-    def cache(self, result: CacheResult) -> None: ...
 
 
 class SegmenterClient:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from wise_serve.contract.errors import NotReady
 from wise_serve.placement import place
 from wise_serve.segmenter import ImageSession
-from wise_serve.segmenter.supervisor.client import WORKER, SegmenterClient, SegmenterObserver
+from wise_serve.segmenter.supervisor.client import WORKER, SegmenterClient
+from wise_serve.segmenter.supervisor.observer import SegmenterObserver
 from wise_serve.settings import Settings
 
 ObserverOf = Callable[[str], SegmenterObserver]
