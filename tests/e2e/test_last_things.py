@@ -167,11 +167,11 @@ def test_a_signal_during_loading_ends_the_server_at_once(tmp_path: Path) -> None
     command = [sys.executable, "-m", "wise_serve", "serve", "--port", "0", *SMALL]
     log = tmp_path / "log"
     with log.open("wb") as errors, subprocess.Popen(command, stderr=errors) as process:
-        wait_until(lambda: b"Uvicorn running" in log.read_bytes(), 60)
-        time.sleep(3)  # the engine core is on its way
-        members = family(process.pid)
-        process.send_signal(signal.SIGTERM)
         try:
+            wait_until(lambda: b'"listening"' in log.read_bytes(), 60)
+            time.sleep(3)  # the engine core is on its way
+            members = family(process.pid)
+            process.send_signal(signal.SIGTERM)
             assert process.wait(4) == 0
         finally:
             process.kill()

@@ -56,6 +56,8 @@ class DrainingServer(uvicorn.Server):
         ):  # without keys SIGHUP ends the process, as when a terminal is closed
             self._loop.add_signal_handler(signal.SIGHUP, self._access.reload)
         await super().startup(sockets)
+        if self.started:  # probes are answered from here on, while the models load
+            logs.event(logging.INFO, "listening", {"addresses": list(map(_address, self.servers))})
         self._announce()
 
     def models_ready(self) -> None:
