@@ -1,7 +1,9 @@
 """The real engine goes on behind tokens that exist already, as if it had never stopped."""
 
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,6 +22,13 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*zmq:pytest.PytestUnraisableExceptionWarning",
     "ignore:Exception ignored in. <function Context:pytest.PytestUnraisableExceptionWarning",
 )
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own() -> Iterator[None]:
+    """The engine sets variables for its child processes: those of later tests must not get them."""
+    with patch.dict(os.environ):
+        yield
 
 
 async def everything(deltas: AsyncGenerator[ReasonDelta, None]) -> list[ReasonDelta]:

@@ -84,4 +84,4 @@ async def test_an_operators_port_in_use_ends_the_start_with_status_1() -> None:
         async with running(SERVE_FAILING, WISE_OPS_PORT=ops) as second:
             _, log = await asyncio.wait_for(second.communicate(), READY_WITHIN_S)
             assert second.returncode == 1
-            assert b"a port cannot be had" in log
+            assert b"choose another --ops-port" in log
