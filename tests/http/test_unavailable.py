@@ -78,7 +78,8 @@ async def test_past_the_deadline_is_504(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=10), request_deadline_s=0.1)
     began = asyncio.get_running_loop().time()
     problem(await server.form(), 504, "deadline_exceeded")
-    assert asyncio.get_running_loop().time() - began < 0.3
+    # Far from the 10 s of the reasoner; how soon is held by test_deadlines.py.
+    assert asyncio.get_running_loop().time() - began < 2
     assert (server.reasoner.running, server.segmenter.open_now) == (0, 0)
 
 
