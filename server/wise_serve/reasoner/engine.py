@@ -53,7 +53,6 @@ class VllmReasoner:
         default_size = miniature_image_size if is_miniature else None
         self.image_size = settings.reasoner_image_size_pixels or default_size
         self._strategies = load_strategies(settings)
-        self._is_miniature = is_miniature
         self._engine: Engine | None = None
         self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until started
         self._tokenizer: Any = None

@@ -23,20 +23,20 @@ async def until_answered(generate: Generate, max_tokens: int) -> AsyncGenerator[
     to and including the next `</answer>`. max_tokens: limit of all of them together. `text` and
     `token_ids` of a delta are what it added; the counts of the prompt are those of the first.
     """
-    text, written = "", list[int]()
+    pieces, written = list[str](), list[int]()
     first: ReasonDelta | None = None
     more = True
     while more:
-        added, more = "", False
+        begun, more = len(pieces), False
         async with aclosing(generate(tuple(written))) as deltas:
             async for delta in deltas:
                 first = first or delta
-                text, added = text + delta.text, added + delta.text
+                pieces.append(delta.text)
                 written += delta.token_ids
-                if delta.finish_reason == "stop":
+                if delta.finish_reason == "stop" and len(written) < max_tokens:
                     # A text that only ended, without another `</answer>`, ends the answer, too.
-                    more = added.endswith(ANSWER_CLOSE) and len(written) < max_tokens
-                    more = more and is_thinking(text)
+                    more = "".join(pieces[begun:]).endswith(ANSWER_CLOSE)
+                    more = more and is_thinking("".join(pieces))
                 yield replace(
                     delta,
                     prompt_tokens=first.prompt_tokens,
