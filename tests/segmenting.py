@@ -1,8 +1,11 @@
 """Segmenting drawn scenes with a real worker process, and what is right to come back."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +120,25 @@ def assert_right(found: list[Mask], seed: int) -> None:
         assert (decoded & expected.mask).sum() >= 0.999 * (decoded | expected.mask).sum()
         assert mask.area == decoded.sum()
         assert mask.score == pytest.approx(expected.score, abs=1e-4)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A mask (H x W bool) of the package's own predictor, and its predicted IoU."""
+
+    mask: NDArray[np.bool_]
+    score: float
+
+
+async def kill_for_good(worker: SegmenterClient) -> None:
+    """Kill the worker's processes until its supervisor gives up: three within a minute."""
+    killed: set[int | None] = {None}
+    for _ in range(3):
+        await until(lambda: worker.pid not in killed, 30)
+        assert worker.pid is not None
+        killed.add(worker.pid)
+        os.kill(worker.pid, signal.SIGKILL)
+    await until(lambda: worker.failed, 10)
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:

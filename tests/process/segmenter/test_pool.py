@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from segmenting import assert_right, gone, pooling, scene, segment, settings, until
+from segmenting import assert_right, gone, kill_for_good, pooling, scene, segment, settings, until
 from wise_serve.contract.errors import NotReady, SegmenterLost
 from wise_serve.placement import ranked
 from wise_serve.segmenter.supervisor.observer import Silent
@@ -68,13 +68,7 @@ async def test_a_killed_worker_fails_its_own_and_its_images_go_to_the_other() ->
 async def test_a_worker_that_is_lost_for_good_leaves_the_server_its_other_one() -> None:
     async with pooling(2, heartbeat_s=20) as (segmenter, _):
         worker = segmenter.workers["1"]
-        killed: set[int | None] = {None}
-        for _ in range(3):
-            await until(lambda: worker.pid not in killed, 30)
-            assert worker.pid is not None
-            killed.add(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
-        await until(lambda: worker.failed, 10)
+        await kill_for_good(worker)
         assert segmenter.alive
         assert not segmenter.failed
         assert_right(await segment(segmenter, SEEDS["1"][0]), SEEDS["1"][0])

@@ -1,7 +1,6 @@
 """Prompts of every kind, in mixed batches, against the sam2 package's own predictor."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +12,7 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from miniature.scenes import Scene
 from reference import iou, predictor_of
-from segmenting import CPU, scene
+from segmenting import CPU, Predicted, scene
 from wise_serve.contract.names import MaskChoice
 from wise_serve.contract.prompts import COARSE_SIDE, Point, Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
@@ -25,20 +24,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:`?torch.jit:DeprecationWarning", "ignore:`?torch.jit:FutureWarning"
 )
 SCENES, PROMPTS = 12, 300
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A mask, H x W bool, and its predicted IoU."""
-
-    mask: NDArray[np.bool_]
-    score: float
-
-
-@pytest.fixture(scope="module")
-def sam() -> Sam2:
-    torch.set_num_threads(1)
-    return Sam2(load_model("miniature", CPU), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +67,7 @@ def prompts(drawn: list[tuple[Scene, NDArray[np.uint8]]]) -> list[tuple[int, Pro
     return made
 
 
-def predicted(predictor: SAM2ImagePredictor, prompt: Prompt) -> list[Reply]:
+def predicted(predictor: SAM2ImagePredictor, prompt: Prompt) -> list[Predicted]:
     """What the package answers, one prompt at a time: its masks by descending score."""
     asked: dict[str, Any] = {"multimask_output": prompt.choice != "single"}
     if prompt.points:
@@ -94,16 +79,16 @@ def predicted(predictor: SAM2ImagePredictor, prompt: Prompt) -> list[Reply]:
         asked["mask_input"] = coarse_logits(torch.from_numpy(cells.copy()), 64)[0].numpy()
     masks, scores, _ = predictor.predict(**asked)
     order = np.argsort(-scores, kind="stable")
-    replies = [Reply(masks[i].astype(bool), float(scores[i])) for i in order]
+    replies = [Predicted(masks[i].astype(bool), float(scores[i])) for i in order]
     return replies[:1] if prompt.choice == "best" else replies
 
 
 @pytest.fixture(scope="module")
 def expected(
     drawn: list[tuple[Scene, NDArray[np.uint8]]], prompts: list[tuple[int, Prompt]]
-) -> list[list[Reply]]:
+) -> list[list[Predicted]]:
     predictor = predictor_of(load_model("miniature", CPU))
-    answers: dict[int, list[Reply]] = {}
+    answers: dict[int, list[Predicted]] = {}
     for index, (_, pixels) in enumerate(drawn):
         predictor.set_image(pixels)
         for number, (image, prompt) in enumerate(prompts):
@@ -112,7 +97,7 @@ def expected(
     return [answers[number] for number in range(len(prompts))]
 
 
-def assert_same(decoded: DecodedMask, replies: list[Reply]) -> None:
+def assert_same(decoded: DecodedMask, replies: list[Predicted]) -> None:
     ours = [decoded, *decoded.alternatives]
     assert len(ours) == len(replies)
     for mask, reply in zip(ours, replies, strict=True):
@@ -144,7 +129,7 @@ def test_every_kind_equals_the_predictor_in_mixed_batches(
     sam: Sam2,
     drawn: list[tuple[Scene, NDArray[np.uint8]]],
     prompts: list[tuple[int, Prompt]],
-    expected: list[list[Reply]],
+    expected: list[list[Predicted]],
     batch: int,
 ) -> None:
     decoded: list[DecodedMask] = []

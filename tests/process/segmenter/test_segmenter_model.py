@@ -1,7 +1,6 @@
 """Batched SAM 2 against the package's own predictor, on the same weights."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -13,6 +12,7 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.utils.transforms import SAM2Transforms
 
 from miniature.scenes import Scene, draw_scene
+from segmenting import CPU, Predicted
 from wise_serve.contract.errors import NotReady
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodedMask, DecodeItem
@@ -24,23 +24,8 @@ from wise_serve.segmenter.sam2.stages import Features, preprocess
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`?torch.jit:DeprecationWarning", "ignore:`?torch.jit:FutureWarning"
 )
-CPU = torch.device("cpu")
 TINY = ("configs/sam2/sam2_hiera_t.yaml", "sam2_hiera_tiny.pt")  # config, weights
 IMAGES, PROMPTS_PER_IMAGE = 20, 10
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A mask (H x W bool) of the package's own predictor, and its predicted IoU."""
-
-    mask: NDArray[np.bool_]
-    score: float
-
-
-@pytest.fixture(scope="module")
-def sam() -> Sam2:
-    torch.set_num_threads(1)
-    return Sam2(load_model("miniature", CPU), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +59,12 @@ def prompts(scenes: list[Scene]) -> list[tuple[int, Prompt]]:
 
 
 @pytest.fixture(scope="module")
-def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[Expected]:
+def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[Predicted]:
     """What `SAM2ImagePredictor` says, one image and one prompt at a time."""
     logging.getLogger().setLevel(logging.WARNING)
     predictor = SAM2ImagePredictor(load_model("miniature", CPU))
     predictor._bb_feat_sizes = [(64, 64), (32, 32), (16, 16)]  # it assumes 1024 px
-    answers: dict[int, Expected] = {}
+    answers: dict[int, Predicted] = {}
     for index, scene in enumerate(scenes):
         predictor.set_image(np.array(scene.image))
         for number, (image, prompt) in enumerate(prompts):
@@ -92,7 +77,7 @@ def expected(scenes: list[Scene], prompts: list[tuple[int, Prompt]]) -> list[Exp
                     multimask_output=True,
                 )
                 best = int(scores.argmax())
-                answers[number] = Expected(masks[best].astype(bool), float(scores[best]))
+                answers[number] = Predicted(masks[best].astype(bool), float(scores[best]))
     return [answers[number] for number in range(len(prompts))]
 
 
@@ -101,7 +86,7 @@ def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return 1.0 if union == 0 else float((one & other).sum() / union)
 
 
-def assert_same(decoded: list[DecodedMask], expected: list[Expected]) -> None:
+def assert_same(decoded: list[DecodedMask], expected: list[Predicted]) -> None:
     assert len(decoded) == len(expected)
     for ours, theirs in zip(decoded, expected, strict=True):
         assert ours.mask.shape == theirs.mask.shape
@@ -131,7 +116,7 @@ def test_preprocessing_is_the_packages(scenes: list[Scene]) -> None:
         assert torch.equal(preprocess(pixels, 256, CPU), theirs(pixels))
 
 
-def test_the_reference_makes_masks_at_all(expected: list[Expected]) -> None:
+def test_the_reference_makes_masks_at_all(expected: list[Predicted]) -> None:
     assert np.mean([answer.mask.any() for answer in expected]) > 0.9
 
 
@@ -139,7 +124,7 @@ def test_alone_equals_the_predictor(
     sam: Sam2,
     scenes: list[Scene],
     prompts: list[tuple[int, Prompt]],
-    expected: list[Expected],
+    expected: list[Predicted],
 ) -> None:
     features = encode_in_batches(sam, scenes, [1] * IMAGES)
     assert_same([sam.decode([item(features, scenes, *p)])[0] for p in prompts], expected)
@@ -149,7 +134,7 @@ def test_batched_equals_the_predictor(
     sam: Sam2,
     scenes: list[Scene],
     prompts: list[tuple[int, Prompt]],
-    expected: list[Expected],
+    expected: list[Predicted],
 ) -> None:
     features = encode_in_batches(sam, scenes, [8, 5, 4, 2, 1])
     decoded: list[DecodedMask] = []

@@ -16,6 +16,7 @@ from segmenting import (
     assert_right,
     descriptors,
     gone,
+    kill_for_good,
     scene,
     segment,
     segmenting,
@@ -133,13 +134,7 @@ async def test_three_deaths_in_a_minute_are_the_end(
     client: tuple[SegmenterClient, Recorder],
 ) -> None:
     segmenter, _ = client
-    killed: set[int | None] = {None}
-    for _ in range(3):
-        await until(lambda: segmenter.pid not in killed, 30)
-        assert segmenter.pid is not None
-        killed.add(segmenter.pid)
-        os.kill(segmenter.pid, signal.SIGKILL)
-    await until(lambda: segmenter.failed, 10)
+    await kill_for_good(segmenter)
     assert not segmenter.alive
     assert segmenter.pid is None
 
