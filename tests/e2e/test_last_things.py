@@ -52,7 +52,8 @@ def doomed() -> Iterator[Doomed]:
 async def drip(url: str) -> bytes:
     """What the server answers to a body that never ends, up to the connection's end.
 
-    Raw, since an HTTP client reads no answer while its own body is still going out.
+    Raw, since an HTTP client reads no answer while its own body is still going out. A connection
+    that is reset while bytes of the body are unread ends what was answered as a closed one does.
     """
     address = httpx.URL(url)
     reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -65,8 +66,12 @@ async def drip(url: str) -> bytes:
             await asyncio.sleep(0.2)
 
     dripping = asyncio.create_task(body())
+    answer = bytearray()
     try:
-        return await reader.read()
+        with suppress(ConnectionResetError):
+            while data := await reader.read(4096):
+                answer += data
+        return bytes(answer)
     finally:
         dripping.cancel()
         writer.close()

@@ -1,13 +1,15 @@
 """A Parquet folder of answers that is of something else, damaged, or in use."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from answer_rows import OPTIONS, Response, answered, asked, opened
+from answer_rows import OPTIONS, Response, answered, asked, failed, opened, statuses
 from scripted import ScriptedServer
 from wise_client import Client, InputError, OutputMismatchError
 from wise_client.parquet import folder as parquet_folder
@@ -58,6 +60,32 @@ def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     with opened(tmp_path / "out"), pytest.raises(InputError, match="by another process"):
         opened(tmp_path / "out")
     opened(tmp_path / "out").close()
+
+
+def test_an_answer_that_comes_while_its_part_is_written_is_kept(
+    tmp_path: Path, response: Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+    write = part.write
+
+    def slow(*words: Any) -> None:
+        writing.set()
+        assert go_on.wait(10)
+        write(*words)
+
+    monkeypatch.setattr(parquet_folder, "write", slow)
+    with opened(tmp_path / "out", 2) as answers, ThreadPoolExecutor(2) as threads:
+        answers.append(failed(0))  # by an earlier run; this one asks it again
+        last = threads.submit(answers.append, answered(1, response))
+        assert writing.wait(10)
+        again = threads.submit(answers.append, answered(0, response))
+        with pytest.raises(TimeoutError):
+            again.result(0.05)
+        go_on.set()
+        last.result(10)
+        again.result(10)
+        answers.finish()
+    assert statuses(tmp_path / "out") == {0: "found", 1: "found"}
 
 
 def test_without_pyarrow_what_to_install_is_told(

@@ -52,7 +52,8 @@ class ParquetAnswers:
         self.folder = Path(folder)
         self._rows = rows_per_part or 0
         self._options = dict(options)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._completing: set[int] = set()
         self._pending: dict[int, AnswerFile] = {}
         self._last_read: tuple[int, Part] | None = None
         with ExitStack() as opened:
@@ -87,12 +88,17 @@ class ParquetAnswers:
         """As `Answers.append`; the last record of a part completes it."""
         number = record["index"] // self._rows
         with self._lock:
+            # A pair that failed in an earlier run is asked again while its part is already full.
+            # Its record waits for the Parquet file being written, which would be without it.
+            self._lock.wait_for(lambda: number not in self._completing)
             if number not in self._pending:
                 self._pending[number] = self._reopened(number)
             pending = self._pending[number]
             pending.append(record)
             complete = len(pending) == self._rows
-        if complete:  # nobody asks for a row of it any more, so others need not wait
+            if complete:
+                self._completing.add(number)
+        if complete:  # outside the lock: records of other parts need not wait
             self._complete(number)
 
     def finish(self) -> None:
@@ -183,17 +189,22 @@ class ParquetAnswers:
     def _complete(self, number: int) -> None:
         """Make the Parquet file; after a kill on the way, it is made again from the same."""
         pending = self._pending[number]
-        if not pending.whole:
-            raise OutputMismatchError(f"{self.folder} is of more pairs; choose another folder")
-        scratch = self._pending_path(number, "scratch")
-        # In one thread, as each that writes a part would keep what memory that took.
-        self._writer.submit(write, self._path(number), pending.records(), scratch).result()
-        with self._lock:
-            self._finished.add(number)
-            del self._pending[number]
-            self._last_read = None
-        pending.close()
-        pending.path.unlink()
+        try:
+            if not pending.whole:
+                raise OutputMismatchError(f"{self.folder} is of more pairs; choose another folder")
+            scratch = self._pending_path(number, "scratch")
+            # In one thread: each thread that writes a part would keep the memory it needed.
+            self._writer.submit(write, self._path(number), pending.records(), scratch).result()
+            with self._lock:
+                self._finished.add(number)
+                del self._pending[number]
+                self._last_read = None
+                pending.close()
+                pending.path.unlink()
+        finally:
+            with self._lock:
+                self._completing.discard(number)
+                self._lock.notify_all()
 
     def _part(self, number: int) -> Part:
         if self._last_read is None or self._last_read[0] != number:
