@@ -17,7 +17,8 @@ from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from gpu_part import Options
-from rehearsal_checkpoint import IMAGE_SIDE, PUBLISHED, SMALL, write_configuration
+from rehearsal_checkpoint import write_configuration
+from rehearsal_published import IMAGE_SIDE, PUBLISHED, SMALL
 
 THINKING_TOKENS = {"wise-s": 23, "seg-zero": 112}
 ANSWER_TOKENS = 60  # `{"bbox": [...], "points_1": [...], "points_2": [...]}` in Qwen's vocabulary

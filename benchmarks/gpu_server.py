@@ -18,7 +18,8 @@ from transformers import AutoTokenizer
 
 from gpu_part import Options
 from load import Case, Run, closed_loop, make_cases
-from rehearsal_checkpoint import PUBLISHED, SMALL, write_configuration, write_segmenter
+from rehearsal_checkpoint import write_configuration, write_segmenter
+from rehearsal_published import PUBLISHED, SMALL
 from rehearsal_texts import TEXTS, grammar
 from running import running_server
 from wise_serve.settings import MINIATURE

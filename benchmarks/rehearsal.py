@@ -26,8 +26,9 @@ import psutil
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from rehearsal_checkpoint import FULL, SMALL, write_reasoner, write_segmenter
+from rehearsal_checkpoint import write_reasoner, write_segmenter
 from rehearsal_checks import Finding, Questions, checked, report
+from rehearsal_published import FULL, SMALL
 from rehearsal_texts import scripts
 from running import running_server
 from wise_serve.settings import Settings

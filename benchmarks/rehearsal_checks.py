@@ -13,7 +13,7 @@ from tqdm import tqdm
 from transformers import AutoProcessor
 
 from reference import best_mask, iou, predictor_of
-from rehearsal_checkpoint import ADDED_TOKENS, IMAGE_TOKEN_ID
+from rehearsal_published import ADDED_TOKENS, IMAGE_TOKEN_ID
 from rehearsal_server import FREELY
 from rehearsal_texts import (
     BOX_IN_IMAGE,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
-from rehearsal_checkpoint import ADDED_TOKENS, VOCABULARY_TOKENS, vocabulary_file
+from rehearsal_checkpoint import vocabulary_file
+from rehearsal_published import ADDED_TOKENS, VOCABULARY_TOKENS
 
 END: Final = "</answer>"
 # In the reasoner's square of 840 x 840, and where they lie in an image of 1000 x 500.

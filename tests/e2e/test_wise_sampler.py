@@ -6,8 +6,8 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from miniature.queries import make_query
-from miniature.reasoner_data import patches_of
 from miniature.reasoner_forward import Batch, vision_rotary
+from miniature.reasoner_images import patches_of
 from miniature.scenes import draw_scene
 from miniature.tokenizer import build_tokenizer
 from wise.episodes import Prompter

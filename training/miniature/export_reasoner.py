@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from miniature.reasoner_data import MEAN, STD
+from miniature.reasoner_images import MEAN, STD
 from miniature.reasoner_loss import number_ids
 from miniature.reasoner_model import MERGE, PATCH, make_config, make_model
 from miniature.tokenizer import (

@@ -1,4 +1,4 @@
-"""Training examples of the miniature reasoner: a scene, its patches, and the turns about it."""
+"""Training examples of the miniature reasoner: a scene and the turns about it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,8 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -15,15 +13,12 @@ from torch.utils.data import IterableDataset, get_worker_info
 from miniature.queries import FAMILIES, Query, make_query
 from miniature.rationales import Response, response
 from miniature.reasoner_forward import Batch
-from miniature.reasoner_model import CELLS, GRID, MERGE, PATCH, PREFIX_LENGTH
-from miniature.scenes import COLOURS, KINDS, Scene, draw_scene
+from miniature.reasoner_images import Cells, cells_of, patches_of
+from miniature.reasoner_model import PREFIX_LENGTH
+from miniature.scenes import Scene, draw_scene
 from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 
-# Qwen2-VL's processor normalises with CLIP's statistics.
-Floats32 = NDArray[np.float32]
-MEAN: Floats32 = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 FAMILY_SHARE = (0.21, 0.20, 0.20, 0.17, 0.22)
 # A batch holds short or long turns, so that little of it is padding. All four strategies get the
 # same share, so that comparing them is fair.
@@ -32,7 +27,6 @@ STRATEGIES = {True: ("wise-s", "wise"), False: ("seg-zero", "vision-reasoner")}
 QUERIES = 5  # about one image
 COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
 DETAILED_SHARE = 0.03
-CELL = IMAGE_SIZE // CELLS
 
 
 @dataclass
@@ -51,19 +45,6 @@ class Turn:
 
 
 @dataclass
-class Cells:
-    """What the training aids are asked. owner: 64, index of the shape under the cell or -1.
-    box: 64 x 4 pixels in the reasoner's space. flags: 64 x 6. coverage: shapes x 64, 0..1."""
-
-    colour: NDArray[np.int64]
-    kind: NDArray[np.int64]
-    owner: NDArray[np.int64]
-    box: Floats32
-    flags: Floats32
-    coverage: Floats32
-
-
-@dataclass
 class TrainingBatch:
     batch: Batch
     labels: Tensor  # B x Q x T, the token that position predicts, or -100
@@ -71,42 +52,6 @@ class TrainingBatch:
     weights: Tensor  # B x Q x T
     turns: list[list[Turn]]
     cells: list[Cells]
-
-
-def patches_of(image: Image.Image) -> Floats32:
-    """(GRID*GRID) x 588 in the order of Qwen2-VL's processor; resizes as serving does."""
-    square = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-    pixels: Floats32 = (np.asarray(square, np.float32) / np.float32(255) - MEAN) / STD
-    blocks = pixels.reshape(CELLS, MERGE, PATCH, CELLS, MERGE, PATCH, 3)
-    return blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(GRID * GRID, 3 * PATCH * PATCH)
-
-
-def cells_of(scene: Scene) -> Cells:
-    count = len(scene.shapes)
-    coverage = np.zeros((count, CELLS * CELLS), np.float32)
-    for i, shape in enumerate(scene.shapes):
-        mask = Image.fromarray(shape.mask.astype(np.uint8) * 255)
-        small = mask.resize((CELLS, CELLS), Image.Resampling.BOX)
-        coverage[i] = np.asarray(small, np.float32).ravel() / 255
-    shown = coverage >= np.minimum(0.25, 0.8 * coverage.max(axis=1, keepdims=True))
-    owner = np.where(shown.any(axis=0), (coverage * shown).argmax(axis=0), -1)
-    colours, kinds = list(COLOURS), list(KINDS)
-    scale = np.array([IMAGE_SIZE / scene.image.width, IMAGE_SIZE / scene.image.height] * 2)
-    boxes = np.array([shape.box for shape in scene.shapes]) * scale
-    flags = np.zeros((count, 6), np.float32)
-    centres = np.array([shape.centre for shape in scene.shapes])
-    areas = np.array([shape.area for shape in scene.shapes])
-    ranked = (-areas, areas, centres[:, 0], -centres[:, 0], centres[:, 1], -centres[:, 1])
-    for flag, values in enumerate(ranked):
-        flags[int(values.argmin()), flag] = 1
-    return Cells(
-        colour=np.where(owner >= 0, [colours.index(scene.shapes[i].colour) for i in owner], 8),
-        kind=np.where(owner >= 0, [kinds.index(scene.shapes[i].kind) for i in owner], 4),
-        owner=owner,
-        box=boxes[owner].astype(np.float32),
-        flags=flags[owner],
-        coverage=coverage * (coverage >= 0.1 * coverage.max(axis=1, keepdims=True)),
-    )
 
 
 class Examples(IterableDataset[TrainingBatch]):

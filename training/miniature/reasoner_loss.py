@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from miniature.reasoner_data import CELL, TrainingBatch
+from miniature.reasoner_data import TrainingBatch
 from miniature.reasoner_forward import Activations
+from miniature.reasoner_images import CELL
 from miniature.reasoner_model import CELLS, TrainingAids
 from wise_serve.miniature import REASONER_IMAGE_SIZE as IMAGE_SIZE
 

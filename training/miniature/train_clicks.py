@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from miniature.segmenter_data import SIDE, Sample, draw_sample, noisy_prompt
-from miniature.train_segmenter import losses
+from miniature.segmenter_loss import losses
 from wise_serve.miniature import SEGMENTER_WEIGHTS
 from wise_serve.segmenter.sam2.checkpoints import load_model
 from wise_serve.segmenter.sam2.own import load_into, read_weights

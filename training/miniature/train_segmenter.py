@@ -4,9 +4,7 @@
     python -m miniature.train_segmenter --export runs/segmenter
     python -m miniature.train_segmenter --evaluate
 
-A run goes on from its last checkpoint when it is started again with the same --out. Losses follow
-SAM (arXiv 2304.02643, appendix A): the best of three masks is trained, and the IoU head learns how
-good each of the three is.
+A run that is started again with the same --out continues from its last checkpoint.
 """
 
 import argparse
@@ -20,13 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from miniature.evaluate_segmenter import evaluate
 from miniature.segmenter_aids import Aids, start_local
-from miniature.segmenter_data import SIDE, Sample, augment, batch_prompts, draw_sample
+from miniature.segmenter_data import Sample, augment, batch_prompts, draw_sample
+from miniature.segmenter_loss import losses
 from wise_serve.miniature import SEGMENTER_WEIGHTS
 from wise_serve.segmenter.sam2.checkpoints import build_miniature
 from wise_serve.segmenter.sam2.own import load_into, read_weights
@@ -36,51 +33,6 @@ POOL_SCENES = 6000  # scenes kept to be shown again, mirrored or turned
 CHECKPOINT_EVERY_S = 120.0
 EMA_DECAY = 0.998  # the exported weights are this moving average
 WARM_UP = 0.03  # share of the run
-
-
-def losses(logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mask loss, IoU loss, and the mean IoU of the masks that the IoU head would choose.
-
-    logits: N x 3 x h x w. scores: N x 3. targets: N x SIDE x SIDE, 0..1.
-    """
-    with torch.no_grad():
-        real = _ious(logits, targets)
-        chosen_iou = real.gather(1, scores.argmax(dim=1, keepdim=True)).mean()
-    # The best mask of three gets most of the gradient; another one a little, so that none dies.
-    rows = torch.arange(len(logits))
-    best = (real + 1e-3 * scores.detach()).argmax(dim=1)
-    other = (best + torch.randint(1, 3, best.shape)) % 3
-    loss = _mask_loss(_enlarge(logits[rows, best][:, None])[:, 0], targets)
-    small = functional.avg_pool2d(targets, SIDE // logits.shape[-1])
-    loss = loss + 0.1 * _mask_loss(logits[rows, other], small)
-    return loss, functional.mse_loss(scores.float(), real), chosen_iou
-
-
-def _ious(logits: Tensor, targets: Tensor) -> Tensor:
-    """N x 3: of every mask, measured at half of SIDE to save time."""
-    side = SIDE // 2
-    hard = (_enlarge(logits, side) > 0).float().flatten(2)
-    truth = (functional.avg_pool2d(targets, 2) >= 0.5).float().flatten(1)[:, :, None]
-    both = (hard @ truth)[..., 0]
-    return both / (hard.sum(dim=2) + truth.sum(dim=1) - both).clamp(min=1)
-
-
-def _enlarge(logits: Tensor, side: int = SIDE) -> Tensor:
-    return functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
-
-
-def _mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy, half of it on the shape however small it is, plus dice (means over N)."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    area = targets.sum(dim=(1, 2)) + 1e-3
-    inside = (entropy * targets).sum(dim=(1, 2))
-    outside = entropy.sum(dim=(1, 2)) - inside
-    # The background counts as three times the shape's area, for most of it is easy.
-    balanced = inside / area + outside / (3 * area + 0.01 * targets[0].numel())
-    share = logits.sigmoid()
-    overlap = (share * targets).sum(dim=(1, 2))
-    dice = 1 - (2 * overlap + 1) / (share.sum(dim=(1, 2)) + area + 1)
-    return (balanced + dice).mean()
 
 
 class Pool:
@@ -179,10 +131,7 @@ class Run:
             prompts.coordinates[:, :tokens],
             prompts.labels[:, :tokens],
         )
-        logits, scores = (
-            logits[:, 1:],
-            scores[:, 1:],
-        )  # its three masks for unclear prompts
+        logits, scores = logits[:, 1:], scores[:, 1:]  # the three masks for ambiguous prompts
         mask_loss, iou_loss, iou = losses(logits, scores, targets)
         figures = torch.stack([sample.masks.amax(dim=0) for sample in samples]).float() / 255
         aid_loss = self.aids(features, targets, figures)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from miniature.queries import make_query
 from miniature.rationales import extents
-from miniature.reasoner_data import Floats32, patches_of
 from miniature.reasoner_forward import Batch
+from miniature.reasoner_images import Floats32, patches_of
 from miniature.scenes import draw_scene
 from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
 from wise.rewards import FORM, Rewards, Similarity, Truth, score

@@ -1,8 +1,7 @@
 """Every metric of the server. Prefix `wise_`, units in the names, labels from closed sets only."""
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final, get_args
 
 from prometheus_client import (
@@ -18,6 +17,7 @@ from prometheus_client import (
 
 from wise_serve.contract.errors import Draining, NotReady, Overloaded
 from wise_serve.contract.names import REFINE, RequestStage, Status
+from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.versions import VERSION, package_version
 
 _SECONDS: Final = (
@@ -31,83 +31,6 @@ _TOKENS: Final = (
 )
 _INSTANCES: Final = (0, 1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 _PIXELS: Final = tuple(2.0**power for power in range(12, 27))
-_BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
-
-
-class SegmenterMetrics:
-    """The series of the segmenter's workers; label `worker`: the worker's number, from 0."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._batch_size = Histogram(
-            "wise_segmenter_batch_size",
-            "Items of a batch",
-            ["worker", "op"],
-            buckets=_BATCH,
-            registry=registry,
-        )
-        self._queue_depth = Gauge(
-            "wise_segmenter_queue_depth",
-            "Items waiting at a worker of the segmenter",
-            ["worker"],
-            registry=registry,
-        )
-        self._restarts = Counter(
-            "wise_segmenter_restarts_total", "Restarts of a worker", ["worker"], registry=registry
-        )
-        self._up = Gauge(
-            "wise_segmenter_worker_up",
-            "1 while a worker of the segmenter would answer: loaded, and its heartbeat is heard",
-            ["worker"],
-            registry=registry,
-        )
-        self._cache = Counter(
-            "wise_embedding_cache_total",
-            "Embedding lookups",
-            ["worker", "result"],
-            registry=registry,
-        )
-        self.worker("0")
-
-    def worker(self, name: str) -> "WorkerMetrics":
-        """What one worker's client reports to; all of its series exist from now on."""
-        return WorkerMetrics(
-            {op: self._batch_size.labels(name, op) for op in ("encode", "decode")},
-            self._queue_depth.labels(name),
-            self._restarts.labels(name),
-            self._up.labels(name),
-            {result: self._cache.labels(name, result) for result in ("hit", "shared", "miss")},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerMetrics:
-    """The series of one worker, as its client's observer; called on the event loop."""
-
-    _batch_size: Mapping[str, Histogram]
-    _queue_depth: Gauge
-    _restarts: Counter
-    _up: Gauge
-    _cache: Mapping[str, Counter]
-
-    def batch(self, operation: str, size: int) -> None:
-        """A batch of `size` items was run; `operation` is encode or decode."""
-        self._batch_size[operation].observe(size)
-
-    def queue_depth(self, items: int) -> None:
-        """So many items wait at the worker now."""
-        self._queue_depth.set(items)
-
-    def restart(self) -> None:
-        """The worker died and another one is being started."""
-        self._restarts.inc()
-
-    def watch(self, alive: Callable[[], bool]) -> None:
-        """`alive` says at any time whether the worker would answer."""
-        self._up.set_function(alive)
-
-    def cache(self, result: str) -> None:
-        """An image's embedding was there (hit), being made (shared), or not (miss)."""
-        self._cache[result].inc()
 
 
 class Metrics:

@@ -8,8 +8,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from miniature.reasoner_data import Examples, patches_of
+from miniature.reasoner_data import Examples
 from miniature.reasoner_forward import forward, vision_rotary
+from miniature.reasoner_images import patches_of
 from miniature.scenes import draw_scene
 from miniature.tokenizer import CHAT_TEMPLATE, build_tokenizer, load_strategies
 from wise_serve.miniature import REASONER_FOLDER

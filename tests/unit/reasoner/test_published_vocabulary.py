@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from rehearsal_checkpoint import ADDED_TOKENS, VOCABULARY_TOKENS, write_tokenizer
+from rehearsal_checkpoint import write_tokenizer
+from rehearsal_published import ADDED_TOKENS, VOCABULARY_TOKENS
 from rehearsal_texts import END, TEXTS, Written, bytes_by_token, count
 from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.reasoner.tokens import count_tokens, token_bytes

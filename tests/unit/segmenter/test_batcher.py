@@ -9,8 +9,9 @@ import pytest
 from wise_serve.contract.errors import Overloaded
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import Pixels
-from wise_serve.segmenter.worker.batcher import MAX_DECODES_IN_A_ROW, Batcher, Decode, Encode
+from wise_serve.segmenter.worker.batcher import MAX_DECODES_IN_A_ROW, Batcher
 from wise_serve.segmenter.worker.cache import EmbeddingCache
+from wise_serve.segmenter.worker.items import Decode, Encode
 
 
 @dataclass(frozen=True)
@@ -228,13 +229,7 @@ def test_a_live_session_keeps_an_evicted_embedding() -> None:
 
 
 def test_work_wakes_a_waiting_device_thread() -> None:
-    batcher: Batcher[Vector] = Batcher(
-        encode_batch_size=1,
-        decode_batch_size=1,
-        wait_s=0,
-        max_queue=1,
-        cache=EmbeddingCache(0),
-    )
+    batcher = make(Clock(), encode=1)
     taken: list[object] = []
     thread = threading.Thread(target=lambda: taken.extend(batcher.next_batch()))
     thread.start()

@@ -4,9 +4,8 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -17,13 +16,12 @@ from wise_client.core import Core, OpenStream
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.masks import BoolMask
+from wise_client.performing import AsyncPerformer
 from wise_client.prompts import Change, Click, Prompt, the_prompts
 from wise_client.requests import MaskFormat, Options, RefineOptions, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
-from wise_client.steps import Pause, Send, Step, Steps, Work, is_event_stream, transport_failure
-
-T = TypeVar("T")
+from wise_client.steps import Steps, transport_failure
 
 
 class AsyncClient:
@@ -43,7 +41,6 @@ class AsyncClient:
         """`transport` and `sleep` stand in for the network and the clock, in tests."""
         self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
         self._core = Core(retry or RetryPolicy())
-        self._sleep = sleep
         self._http = httpx.AsyncClient(
             base_url=self._config.base_url,
             headers=self._config.headers(),
@@ -51,6 +48,7 @@ class AsyncClient:
             limits=self._config.limits(),
             transport=transport,
         )
+        self._run = AsyncPerformer(self._http, sleep)
 
     @property
     def base_url(self) -> str:
@@ -194,35 +192,3 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    async def _run(self, steps: Steps[T]) -> T:
-        """As `Client._run`."""
-        resume: Callable[[], Step] = partial(next, steps)
-        while True:
-            try:
-                step = resume()
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            try:
-                resume = partial(steps.send, await self._perform(step))
-            except Exception as error:
-                resume = partial(steps.throw, error)
-
-    async def _perform(self, step: Step) -> object:
-        if isinstance(step, Work):
-            return await asyncio.to_thread(step.call)
-        if isinstance(step, Pause):
-            await self._sleep(step.seconds)
-            return None
-        return await self._attempt(step)
-
-    async def _attempt(self, step: Send) -> httpx.Response:
-        request = step.request.build(self._http, step.trace.arecord)
-        response = await self._http.send(request, stream=step.stream)
-        if step.stream and not is_event_stream(response):
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-        return response

@@ -5,9 +5,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -15,17 +14,15 @@ from wise_client.answers import Answers
 from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
 from wise_client.core import Core, OpenStream
-from wise_client.errors import ConnectFailedError
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.masks import BoolMask
+from wise_client.performing import Performer
 from wise_client.prompts import Change, Click, Prompt, the_prompts
 from wise_client.requests import MaskFormat, Options, RefineOptions, Strategy
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
-from wise_client.steps import Pause, Send, Step, Steps, Work, is_event_stream, transport_failure
-
-T = TypeVar("T")
+from wise_client.steps import transport_failure
 
 
 class Client:
@@ -52,7 +49,6 @@ class Client:
         """`transport` and `sleep` stand in for the network and the clock, in tests."""
         self._config = Config.of(base_url, api_key, timeouts or Timeouts(), max_connections)
         self._core = Core(retry or RetryPolicy(), client=self)
-        self._sleep = sleep
         self._http = httpx.Client(
             base_url=self._config.base_url,
             headers=self._config.headers(),
@@ -60,6 +56,7 @@ class Client:
             limits=self._config.limits(),
             transport=transport,
         )
+        self._run = Performer(self._http, sleep)
 
     @property
     def base_url(self) -> str:
@@ -229,41 +226,3 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _run(self, steps: Steps[T], leaving: threading.Event | None = None) -> T:
-        """The loop that waits: each step's result, or its exception, goes back into `steps`.
-
-        Once `leaving` is set, no wait before a retry goes on: it ends `steps`.
-        """
-        resume: Callable[[], Step] = partial(next, steps)
-        while True:
-            try:
-                step = resume()
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            try:
-                resume = partial(steps.send, self._perform(step, leaving))
-            except Exception as error:
-                resume = partial(steps.throw, error)
-
-    def _perform(self, step: Step, leaving: threading.Event | None) -> object:
-        if isinstance(step, Work):
-            return step.call()
-        if isinstance(step, Pause):
-            if self._sleep is not None:
-                self._sleep(step.seconds)
-            elif (leaving or threading.Event()).wait(step.seconds):
-                raise ConnectFailedError("The run ended before the request was sent again")
-            return None
-        return self._attempt(step)
-
-    def _attempt(self, step: Send) -> httpx.Response:
-        request = step.request.build(self._http, step.trace.record)
-        response = self._http.send(request, stream=step.stream)
-        if step.stream and not is_event_stream(response):
-            try:
-                response.read()
-            finally:
-                response.close()
-        return response

@@ -6,41 +6,19 @@ reads messages and beats the heart, `drive` runs the model.
 
 import logging
 import time
-from dataclasses import dataclass, field
 from typing import Generic
 
 from wise_serve.contract.errors import Overloaded
-from wise_serve.contract.names import CacheResult, Operation
-from wise_serve.contract.prompts import Mask
-from wise_serve.imaging import masks
+from wise_serve.contract.names import Operation
 from wise_serve.segmenter.model import DecodedMask, DecodeItem, EmbeddingT, Model
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.channel import WorkerChannel
-from wise_serve.segmenter.worker import batcher
 from wise_serve.segmenter.worker.batcher import Batcher
+from wise_serve.segmenter.worker.items import Decode, Encode
 from wise_serve.segmenter.worker.recovery import run_batch
+from wise_serve.segmenter.worker.requests import DecodeRequest, Session
 
 log = logging.getLogger("wise_serve.segmenter")
-
-
-@dataclass
-class _Session:
-    request_id: str
-    size: tuple[int, int]
-    opened_at: float
-    cache: CacheResult = "miss"
-
-
-@dataclass
-class _Operation:
-    """A decode request: its answers as they come, by position."""
-
-    request_id: str
-    expected: int
-    queue_ms: float = 0.0
-    work_ms: float = 0.0
-    rle_ms: float = 0.0
-    masks: dict[int, Mask] = field(default_factory=dict)
 
 
 class Service(Generic[EmbeddingT]):
@@ -55,8 +33,8 @@ class Service(Generic[EmbeddingT]):
     ) -> None:
         self._channel, self._model, self._work = channel, model, work
         self._heartbeat_every_s = heartbeat_every_s
-        self._sessions: dict[int, _Session] = {}
-        self._operations: dict[int, _Operation] = {}
+        self._sessions: dict[int, Session] = {}
+        self._operations: dict[int, DecodeRequest] = {}
 
     def receive(self) -> None:
         """Read messages until `Stop`. Raises EOFError or OSError when the gateway is gone."""
@@ -87,7 +65,7 @@ class Service(Generic[EmbeddingT]):
     def drive(self) -> None:
         """Run batches until the batcher stops. Raises what the model calls fatal."""
         while batch := self._work.next_batch():
-            if isinstance(batch[0], batcher.Encode):
+            if isinstance(batch[0], Encode):
                 self._run_encodes(batch)
             else:
                 self._run_decodes(batch)
@@ -119,20 +97,20 @@ class Service(Generic[EmbeddingT]):
         session.cache = cache
         self._report_hit(message, session)
 
-    def _started(self, message: protocol.Open | protocol.Reopen) -> _Session:
+    def _started(self, message: protocol.Open | protocol.Reopen) -> Session:
         size = message.height, message.width
-        session = _Session(message.request_id, size, time.monotonic())
+        session = Session(message.request_id, size, time.monotonic())
         self._sessions[message.session] = session
         return session
 
-    def _report_hit(self, message: protocol.Open | protocol.Reopen, session: _Session) -> None:
+    def _report_hit(self, message: protocol.Open | protocol.Reopen, session: Session) -> None:
         if session.cache == "hit":
             self._channel.send(
                 protocol.Encoded(message.session, message.request_id, 0.0, 0.0, "hit")
             )
 
     def _decode(self, message: protocol.Decode) -> None:
-        operation = _Operation(message.request_id, len(message.prompts))
+        operation = DecodeRequest(message.request_id, len(message.prompts))
         self._operations[message.operation] = operation
         try:
             self._work.decode(message.operation, message.session, message.prompts)
@@ -146,7 +124,7 @@ class Service(Generic[EmbeddingT]):
                 protocol.Failed(message.request_id, "no_image", reason, operation=message.operation)
             )
 
-    def _run_encodes(self, batch: list[batcher.Encode[EmbeddingT]]) -> None:
+    def _run_encodes(self, batch: list[Encode[EmbeddingT]]) -> None:
         started = time.monotonic()
         images = [item.image for item in batch if item.image is not None]
         results = run_batch(
@@ -170,7 +148,7 @@ class Service(Generic[EmbeddingT]):
                     )
         self._report("encode", len(batch))
 
-    def _encode_failed(self, item: batcher.Encode[EmbeddingT], error: Exception) -> None:
+    def _encode_failed(self, item: Encode[EmbeddingT], error: Exception) -> None:
         sessions, operations = self._work.encode_failed(item)
         for number in sessions:
             session = self._sessions.pop(number, None)
@@ -181,7 +159,7 @@ class Service(Generic[EmbeddingT]):
             if operation is not None:
                 self._fail(operation.request_id, error, operation=number)
 
-    def _run_decodes(self, batch: list[batcher.Decode[EmbeddingT]]) -> None:
+    def _run_decodes(self, batch: list[Decode[EmbeddingT]]) -> None:
         started = time.monotonic()
         sessions = [self._sessions.get(item.session) for item in batch]
         wanted = [  # a session may have been closed since the batch was taken
@@ -210,27 +188,13 @@ class Service(Generic[EmbeddingT]):
         self._report("decode", len(batch))
 
     def _decoded(
-        self,
-        item: batcher.Decode[EmbeddingT],
-        operation: _Operation,
-        decoded: DecodedMask,
+        self, item: Decode[EmbeddingT], operation: DecodeRequest, decoded: DecodedMask
     ) -> None:
-        started = time.monotonic()
-        operation.masks[item.position] = _mask(decoded)
-        operation.rle_ms += (time.monotonic() - started) * 1e3
-        if len(operation.masks) == operation.expected:
+        operation.add(item.position, decoded)
+        if operation.complete:
             self._operations.pop(item.operation, None)
             log.debug("decoded", extra={"request_id": operation.request_id})
-            self._channel.send(
-                protocol.Decoded(
-                    item.operation,
-                    operation.request_id,
-                    tuple(operation.masks[position] for position in range(operation.expected)),
-                    operation.queue_ms,
-                    operation.work_ms,
-                    operation.rle_ms,
-                )
-            )
+            self._channel.send(operation.answer(item.operation))
 
     def _report(self, operation: Operation, size: int) -> None:
         self._channel.send(protocol.BatchDone(operation, size, self._work.depth))
@@ -253,10 +217,3 @@ class Service(Generic[EmbeddingT]):
             failed = protocol.Failed(request_id, "internal", reason, session, operation)
             log.error("work failed", exc_info=error, extra={"request_id": request_id})
         self._channel.send(failed)
-
-
-def _mask(decoded: DecodedMask) -> Mask:
-    counts = masks.compress(decoded.size, decoded.runs)
-    area = int(decoded.runs[1::2].sum())
-    alternatives = tuple(_mask(other) for other in decoded.alternatives)
-    return Mask(decoded.size, counts, decoded.score, area, alternatives)
