@@ -93,7 +93,9 @@ async def test_known_images_are_bounded(start: Start) -> None:
 async def test_without_a_reasoner_refine_alone_is_served(start: Start) -> None:
     server = await start(reasoner=NoReasoner())
     assert (await refine(server, {"box": BOX})).status_code == 200
-    refused(await server.form(), 404, "not_found")
+    refused(await server.form(), 404, "not_found", "without a reasoner")
     assert "/segment" not in server.app.openapi()["paths"]
     info = (await server.client.get("/info")).json()
     assert info["models"]["reasoner"] == "none"
+    assert info["models"]["reasoner_image_size_pixels"] is None
+    assert (info["strategy"], info["strategies"], info["strategy_descriptions"]) == (None, [], {})

@@ -33,6 +33,11 @@ _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
 
 Every failure is an RFC 9457 problem document with a stable `code`."""
 
+_NO_SEGMENT: Final = (
+    "This server runs without a reasoner (--reasoner none), so it cannot answer queries: it serves "
+    "POST /refine alone."
+)
+
 # API keys travel in a header, never as cookies, so CORS credentials are not allowed.
 _TRACE: Final = ("Traceparent", "Tracestate")
 _CORS: Final[dict[str, Any]] = {
@@ -93,6 +98,8 @@ def build_app(
     if runtime.reasoner.name != NO_REASONER:
         bodies = segment_bodies(settings, runtime.threads)
         app.include_router(segment_router(runtime, bodies, reporter))
+    else:
+        app.add_route("/segment", _without_reasoner, methods=["POST"], include_in_schema=False)
     app.include_router(refine_router(runtime, refine_bodies(settings, runtime.threads)))
     app.include_router(info_router(runtime, access))
     if settings.ops_port is None:
@@ -117,6 +124,10 @@ def build_ops_app(runtime: Runtime) -> FastAPI:
     app.add_middleware(Boundary, reporter=Reporter(runtime.metrics), tracer=NO_TRACER)
     app.add_middleware(Lingering, limit_bytes=runtime.settings.max_body_bytes)
     return app
+
+
+async def _without_reasoner(_: Request) -> Response:
+    return router_response(HTTPException(404), _NO_SEGMENT)
 
 
 async def _unserved(_: Request, error: Exception) -> Response:

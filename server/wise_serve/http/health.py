@@ -17,13 +17,13 @@ from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.runtime import Runtime
 from wise_serve.reasoner.strategies.strategy import SquareImage
-from wise_serve.settings import Settings
+from wise_serve.settings import NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
 
 
 class ModelFacts(BaseModel):
     """The checkpoints, and the side of the square that the reasoner sees with the default strategy;
-    null if the image keeps its aspect."""
+    null if the image keeps its aspect, or without a reasoner."""
 
     reasoner: str
     segmenter: str
@@ -54,11 +54,12 @@ class SegmenterFacts(BaseModel):
 
 class Info(BaseModel):
     """What this server is. `strategy`: the one for requests that name none.
-    `strategy_descriptions`: a line about each of `strategies`."""
+    `strategy_descriptions`: a line about each of `strategies`. Without a reasoner there are none.
+    """
 
     version: str
     models: ModelFacts
-    strategy: str
+    strategy: str | None
     strategies: list[str]
     strategy_descriptions: dict[str, str]
     mask_formats: list[MaskFormat]
@@ -114,6 +115,8 @@ def info_router(runtime: Runtime, access: Access) -> APIRouter:
 
 
 def _square_pixels(runtime: Runtime) -> int | None:
+    if runtime.reasoner.name == NO_REASONER:
+        return None
     image = runtime.strategies[runtime.settings.strategy].image
     if not isinstance(image, SquareImage):
         return None
@@ -132,6 +135,8 @@ def _segmenter_facts(settings: Settings) -> SegmenterFacts:
 
 def _facts(runtime: Runtime) -> Info:
     settings = runtime.settings
+    reasons = runtime.reasoner.name != NO_REASONER
+    strategies = runtime.strategies if reasons else {}
     return Info(
         version=VERSION,
         models=ModelFacts(
@@ -139,11 +144,9 @@ def _facts(runtime: Runtime) -> Info:
             segmenter=runtime.segmenter.name,
             reasoner_image_size_pixels=_square_pixels(runtime),
         ),
-        strategy=settings.strategy,
-        strategies=list(runtime.strategies),
-        strategy_descriptions={
-            name: strategy.description for name, strategy in runtime.strategies.items()
-        },
+        strategy=settings.strategy if reasons else None,
+        strategies=list(strategies),
+        strategy_descriptions={name: strategy.description for name, strategy in strategies.items()},
         mask_formats=list(get_args(MaskFormat)),
         image_formats=list(displayed.FORMATS),
         limits=Limits.model_validate(settings),

@@ -81,8 +81,9 @@ def response_of(error: errors.WiseError) -> Response:
     return _render(problem_of(error), headers)
 
 
-def router_response(error: HTTPException) -> Response:
-    """The answer to a path or a method that is not served."""
+def router_response(error: HTTPException, reason: str | None = None) -> Response:
+    """The answer to a path or a method that is not served. `reason`: why, if there is a special
+    one."""
     code, title, detail = _ROUTER.get(
         error.status_code, ("http_error", "The request failed", "The request failed.")
     )
@@ -90,7 +91,7 @@ def router_response(error: HTTPException) -> Response:
         type=f"urn:wise-serve:problem:{code}",
         title=title,
         status=error.status_code,
-        detail=detail,
+        detail=reason or detail,
         code=code,
         request_id=current_request().request_id,
         field=None,

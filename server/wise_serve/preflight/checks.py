@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wise_serve.device import Gpu
-from wise_serve.settings import Settings
+from wise_serve.settings import NO_REASONER, Settings
 
 Outcome = Literal["ok", "warning", "failure"]
 
@@ -30,6 +30,11 @@ class Machine:
     gpu_error: str
     reasoner_bytes: int | None
     segmenter_bytes: int | None
+
+    @property
+    def reasons(self) -> bool:
+        """Whether a reasoner is wanted: without one, vLLM is not used."""
+        return self.settings.reasoner != NO_REASONER
 
     @property
     def on_gpu(self) -> bool:

@@ -14,6 +14,7 @@ LEAST_KV_CACHE_BYTES = 2 * GIB
 # and vLLM's second copy of the matrices of a vocabulary of 152,064 tokens, at most the weights.
 HOST_WORKING_BYTES = 7 * GIB // 2
 VOCABULARY_COPY_BYTES = 5 * GIB // 2
+REFINING_WORKING_BYTES = GIB  # without a reasoner: the gateway and one process with torch
 
 
 def memory(machine: Machine) -> Check:
@@ -23,21 +24,32 @@ def memory(machine: Machine) -> Check:
         return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
     if machine.on_gpu:
         return _gpus_memory(machine, reasoner, segmenter)
+    free = available_memory_bytes()
+    if not machine.reasons:
+        return _host_memory(
+            segmenter + REFINING_WORKING_BYTES, free, "or choose a smaller --segmenter"
+        )
     caches = machine.settings.kv_cache_bytes + machine.settings.engine_image_cache_bytes
     copied = min(reasoner, VOCABULARY_COPY_BYTES)
     need = reasoner + copied + segmenter + caches + HOST_WORKING_BYTES
-    free = available_memory_bytes()
+    return _host_memory(need, free, "or lower --kv-cache-bytes or choose a smaller checkpoint")
+
+
+def _host_memory(need: int, free: int, otherwise: str) -> Check:
+    """Bytes both. otherwise: what else can be done than to free memory."""
     found = f"{size_text(need)} needed, {size_text(free)} available"
     if free >= need:
         return Check("memory", "ok", found)
-    advice = "Free memory, or lower --kv-cache-bytes or choose a smaller checkpoint."
-    return Check("memory", "failure", found, advice)
+    return Check("memory", "failure", found, f"Free memory, {otherwise}.")
 
 
 def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
     """The first GPU that is too small; if none is, the one of the engine."""
-    engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
-    used = sorted({0, *workers_by_gpu(machine.settings)})
+    engine_need = 0
+    used = sorted(workers_by_gpu(machine.settings))
+    if machine.reasons:
+        engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
+        used = sorted({0, *used})
     if used[-1] >= len(machine.gpus):
         found = f"no cuda:{used[-1]} among {len(machine.gpus)} GPU(s)"
         return Check("memory", "failure", found, "Name GPUs that exist in --segmenter-devices.")
@@ -56,11 +68,11 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     segmenter_need = workers * (segmenter + segmenter_working_bytes(settings) + cache)
     engine_has = int(gpu.total_bytes * settings.gpu_memory_utilization) if engine_need else 0
     rest = gpu.total_bytes - engine_has
+    engine = f"engine {size_text(engine_need)} of {size_text(engine_has)}, " if engine_need else ""
     found = (
-        f"{gpu.name}: {size_text(gpu.total_bytes)}; engine {size_text(engine_need)} of "
-        f"{size_text(engine_has)}, SAM 2 {size_text(segmenter_need)} of {size_text(rest)} "
-        f"for {workers} worker(s), each with {size_text(cache)} of cached embeddings and batches "
-        f"of {settings.encode_batch_size} images and {settings.decode_batch_size} prompts "
+        f"{gpu.name}: {size_text(gpu.total_bytes)}; {engine}SAM 2 "
+        f"{size_text(segmenter_need)} of {size_text(rest)} for {workers} worker(s), each with "
+        f"{size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} images and {settings.decode_batch_size} prompts "
         "(estimated)"
     )
     if engine_need + segmenter_need > gpu.total_bytes:

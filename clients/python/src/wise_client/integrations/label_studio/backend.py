@@ -57,7 +57,7 @@ class Backend:
         """Names the models: Label Studio asks again about tasks whose prediction has another."""
         info = self._quick.info()
         try:
-            return f"{info['models']['reasoner']} {info['strategy']}"
+            return " ".join(filter(None, (info["models"]["reasoner"], info["strategy"])))
         except (KeyError, TypeError) as error:
             raise UnexpectedAnswerError(
                 f"{self._quick.base_url} does not answer as wise-serve does; is the address right?"
