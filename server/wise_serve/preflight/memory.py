@@ -72,7 +72,8 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     found = (
         f"{gpu.name}: {size_text(gpu.total_bytes)}; {engine}SAM 2 "
         f"{size_text(segmenter_need)} of {size_text(rest)} for {workers} worker(s), each with "
-        f"{size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} images and {settings.decode_batch_size} prompts "
+        f"{size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} "
+        f"images and {settings.decode_batch_size} prompts "
         "(estimated)"
     )
     if engine_need + segmenter_need > gpu.total_bytes:
