@@ -15,6 +15,7 @@ from pictures import picture
 
 READY_WITHIN_S = 60.0
 _SCRIPTS = Path(__file__).parent / "process" / "server"
+SERVE_FAKES = _SCRIPTS / "serve_fakes.py"
 SERVE_FAILING = _SCRIPTS / "serve_failing.py"
 
 
@@ -53,7 +54,7 @@ def process(
     *arguments: str, delay_s: float = 0.0, **env: str
 ) -> AbstractAsyncContextManager[Process]:
     """A server on the fakes; `delay_s` before each token."""
-    return running(_SCRIPTS / "serve_fakes.py", *arguments, DELAY_S=str(delay_s), **env)
+    return running(SERVE_FAKES, *arguments, DELAY_S=str(delay_s), **env)
 
 
 async def ask(client: httpx.AsyncClient) -> httpx.Response:

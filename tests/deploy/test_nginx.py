@@ -1,22 +1,24 @@
 """deploy/nginx by Debian's real nginx, before three servers on fakes, under load and kills."""
 
 import asyncio
-import hashlib
+import os
 import signal
-import socket
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
+import pytest
 
+from balancer import arrivals_of, ask, free_port, lookups, running_nginx
 from pictures import picture
-from scripts import address, process
+from running import running_server
+from scripts import SERVE_FAKES, address, process
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "nginx"
 IMAGES = [picture(64 + number, 48) for number in range(24)]
 TOKEN_S = 0.004
 
@@ -29,96 +31,51 @@ class Balanced:
     servers: list[Process]
     addresses: list[str]
 
-    async def ask(self, number: int, **data: str) -> httpx.Response:
-        image = IMAGES[number % len(IMAGES)]
-        headers = {"X-Image-Digest": hashlib.sha256(image).hexdigest()}
-        fields = {"query": "x", **data}
-        files = {"image": ("a", image)}
-        return await self.client.post("/segment", files=files, data=fields, headers=headers)
-
-    async def lookups(self) -> list[dict[str, float]]:
-        """Of each server, its embedding cache's lookups by result."""
-        found = []
-        async with httpx.AsyncClient() as direct:
-            for base in self.addresses:
-                text = (await direct.get(f"{base}/metrics")).text
-                families = {family.name: family for family in text_string_to_metric_families(text)}
-                samples = families["wise_embedding_cache"].samples
-                found.append({one.labels["result"]: one.value for one in samples})
-        return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def configure(folder: Path, addresses: list[str]) -> int:
-    """Writes the configuration that is published, for these servers; gives its port."""
-    port = free_port()
-    text = (FOLDER / "nginx.conf").read_text()
-    assert text.count("listen 8080 ") == 1
-    text = text.replace("listen 8080 ", f"listen 127.0.0.1:{port} ").replace(
-        "worker_processes auto;",
-        f"worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/errors info;",
-    )
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    (folder / "nginx.conf").write_text(text.replace("http {", f"http {{\n{paths}", 1))
-    servers = (FOLDER / "wise-servers.conf").read_text()
-    for number, base in enumerate(addresses):
-        servers = servers.replace(f"wise-{number}:8000", base.removeprefix("http://"))
-    assert "wise-" not in servers
-    (folder / "wise-servers.conf").write_text(servers)
-    return port
+    async def ask(self, number: int) -> httpx.Response:
+        return await ask(self.client, IMAGES[number % len(IMAGES)], query="x")
 
 
 @asynccontextmanager
-async def balanced(folder: Path, **env: str) -> AsyncIterator[Balanced]:
+async def balanced(
+    folder: Path, count: int, changed: dict[str, str] | None = None, /, **env: str
+) -> AsyncIterator[Balanced]:
+    """Servers of this test alone, so that it may end them."""
     async with AsyncExitStack() as stack:
-        starts = [process(delay_s=TOKEN_S, **env) for _ in range(3)]
+        starts = [process(delay_s=TOKEN_S, **env) for _ in range(count)]
         servers = [await stack.enter_async_context(start) for start in starts]
         addresses = [await address(server) for server in servers]
-        port = configure(folder, addresses)
-        nginx = await asyncio.create_subprocess_exec(
-            *("nginx", "-e", f"{folder}/errors", "-c", f"{folder}/nginx.conf"), stderr=PIPE
-        )
-        try:
-            limits = httpx.Limits(max_connections=200)
-            base = f"http://127.0.0.1:{port}"
-            client = httpx.AsyncClient(base_url=base, timeout=60, limits=limits)
-            await stack.enter_async_context(client)
-            async with asyncio.timeout(10):
-                while nginx.returncode is None:
-                    try:
-                        await client.get("/balancer/livez")
-                        break
-                    except httpx.ConnectError:
-                        await asyncio.sleep(0.05)
-            assert nginx.returncode is None, (folder / "errors").read_text()
-            yield Balanced(client, servers, addresses)
-        finally:
-            if nginx.returncode is None:
-                nginx.terminate()
-            await nginx.communicate()
+        client = await stack.enter_async_context(running_nginx(folder, addresses, changed))
+        yield Balanced(client, servers, addresses)
 
 
-async def test_each_image_is_encoded_once_as_by_one_server(tmp_path: Path) -> None:
-    async with balanced(tmp_path) as nginx:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[list[str]]:
+    """Addresses of three servers that no test ends."""
+    path = os.pathsep.join(sys.path)
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        starts = [
+            running_server(script=SERVE_FAKES, PYTHONPATH=path, DELAY_S=str(TOKEN_S))
+            for _ in range(3)
+        ]
+        yield [server.url for server in pool.map(stack.enter_context, starts)]
+
+
+async def test_each_image_is_encoded_once_as_by_one_server(
+    shared: list[str], tmp_path: Path
+) -> None:
+    async with running_nginx(tmp_path, shared) as client:
         for _ in range(4):
-            answers = await asyncio.gather(*(nginx.ask(number) for number in range(len(IMAGES))))
+            answers = await asyncio.gather(*(ask(client, image, query="x") for image in IMAGES))
             assert [answer.status_code for answer in answers] == [200] * len(IMAGES)
-        lookups = await nginx.lookups()
-        assert sum(one["miss"] for one in lookups) == len(IMAGES)
-        assert sum(one["hit"] for one in lookups) == 3 * len(IMAGES)
-        assert all(one["miss"] for one in lookups)  # each has a share
+        found = await lookups(shared)
+        assert sum(one["miss"] for one in found) == len(IMAGES)
+        assert sum(one["hit"] for one in found) == 3 * len(IMAGES)
+        assert all(one["miss"] for one in found)  # each has a share
 
 
 async def test_a_drained_and_a_killed_server_lose_nothing_under_load(tmp_path: Path) -> None:
     # Room for what the last server gets alone: else callers are asked to come again, by 429.
-    async with balanced(tmp_path, WISE_MAX_QUEUED_REQUESTS="256") as nginx:
+    async with balanced(tmp_path, 3, WISE_MAX_QUEUED_REQUESTS="256") as nginx:
         tasks = [asyncio.create_task(nginx.ask(number)) for number in range(60)]
         await asyncio.sleep(0.2)
         nginx.servers[0].send_signal(signal.SIGTERM)
@@ -132,9 +89,24 @@ async def test_a_drained_and_a_killed_server_lose_nothing_under_load(tmp_path: P
             assert answer.json()["image"]["width"] == 64 + number % 60 % len(IMAGES)
 
 
+async def test_a_server_that_comes_back_gets_its_own_images_again(tmp_path: Path) -> None:
+    async with balanced(tmp_path, 2, {"fail_timeout=5s": "fail_timeout=1s"}) as nginx:
+        lost, base = nginx.servers[0], nginx.addresses[0]
+        lost.kill()
+        await lost.wait()
+        for number in range(len(IMAGES)):
+            assert (await nginx.ask(number)).status_code == 200
+        async with process(delay_s=TOKEN_S, WISE_PORT=base.rpartition(":")[2]) as again:
+            assert await address(again) == base
+            async with asyncio.timeout(10):
+                while not any((await lookups([base]))[0].values()):
+                    answers = [await nginx.ask(number) for number in range(len(IMAGES))]
+                    assert {answer.status_code for answer in answers} == {200}
+
+
 async def test_429_and_retry_after_pass(tmp_path: Path) -> None:
     limits = {"WISE_MAX_INFLIGHT_REQUESTS": "1", "WISE_MAX_QUEUED_REQUESTS": "0"}
-    async with balanced(tmp_path, **limits) as nginx:
+    async with balanced(tmp_path, 1, **limits) as nginx:
         answers = await asyncio.gather(*(nginx.ask(0) for _ in range(12)))
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused
@@ -144,29 +116,48 @@ async def test_429_and_retry_after_pass(tmp_path: Path) -> None:
             assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_events_of_a_stream_come_one_by_one(tmp_path: Path) -> None:
-    async with balanced(tmp_path) as nginx:
-        loop = asyncio.get_running_loop()
-        data = {"query": "x", "stream": "true"}
-        files = {"image": ("a", IMAGES[0])}
-        arrivals = []
-        async with nginx.client.stream("POST", "/segment", files=files, data=data) as answer:
-            async for chunk in answer.aiter_raw():
-                arrivals.append(loop.time())
-                last = chunk
-        assert b"event: done" in last
+async def test_too_many_connections_of_one_address_get_a_429_of_nginx(
+    shared: list[str], tmp_path: Path
+) -> None:
+    async with running_nginx(tmp_path, shared, {"wise_callers 512;": "wise_callers 4;"}) as client:
+        answers = await asyncio.gather(*(ask(client, image, query="x") for image in IMAGES))
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(answers) - len(refused) >= 4
+        assert refused
+        for answer in refused:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["retry-after"] == "1"
+            problem = answer.json()
+            assert (problem["code"], problem["status"]) == ("overloaded", 429)
+            assert "This address" in problem["detail"]  # nginx's own, not a server's
+        later = await ask(client, IMAGES[0], query="x")
+        assert later.status_code == 200  # the count went down again
+
+
+async def test_events_of_a_stream_come_one_by_one(shared: list[str], tmp_path: Path) -> None:
+    async with running_nginx(tmp_path, shared) as client:
+        arrivals, whole = await arrivals_of(client, IMAGES[0], "x")
+        assert b"event: done" in whole
         assert len(arrivals) > 3
         assert arrivals[-1] - arrivals[0] > 5 * TOKEN_S
 
 
+async def test_a_servers_own_probes_and_series_are_not_passed_on(
+    shared: list[str], tmp_path: Path
+) -> None:
+    async with running_nginx(tmp_path, shared) as client:
+        paths = ("/balancer/livez", "/readyz", "/info", "/livez", "/metrics")
+        found = [(await client.get(path)).status_code for path in paths]
+        assert found == [200, 200, 200, 404, 404]
+
+
 async def test_without_any_server_the_answer_is_a_problem_with_retry_after(tmp_path: Path) -> None:
-    async with balanced(tmp_path) as nginx:
-        for server in nginx.servers:
-            server.kill()
-            await server.wait()
-        answer = await nginx.ask(0)
+    nobody = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
+    async with running_nginx(tmp_path, nobody) as client:
+        answer = await ask(client, IMAGES[0], query="x")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "5"
-        large = await nginx.client.post("/segment", content=b"x" * (21 * 2**20))
+        large = await client.post("/segment", content=b"x" * (21 * 2**20))
         assert (large.status_code, large.json()["code"]) == (413, "too_large")
+        assert (await client.get("/balancer/livez")).status_code == 200

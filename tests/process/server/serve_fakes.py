@@ -19,4 +19,5 @@ if __name__ == "__main__":
     metrics = Metrics()
     observer = metrics.segmenter.worker("0")
     segmenter = FakeSegmenter(prompts=deque(maxlen=1), observer=observer)
-    sys.exit(serve(build_runtime(Settings(port=0), reasoner, segmenter, metrics)))
+    settings = Settings(port=int(os.environ.get("WISE_PORT", "0")))
+    sys.exit(serve(build_runtime(settings, reasoner, segmenter, metrics)))

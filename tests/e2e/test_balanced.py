@@ -1,0 +1,104 @@
+"""deploy/nginx before two servers on the miniature: the one of all tests, and one that is stopped.
+
+In the order of this file; the last test ends the second server.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from balancer import arrivals_of, ask, lookups, running_nginx
+from running import RunningServer, running_server
+from soak_traffic import draw_cases
+
+IMAGES = draw_cases(16, seed=18)
+ROUNDS = 4
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[RunningServer]:
+    with running_server("--kv-cache-bytes", str(64 * 2**20)) as running:
+        yield running
+
+
+@asynccontextmanager
+async def before(
+    folder: Path, *servers: RunningServer
+) -> AsyncIterator[tuple[httpx.AsyncClient, list[str]]]:
+    addresses = [server.url for server in servers]
+    async with running_nginx(folder, addresses) as client:
+        yield client, addresses
+
+
+async def ask_case(client: httpx.AsyncClient, number: int) -> httpx.Response:
+    case = IMAGES[number % len(IMAGES)]
+    answer = await ask(client, case.image, query=case.query)
+    if answer.status_code == 200:  # none mixed up: each image has a size of its own
+        size = answer.json()["image"]
+        assert (size["height"], size["width"]) == case.size
+    return answer
+
+
+async def test_the_embedding_cache_is_hit_as_often_as_with_one_server(
+    server: RunningServer, second: RunningServer, tmp_path: Path
+) -> None:
+    async with before(tmp_path, server, second) as (client, addresses):
+        earlier = await lookups(addresses)
+        found = set(range(len(IMAGES)))  # what is not found needs no embedding
+        for _ in range(ROUNDS):
+            answers = await asyncio.gather(*(ask_case(client, n) for n in range(len(IMAGES))))
+            assert {answer.status_code for answer in answers} == {200}
+            found -= {n for n, answer in enumerate(answers) if answer.json()["status"] != "found"}
+        counted = [
+            {result: now[result] - then[result] for result in now}
+            for then, now in zip(earlier, await lookups(addresses), strict=True)
+        ]
+        # One server encodes each image once, and finds it in every later round.
+        assert len(found) > len(IMAGES) // 2
+        assert len(found) <= sum(one["miss"] for one in counted) <= len(IMAGES)
+        assert sum(one["hit"] for one in counted) >= (ROUNDS - 1) * len(found)
+        assert all(one["miss"] for one in counted)  # each has a share
+
+
+async def test_tokens_of_a_stream_come_as_they_are_generated(
+    server: RunningServer, second: RunningServer, tmp_path: Path
+) -> None:
+    async with before(tmp_path, server, second) as (client, _):
+        arrivals, whole = await arrivals_of(client, IMAGES[0].image, IMAGES[0].query)
+        assert whole.count(b"event: thinking") > 1
+        assert b"event: done" in whole
+        assert len(arrivals) > 3
+        assert arrivals[-1] - arrivals[0] > 0.01
+
+
+async def test_a_server_that_is_full_answers_through_nginx_with_429(
+    server: RunningServer, second: RunningServer, tmp_path: Path
+) -> None:
+    async with before(tmp_path, server, second) as (client, _):
+        # All for one image, hence for one server: it has 64 slots and 64 places in its queue.
+        answers = await asyncio.gather(*(ask_case(client, 0) for _ in range(150)))
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        for answer in refused:
+            assert answer.json()["code"] == "overloaded"
+            assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_a_server_stopped_under_load_loses_nothing(
+    server: RunningServer, second: RunningServer, tmp_path: Path
+) -> None:
+    async with before(tmp_path, server, second) as (client, _):
+        tasks = [asyncio.create_task(ask_case(client, n)) for n in range(48)]
+        await asyncio.sleep(0.3)
+        second.process.send_signal(signal.SIGTERM)
+        tasks += [asyncio.create_task(ask_case(client, n)) for n in range(48)]
+        answers = await asyncio.gather(*tasks)
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+        assert await asyncio.to_thread(second.process.wait, 60) == 0
+        later = await asyncio.gather(*(ask_case(client, n) for n in range(len(IMAGES))))
+        assert {answer.status_code for answer in later} == {200}
