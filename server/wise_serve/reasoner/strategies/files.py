@@ -60,10 +60,14 @@ def shipped_names() -> tuple[str, ...]:
     return (*_BUILT_IN_NAMES, *(name for name in found if name not in _BUILT_IN_NAMES))
 
 
+def shipped_file(name: str) -> str:
+    """The text of a file that comes with the package."""
+    return _SHIPPED.joinpath(f"{name}.json").read_text(encoding="utf-8")
+
+
 def read_shipped(name: str) -> Strategy:
     """A strategy that comes with the package."""
-    text = _SHIPPED.joinpath(f"{name}.json").read_text(encoding="utf-8")
-    return read_strategy(text, f"{name}.json")
+    return read_strategy(shipped_file(name), f"{name}.json")
 
 
 def load_strategies(settings: Settings) -> dict[str, Strategy]:
