@@ -29,7 +29,7 @@ SERVING: Final = [
     ),
     Panel(
         "Overlap won",
-        "Time a request that encoding cost nothing, since it ran beside the reasoning.",
+        "Time per request in which the image was encoded while the reasoner was working.",
         [
             (
                 "won a request",

@@ -184,7 +184,9 @@ def _advice(name: str, error: Exception) -> str:
             case OSError(errno=errno.ENOSPC):
                 return f"The disk is full: '{name}' needs more space; set HF_HOME to a larger disk."
             case GatedRepoError():
-                return f"The hub wants a token for '{name}': accept its terms, then set HF_TOKEN."
+                return (
+                    f"The hub requires a token for '{name}': accept its terms, then set HF_TOKEN."
+                )
             case RepositoryNotFoundError() | RevisionNotFoundError() | HFValidationError():
                 return (
                     f"'{name}' is neither on this machine nor on the hub: check the spelling; a "

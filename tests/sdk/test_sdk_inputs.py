@@ -201,7 +201,7 @@ def test_what_is_no_image_is_refused_in_words(image: object, says: str) -> None:
 
 def test_a_damaged_file_is_told_when_its_pixels_are_needed(jpeg: bytes) -> None:
     half = jpeg[:-40]
-    with pytest.raises(InputError, match="damaged or cut short"):
+    with pytest.raises(InputError, match="damaged or incomplete"):
         prepare(half, max_side_pixels=8)
     with pytest.raises(InputError, match="damaged"):
         load_rgb(half)

@@ -20,8 +20,11 @@ def variable_of(name: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """One flag for each setting. Flags not given stay out of the namespace, so that the
-    environment and the defaults are seen behind them."""
+    """Add one flag for each setting.
+
+    A flag that is not given stays out of the namespace, so that the environment or the default
+    decides.
+    """
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
@@ -36,7 +39,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Settings:
-    """The settings: flags over environment over defaults. Ends the process on a wrong value."""
+    """The settings: a flag wins over the environment, and that over the default.
+
+    On a wrong value it prints an error and raises SystemExit.
+    """
     try:
         return Settings(**{name: given[name] for name in Settings.model_fields if name in given})
     except ValidationError as error:
@@ -53,7 +59,7 @@ def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Set
 
 
 def _kind(field: FieldInfo) -> dict[str, Any]:
-    """What argparse should check; ranges are left to the settings class."""
+    """The arguments of `add_argument` for this field's type; the settings class checks ranges."""
     if get_origin(field.annotation) is Literal:
         return {"choices": get_args(field.annotation)}
     if get_origin(field.annotation) is tuple:

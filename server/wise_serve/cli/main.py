@@ -18,8 +18,8 @@ _SERVE = """Serve POST /segment, the probes, the metrics and the playground page
 Without flags it serves the miniature pair that comes with the package. Every flag is also an
 environment variable, named in brackets; a flag wins over the variable.
 
-SIGTERM or Ctrl-C: new requests are refused, those inside are finished, exit status 0. A second one
-ends it at once. If the models cannot be started, the exit status is 1."""
+On SIGTERM or Ctrl-C the server refuses new requests, finishes those it has, and exits with status
+0. A second signal ends it at once. If the models cannot be started, the exit status is 1."""
 _EXAMPLES = """examples:
   wise-serve serve
   wise-serve serve --port 9000 --max-inflight-requests 16
@@ -27,10 +27,10 @@ _EXAMPLES = """examples:
       --segmenter facebook/sam2-hiera-large --host 0.0.0.0"""
 
 
-_CHECK = """Look before serving: versions, driver, memory against the models, the port, shared
-memory, file limits, weights. Takes the flags and the environment of `serve`.
+_CHECK = """Check whether `serve` would work here: versions, driver, memory for the models, port,
+shared memory, file limits, weights. It accepts the flags and the environment of `serve`.
 
-Loads no model. Says for everything that is amiss what to change; exit status 1 if `serve` would
+Loads no model. For each problem it says what to change. The exit status is 1 if `serve` would
 fail, 0 otherwise."""
 _CHECK_EXAMPLES = """examples:
   wise-serve check
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",
-        help="serve until a signal comes",
+        help="run the server until a signal ends it",
         usage="wise-serve serve [FLAGS]",
         description=_SERVE,
         epilog=_EXAMPLES,
@@ -54,15 +54,15 @@ def make_parser() -> argparse.ArgumentParser:
     add_flags(serve)
     check = commands.add_parser(
         "check",
-        help="say what would keep `serve` from working here",
+        help="check whether `serve` would work here",
         usage="wise-serve check [--json] [FLAGS]",
         description=_CHECK,
         epilog=_CHECK_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("--json", action="store_true", help="print one JSON object instead")
+    check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     add_flags(check)
-    about = "list, check or show strategies: how a checkpoint is asked"
+    about = "list, check or show strategies: how checkpoints are asked and their answers read"
     strategies.add_commands(commands.add_parser("strategies", help=about))
     return parser
 
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_strategies(settings)
     except StrategyError as error:
         parser.error(str(error))
-    # Imported here alone: they take seconds (vLLM) or a second (the hub's client), and --help, a
-    # wrong flag and vLLM's child processes must not.
+    # Imported only here: these imports take a second (the hub's client) or more (vLLM). --help, a
+    # wrong flag and vLLM's child processes must not wait for them.
     if given["command"] == "check":
         from wise_serve.preflight.report import preflight, report
 

@@ -1,4 +1,4 @@
-"""`wise-serve strategies`: what there is, what is wrong with a file, what a strategy does."""
+"""`wise-serve strategies`: list strategies, check a file, show what a strategy does."""
 
 import argparse
 import json
@@ -26,21 +26,21 @@ _EXAMPLES = """examples:
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """The commands `list`, `check` and `show`."""
+    """Add the commands `list`, `check` and `show`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    commands.add_parser("list", help="those that come with the package")
-    check = commands.add_parser("check", help="say every mistake in strategy files")
+    commands.add_parser("list", help="list the strategies that come with the package")
+    check = commands.add_parser("check", help="report every mistake in strategy files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    show = commands.add_parser("show", help="the prompt as sent, and how an answer is read")
-    show.add_argument("strategy", metavar="NAME", help="a name of `list`, or a file")
+    show = commands.add_parser("show", help="show the prompt, and how an answer is read")
+    show.add_argument("strategy", metavar="NAME", help="a name from `list`, or a file")
     show.add_argument("--query", default="the red cup", help="default: %(default)s")
-    show.add_argument("--answer", help="a generated text; default: the example of the prompt")
+    show.add_argument("--answer", help="a generated text; default: the example in the prompt")
     show.add_argument(
         "--image-size",
         type=_size,
         default=(640, 480),
         metavar="WxH",
-        help="of the image, pixels (default: 640x480)",
+        help="width and height of the image, pixels (default: 640x480)",
     )
     parser.description, parser.epilog = _ABOUT, _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -90,7 +90,7 @@ def _shown(strategy: Strategy, query: str, answer: str | None, size: tuple[int, 
     read = read_answer(text, "stop", strategy, Frame(*size, *ranges))
     found = [{"box": one.box, "points": one.points} for one in read.instances]
     sections = (
-        ("system", strategy.turn.system or "(that of the checkpoint's chat template)"),
+        ("system", strategy.turn.system or "(the one in the checkpoint's chat template)"),
         ("user", f"(image, {view.size[0]} x {view.size[1]} pixels)\n{strategy.prompt(query)}"),
         ("an answer", text or "(the prompt shows no example: give one with --answer)"),
         ("is read as", f"status {read.status}" + "".join(f"\n{json.dumps(one)}" for one in found)),
@@ -109,5 +109,5 @@ def _generated(strategy: Strategy) -> str:
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write it as 640x480")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write it as 640x480")
     return int(width), int(height)

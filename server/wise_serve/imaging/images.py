@@ -1,7 +1,7 @@
 """Bytes to RGB pixels, as a viewer displays them, within the server's limits.
 
-`displayed` holds the rule; here are the limits, which are checked on the header before any pixel
-is decoded, the digest, and the threads that this work runs in.
+`displayed.py` decodes. This module adds the limits, which are checked on the header before any
+pixel is decoded, the digest, and the threads in which images are decoded.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 _DIGEST_BYTES: Final = 16
 
-# Pillow's own check against bombs warns through a process-wide filter, and raises only far above
-# our limit. `load` checks the header against the setting before it decodes, so it is switched off.
+# Pillow's own limit is off: below twice its value it only warns, through a process-wide filter.
+# `load` checks the header against the server's own limit before it decodes.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -32,7 +32,7 @@ Image.MAX_IMAGE_PIXELS = None
 class LoadedImage:
     """An image as displayed.
 
-    pixels: H x W x 3, RGB, uint8. picture: the same, for resizing. digest: hex, names the pixels.
+    pixels: H x W x 3, RGB, uint8. picture: the same, for resizing. digest: of the pixels, hex.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,20 +41,20 @@ class LoadedImage:
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width in pixels."""
         return self.picture.width
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height in pixels."""
         return self.picture.height
 
 
 def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
     """Decode an encoded image. Slow: call it in a thread.
 
-    Raises TooLarge (bytes, or width x height, beyond the limits), UnsupportedImage (empty, another
-    format, damaged or cut short).
+    Raises TooLarge if the bytes, or width x height, are above the limits. Raises UnsupportedImage
+    if the data is empty, in another format, damaged or cut off.
     """
     if not data:
         raise UnsupportedImage("The image is empty.")
@@ -76,7 +76,7 @@ def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
     except UnidentifiedImageError:
         raise UnsupportedImage("This is not a JPEG, PNG or WebP image.") from None
     except Exception:  # Pillow's decoders raise nearly any type on a damaged file
-        raise UnsupportedImage("The image is damaged or cut short.") from None
+        raise UnsupportedImage("The image is damaged or incomplete.") from None
     pixels = np.asarray(picture)
     return LoadedImage(pixels, picture, _digest(pixels))
 
@@ -99,18 +99,18 @@ def _digest(pixels: NDArray[np.uint8]) -> str:
 class ImageThreads:
     """A bounded pool for work on pixels, off the event loop.
 
-    At most `threads` calls run; those waiting are bounded by admission, since every call belongs to
-    an admitted request that awaits it.
+    At most `threads` calls run at once. Admission bounds the calls that wait: each belongs to an
+    admitted request.
     """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
-        """`call(*args)` in the pool.
+        """Run `call(*args)` in the pool and return its result.
 
-        When cancelled before it has begun, it lets go of the arguments at once; the pool itself
-        would keep them until a thread comes by.
+        If it is cancelled before the call has started, the arguments are released at once. The
+        pool itself would keep them until a thread is free.
         """
         waiting = [functools.partial(call, *args)]
         del args
@@ -121,5 +121,5 @@ class ImageThreads:
             waiting.clear()
 
     def close(self) -> None:
-        """Drop what waits; let what runs end by itself."""
+        """Drop the calls that wait; those that run end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)

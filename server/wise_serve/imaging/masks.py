@@ -1,7 +1,7 @@
 """Masks in their three forms: COCO compressed RLE, one-bit PNG, and polygons. Pure functions.
 
-A mask is H x W bool. RLE is COCO's (github.com/cocodataset/cocoapi, `maskApi.c`): run lengths down
-the columns, compressed to ASCII; with `size` = (height, width).
+A mask is H x W bool. RLE is COCO's (github.com/cocodataset/cocoapi, `maskApi.c`): the lengths of
+runs down the columns, compressed to ASCII. `size` is (height, width).
 """
 
 import base64
@@ -16,13 +16,13 @@ from pycocotools import mask as coco
 Size = tuple[int, int]  # height, width
 Ring = list[tuple[float, float]]
 
-# Compressed RLE: five bits a letter, lowest first; another bit says that more letters follow.
+# Compressed RLE: five bits per letter, lowest first; a sixth bit says that more letters follow.
 _BITS, _MORE, _SIGN, _LETTERS = 0x1F, 0x20, 0x10, 0x3F
 _MOST_LETTERS = 7  # of one number: 35 bits
 
 
 def compress(size: Size, runs: NDArray[np.int64]) -> str:
-    """Run lengths down the columns, background first -> the `counts` of the compressed RLE."""
+    """Run lengths down the columns (background first) -> `counts` of the compressed RLE."""
     uncompressed = {"size": list(size), "counts": runs.tolist()}
     counts: bytes = coco.frPyObjects(uncompressed, *size)["counts"]
     return counts.decode("ascii")
@@ -35,10 +35,10 @@ def decode_rle(size: Size, counts: str) -> NDArray[np.bool_]:
 
 
 def read_runs(size: Size, counts: str) -> NDArray[np.int64]:
-    """Compressed RLE that a caller sent -> run lengths down the columns, background first.
+    """Compressed RLE that a caller sent -> run lengths down the columns (background first), int64.
 
-    Ours, because pycocotools trusts the numbers, and would write beyond the mask. Raises ValueError
-    with a text that says what is wrong.
+    Not pycocotools: it trusts the numbers, and would write beyond the mask's memory. Raises
+    ValueError with a text that says what is wrong.
     """
     try:
         letters = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - ord("0")
@@ -56,7 +56,7 @@ def read_runs(size: Size, counts: str) -> NDArray[np.int64]:
     places = np.arange(len(letters)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((letters & _BITS) << (5 * places), starts)
     runs -= np.where(letters[ends] & _SIGN, 1 << (5 * lengths), 0)
-    for first in (1, 2):  # from the fourth on, each is the difference to the last but one
+    for first in (1, 2):  # from the fourth run on, each is stored minus the run two before it
         runs[first::2] = np.cumsum(runs[first::2])
     if runs.min() < 0 or runs.sum() != size[0] * size[1]:
         raise ValueError("does not have as many pixels as the image")
@@ -64,9 +64,9 @@ def read_runs(size: Size, counts: str) -> NDArray[np.int64]:
 
 
 def coarse(size: Size, runs: NDArray[np.int64], side: int) -> bytes:
-    """Run lengths -> side x side uint8, row by row: how much of each cell is the object, 0 to 255.
+    """Run lengths -> side x side uint8, row by row: the object's share of each cell, 0 to 255.
 
-    The whole image is stretched to the square. Slow for a large mask: call it in a thread.
+    The whole image is stretched to a square. Slow for a large mask: call it in a thread.
     """
     height, width = size
     columns = np.repeat((np.arange(len(runs)) % 2 * 255).astype(np.uint8), runs)
@@ -75,35 +75,38 @@ def coarse(size: Size, runs: NDArray[np.int64], side: int) -> bytes:
 
 
 def bounds(size: Size, counts: str) -> tuple[int, int, int, int]:
-    """x1, y1, x2, y2 around a mask of ours, pixels; zeros for an empty one."""
+    """The box around a mask: x1, y1, x2, y2 in pixels; all zero for an empty mask.
+
+    `counts` must come from this server: they are not checked.
+    """
     x, y, width, height = coco.toBbox({"size": list(size), "counts": counts.encode("ascii")})
     return int(x), int(y), int(x + width), int(y + height)
 
 
 def to_png(size: Size, counts: str) -> str:
-    """Compressed RLE -> base64 (ASCII) of a one-bit PNG of the mask; white is the object."""
+    """Compressed RLE -> a one-bit PNG in base64 (ASCII); the object is white."""
     buffer = io.BytesIO()
     Image.fromarray(decode_rle(size, counts)).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def to_polygons(size: Size, counts: str) -> list[Ring]:
-    """Compressed RLE -> closed rings [(x, y), ...] in pixels, the last vertex joined to the first.
+    """Compressed RLE -> closed rings [(x, y), ...] in pixels; the last vertex joins the first.
 
-    Vertices are corners of pixels (a pixel at column 3 spans x = 3..4), so the rings enclose the
-    mask's pixels exactly, under the even-odd rule: a ring inside another one is a hole. No ring
-    visits a corner twice, so that other tools hold each for valid.
+    Vertices are corners of pixels (a pixel in column 3 spans x = 3..4), so the rings enclose the
+    mask's pixels exactly, by the even-odd rule: a ring inside another one is a hole. No ring
+    visits a corner twice, since other tools call such a ring invalid.
     """
     mask = decode_rle(size, counts).astype(np.uint8)
-    # OpenCV follows the border through pixel centres. In a mask of twice the size every border
-    # pixel belongs to one corner of a pixel of ours: an even one to its left or upper side.
+    # OpenCV traces the border through pixel centres. In the mask at twice the size, each border
+    # pixel stands for one corner of an original pixel: even coordinates for its left or upper side.
     doubled = mask.repeat(2, axis=0).repeat(2, axis=1)
     borders, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     return [ring for border in borders for ring in _rings((border.reshape(-1, 2) + 1) // 2)]
 
 
 def _rings(path: NDArray[np.int32]) -> list[Ring]:
-    """A closed path cut where it comes to a corner for the second time."""
+    """A closed path, cut into rings where it visits a corner for the second time."""
     rings: list[Ring] = []
     ring: Ring = []
     places: dict[tuple[float, float], int] = {}
@@ -120,7 +123,7 @@ def _rings(path: NDArray[np.int32]) -> list[Ring]:
 
 
 def _corners(path: NDArray[np.int32]) -> Ring:
-    """A closed path without repeated vertices, and without those on a straight line."""
+    """A closed path without repeated vertices and without vertices inside a straight line."""
     path = path[(path != np.roll(path, 1, axis=0)).any(axis=1)]
     before, after = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]

@@ -1,7 +1,7 @@
 """Logs as JSON lines, each with the id of the request it belongs to.
 
-Images, queries, request bodies and keys are never logged. An exception is logged as its type and
-its frames: its message may quote the request.
+Images, queries, request bodies and keys are never logged. Of an exception only the type and the
+stack frames are logged, because its message may quote the request.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ logger = logging.getLogger("wise_serve")
 
 
 class JsonLines(logging.Formatter):
-    """One line a record: time, level, logger, message, request_id, and the record's `fields`."""
+    """One JSON object per record: time, level, logger, message, request_id, and its `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -57,13 +57,15 @@ def _without_message(
 
 
 def event(level: int, message: str, fields: Mapping[str, Any], **kwargs: Any) -> None:
-    """Log `message` with `fields` as members of the line."""
+    """Log `message`; `fields` become members of the line's JSON object."""
     logger.log(level, message, extra={"fields": dict(fields)}, **kwargs)
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Log what fails outside any request, without the exception's message and arguments, which
-    asyncio's own log line would quote."""
+    """Log failures outside any request, without messages and arguments of exceptions.
+
+    asyncio's own log line would quote those.
+    """
     loop.set_exception_handler(_unhandled)
 
 
@@ -74,8 +76,10 @@ def _unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def library_configuration(level: str) -> dict[str, Any]:
-    """The same lines from a library that configures its own processes' logs, in the form of
-    `logging.config.dictConfig`; every logger of such a process writes to standard error."""
+    """The same format for a library that configures the logs of its own processes.
+
+    In the form of `logging.config.dictConfig`; all loggers of such a process write to stderr.
+    """
     handler = {"class": "logging.StreamHandler", "formatter": "json"}
     return {
         "version": 1,
@@ -96,7 +100,7 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     logger.setLevel(level.upper())
-    # Debug messages of libraries may quote a request's content; ours do not.
+    # Debug messages of libraries may quote a request; the server's own do not.
     root.setLevel(max(logging.INFO, logger.level))
     logging.captureWarnings(True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):

@@ -24,7 +24,7 @@ _SECONDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
-# One bucket a token up to 30, where concise rationales lie (the paper: 23); past 200 for long ones.
+# One bucket per token up to 30, for concise rationales (23 tokens in the paper); then wider ones.
 _TOKENS: Final = (
     *range(31),
     *(35, 40, 50, 60, 80, 100, 112, 125, 150, 175, 200, 250, 300, 400, 500, 750, 1000, 2000),
@@ -37,7 +37,7 @@ class Metrics:
     """The server's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        # They would put a second series beside every counter and histogram.
+        # They would add a second series to every counter and histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests()
@@ -79,7 +79,7 @@ class Metrics:
         )
         self.overlap_seconds = Counter(
             "wise_overlap_seconds_total",
-            "Time that encoding ran beside the reasoning and so cost the caller nothing",
+            "Time in which an image was encoded while its query was reasoned about",
             registry=registry,
         )
         self.ready = Gauge(
@@ -95,11 +95,14 @@ class Metrics:
             "wise_queued_requests", "Requests waiting for a slot", registry=registry
         )
         self.rejected = Counter(
-            "wise_rejected_total", "Requests refused unread", ["reason"], registry=registry
+            "wise_rejected_total",
+            "Requests refused before their body was read",
+            ["reason"],
+            registry=registry,
         )
         self.cancelled = Counter(
             "wise_cancelled_total",
-            "Requests whose caller went away, by where they were",
+            "Requests whose caller disconnected, by the stage they were in",
             ["stage"],
             registry=registry,
         )
@@ -107,14 +110,14 @@ class Metrics:
     def _contents(self) -> None:
         registry = self.registry
         self.instances = Histogram(
-            "wise_instances", "Instances of an answer", buckets=_INSTANCES, registry=registry
+            "wise_instances", "Instances per answer", buckets=_INSTANCES, registry=registry
         )
         self.image_pixels = Histogram(
-            "wise_image_pixels", "Pixels of an image", buckets=_PIXELS, registry=registry
+            "wise_image_pixels", "Pixels per image", buckets=_PIXELS, registry=registry
         )
         self.known_images = Counter(
             "wise_known_images_total",
-            "Requests that named their image by its digest, by whether it was at hand",
+            "Requests that named their image by its digest, by whether the server knew it",
             ["result"],
             registry=registry,
         )
@@ -136,8 +139,11 @@ class Metrics:
         )
 
     def _start_at_zero(self) -> None:
-        """Make the counters' series now: a rate over one that appears with its first event misses
-        that event, and an alert on one that does not exist never fires."""
+        """Create the counters' series now, at 0.
+
+        If a series appeared with its first event, a rate would miss that event. An alert on a
+        series that does not exist never fires.
+        """
         self.requests.labels(REFINE, "found", "200")
         for known in ("known", "unknown"):
             self.known_images.labels(known)
@@ -147,7 +153,7 @@ class Metrics:
             self.cancelled.labels(stage)
 
     def expect_strategies(self, names: Iterable[str]) -> None:
-        """These strategies, and no others, will be labels: their series start at zero."""
+        """Create the series of these strategies, at 0. No other strategy will be a label."""
         for strategy in names:
             for status in get_args(Status):
                 self.requests.labels(strategy, status, "200")
@@ -162,7 +168,7 @@ class Metrics:
         prompt_tokens: int,
         cached_tokens: int,
     ) -> None:
-        """Record one generation's usage."""
+        """Record the tokens of one generation."""
         self.thinking_tokens.labels(strategy).observe(thinking_tokens)
         self.answer_tokens.labels(strategy).observe(answer_tokens)
         self.completion_tokens.labels(strategy).observe(completion_tokens)
@@ -170,5 +176,5 @@ class Metrics:
         self.cached_prompt_tokens.inc(cached_tokens)
 
     def expose(self) -> bytes:
-        """Our series, then those of the process-wide registry, where vLLM keeps its `vllm:*`."""
+        """Prometheus' text format: the server's series, then vLLM's (`vllm:*`, of the process)."""
         return generate_latest(self.registry) + generate_latest(REGISTRY)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, which records spans and sends them. Imported for `--otlp-endpoint` alone.
+"""OpenTelemetry's SDK, which records spans and sends them. Imported only for `--otlp-endpoint`.
 
 Needs the extra `otel`. A thread of the SDK sends spans in batches; if the collector cannot be
 reached, spans are dropped and requests do not wait.
@@ -19,7 +19,7 @@ _EXPORT_DEADLINE_S: Final = 5.0
 def make_provider(processor: SpanProcessor) -> TracerProvider:
     """A provider of tracers whose spans go to `processor`.
 
-    Whoever makes it calls `shutdown()`, which sends what is left and may block for seconds.
+    Call `shutdown()` at the end: it sends the last spans, and may block for seconds.
     """
     resource = Resource.create({SERVICE_NAME: "wise-serve", SERVICE_VERSION: VERSION})
     provider = TracerProvider(resource=resource)
@@ -28,5 +28,5 @@ def make_provider(processor: SpanProcessor) -> TracerProvider:
 
 
 def sending_to(endpoint: str) -> SpanProcessor:
-    """Sends to `endpoint` (OTLP over HTTP, the whole URL) in the background."""
+    """A processor that sends spans in the background. `endpoint`: URL, OTLP over HTTP."""
     return BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_DEADLINE_S))

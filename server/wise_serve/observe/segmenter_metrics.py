@@ -15,7 +15,7 @@ class SegmenterMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._batch_size = Histogram(
             "wise_segmenter_batch_size",
-            "Items of a batch",
+            "Items per batch",
             ["worker", "op"],
             buckets=_BATCH,
             registry=registry,
@@ -31,7 +31,7 @@ class SegmenterMetrics:
         )
         self._up = Gauge(
             "wise_segmenter_worker_up",
-            "1 while a worker of the segmenter would answer: loaded, and its heartbeat is heard",
+            "1 while a worker of the segmenter is loaded and sends heartbeats",
             ["worker"],
             registry=registry,
         )
@@ -44,7 +44,7 @@ class SegmenterMetrics:
         self.worker("0")
 
     def worker(self, name: str) -> "WorkerMetrics":
-        """What one worker's client reports to; all of its series exist from now on."""
+        """The series of the worker called `name`; all of them exist from now on."""
         return WorkerMetrics(
             {op: self._batch_size.labels(name, op) for op in ("encode", "decode")},
             self._queue_depth.labels(name),
@@ -69,7 +69,7 @@ class WorkerMetrics:
         self._batch_size[operation].observe(size)
 
     def queue_depth(self, items: int) -> None:
-        """So many items wait at the worker now."""
+        """`items` wait at the worker now."""
         self._queue_depth.set(items)
 
     def restart(self) -> None:
@@ -77,9 +77,9 @@ class WorkerMetrics:
         self._restarts.inc()
 
     def watch(self, alive: Callable[[], bool]) -> None:
-        """`alive` says at any time whether the worker would answer."""
+        """Let `wise_segmenter_worker_up` call `alive` whenever it is read."""
         self._up.set_function(alive)
 
     def cache(self, result: str) -> None:
-        """An image's embedding was there (hit), being made (shared), or not (miss)."""
+        """An embedding was looked up: it exists (hit), is being made (shared) or not (miss)."""
         self._cache[result].inc()

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry's API: one span a request, one below it for each stage.
+"""Traces through OpenTelemetry's API: one span per request, with one child span per stage.
 
-The API does nothing by itself; `otel.py` makes a tracer of the SDK, which records and sends.
+The API alone records nothing; `otel.py` makes a tracer from the SDK, which records and sends.
 """
 
 import time

@@ -1,1 +1,1 @@
-"""`wise-serve check`: would `wise-serve serve` with the same settings work here?"""
+"""`wise-serve check`: would `wise-serve serve` with the same settings work on this machine?"""

@@ -1,4 +1,4 @@
-"""What `wise-serve check` looks at, and a line of its report."""
+"""The facts that the checks of `wise-serve check` share, and one line of its report."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What several checks look at."""
+    """What several checks need to know.
+
+    gpu_error: why there are no `gpus`; empty if there are. reasoner_bytes, segmenter_bytes: size
+    of the weights; None if it is unknown.
+    """
 
     settings: Settings
     gpus: list[Gpu]
@@ -38,10 +42,10 @@ class Machine:
 
     @property
     def on_gpu(self) -> bool:
-        """Where the models will run: a GPU, unless there is none or CPU was chosen."""
+        """Whether the models will run on a GPU: there is one, and the CPU was not chosen."""
         return bool(self.gpus) and self.settings.device != "cpu"
 
 
 def size_text(size_bytes: int) -> str:
-    """As people read it: '1.5 GiB', '20.0 MiB'."""
+    """A size for people to read: '1.5 GiB', '20.0 MiB'."""
     return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / 2**20:.1f} MiB"

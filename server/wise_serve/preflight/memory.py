@@ -10,15 +10,15 @@ from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 
 REASONER_WORKING_BYTES = 2 * GIB  # activations of one engine step, and a CUDA context
 LEAST_KV_CACHE_BYTES = 2 * GIB
-# On a CPU, as `benchmarks/rehearsal.py` measures them: the gateway and two processes with torch;
-# and vLLM's second copy of the matrices of a vocabulary of 152,064 tokens, at most the weights.
+# On a CPU, as measured by `benchmarks/rehearsal.py`: the gateway and two processes with torch; and
+# vLLM's second copy of the matrices of a vocabulary of 152,064 tokens, never more than the weights.
 HOST_WORKING_BYTES = 7 * GIB // 2
 VOCABULARY_COPY_BYTES = 5 * GIB // 2
 REFINING_WORKING_BYTES = GIB  # without a reasoner: the gateway and one process with torch
 
 
 def memory(machine: Machine) -> Check:
-    """Of the GPU, or of the host where the models run on a CPU."""
+    """Check the memory of the GPUs, or of the host if the models run on a CPU."""
     reasoner, segmenter = machine.reasoner_bytes, machine.segmenter_bytes
     if reasoner is None or segmenter is None:
         return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
@@ -44,7 +44,7 @@ def _host_memory(need: int, free: int, otherwise: str) -> Check:
 
 
 def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
-    """The first GPU that is too small; if none is, the one of the engine."""
+    """The check of the first GPU that is too small; if none is, of the first that is used."""
     engine_need = 0
     used = sorted(workers_by_gpu(machine.settings))
     if machine.reasons:
@@ -58,9 +58,9 @@ def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
 
 
 def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) -> Check:
-    """vLLM takes its share of the whole; the workers of SAM 2 get what is left of it.
+    """Check one GPU. vLLM uses its share of the memory; the workers of SAM 2 use the rest.
 
-    engine_need: bytes; 0 on a GPU that has workers alone. segmenter: bytes of one worker's weights.
+    engine_need: bytes; 0 on a GPU without the engine. segmenter: bytes of one worker's weights.
     """
     settings, gpu = machine.settings, machine.gpus[index]
     workers = workers_by_gpu(settings)[index]
@@ -78,7 +78,7 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     )
     if engine_need + segmenter_need > gpu.total_bytes:
         advice = (
-            "The models do not fit: take a quantized (FP8) checkpoint, fewer --segmenter-workers "
+            "The models do not fit: use a quantized (FP8) checkpoint, fewer --segmenter-workers "
             "or a larger GPU."
         )
     elif engine_need > engine_has or segmenter_need > rest:
@@ -93,7 +93,7 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
 
 
 def available_memory_bytes() -> int:
-    """Memory of this machine that can be had without swapping (proc(5), MemAvailable)."""
+    """Memory of this machine that is available without swapping (proc(5), MemAvailable), bytes."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return int(fields["MemAvailable"].split()[0]) * 1024

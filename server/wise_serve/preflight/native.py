@@ -1,7 +1,7 @@
 """Native libraries: whether the compiled parts of torch, vLLM and SAM 2 can be loaded here.
 
-A wheel may be linked to libraries that the system must bring. Where one is missing, vLLM only logs
-that, and fails much later with a message that does not name it.
+A wheel may be linked to libraries that the system must provide. If one is missing, vLLM only logs
+that, and fails much later with a message that does not name the library.
 
 `python -m wise_serve.preflight.native` runs `ldd` over every shared library of the environment;
 `make setup` ends with it.
@@ -16,7 +16,7 @@ from typing import Final
 
 from wise_serve.preflight.checks import Check, Machine
 
-# Debian's (and Ubuntu's) package of each library that one of our dependencies is linked to.
+# The Debian (and Ubuntu) package of each library that one of the dependencies is linked to.
 DEBIAN_PACKAGES: Final = {
     "libnuma.so.1": "libnuma1",
     "libgomp.so.1": "libgomp1",
@@ -29,15 +29,15 @@ DEBIAN_PACKAGES: Final = {
     "libffi.so.8": "libffi8",
     "libcuda.so.1": "NVIDIA's driver, as installed for this GPU",
 }
-# Not needed by anything that runs here: numba has threads of its own beside those on TBB.
+# Not needed: numba uses its own threads if those of TBB are missing.
 OPTIONAL: Final = frozenset({"libtbb.so.12"})
 # With a CPU build of torch, torchvision's own operators, which are built for CUDA, stay unused
 # (docs/decisions/0002).
 CUDA: Final = re.compile(r"lib(torch_cuda|c10_cuda|cuda|cudart|nv\w+|cu\w+)\.so(\.\d+)*")
-# NVIDIA's packages bring plugins for networks (MPI, InfiniBand) that only clusters have.
+# NVIDIA's packages contain plugins for networks (MPI, InfiniBand) that only clusters have.
 SKIPPED_FOLDERS: Final = ("nvidia",)
 IMPORT_DEADLINE_S: Final = 120.0
-# vLLM chooses among builds of its C library by the processor; `import_kernels` logs what fails.
+# vLLM chooses a build of its C library by the processor; `import_kernels` only logs a failure.
 ENGINE: Final = "import vllm; from vllm.platforms import current_platform as p; p.import_kernels()"
 SEGMENTER: Final = "import torch, torchvision, sam2.build_sam, pycocotools.mask, cv2"
 _NOT_OPENED = re.compile(r"([\w.+-]+\.so[.\d]*): cannot open shared object file")
@@ -58,7 +58,7 @@ def native_libraries(machine: Machine) -> Check:
 
 
 def import_problem(code: str) -> str:
-    """The line that says why `code` cannot load its libraries; '' if it can."""
+    """Why `code` cannot load its libraries, in one line; '' if it can."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -99,9 +99,10 @@ def _failure(found: str, library: str | None) -> Check:
 
 
 def missing_libraries(folder: Path) -> dict[str, list[Path]]:
-    """Libraries that files below `folder` are linked to and the loader does not find, with those
-    files. A library that a package below `folder` brings counts as found: packages load their own
-    first."""
+    """Libraries that the loader does not find, each with the files below `folder` that need it.
+
+    A library inside a package below `folder` counts as found: packages load their own first.
+    """
     files = [
         path
         for path in sorted(folder.rglob("*.so*"))
@@ -125,7 +126,7 @@ def missing_libraries(folder: Path) -> dict[str, list[Path]]:
 
 
 def main() -> int:
-    """Print every missing library of this environment; the exit status: 1 if there is one."""
+    """Print every missing library of this environment; the exit status is 1 if there is one."""
     folder = Path(sysconfig.get_path("platlib"))
     missing = missing_libraries(folder)
     for library, files in missing.items():

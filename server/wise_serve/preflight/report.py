@@ -1,6 +1,6 @@
 """`wise-serve check`: would `wise-serve serve` with the same settings work on this machine?
 
-Loads no model. Torch and vLLM are imported in processes of their own alone.
+Loads no model. Torch and vLLM are imported only in processes of their own.
 """
 
 import json
@@ -58,7 +58,7 @@ def preflight(settings: Settings) -> list[Check]:
 
 
 def report(checks: list[Check], *, as_json: bool) -> int:
-    """Print the checks; the exit status: 1 if one failed."""
+    """Print the checks and return the exit status: 1 if a check failed."""
     failed = any(check.outcome == "failure" for check in checks)
     if as_json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
@@ -125,7 +125,7 @@ def _free(host: str, port: int) -> Check:
         try:
             probe.bind((host, port))
         except OSError as error:
-            advice = "End what listens there, or choose another port (0 picks a free one)."
+            advice = "End the program that listens there, or choose another port (0: any free one)."
             found = f"{host}:{port}: {os.strerror(error.errno or 0)}"
             return Check("port", "failure", found, advice)
     return Check("port", "ok", f"{host}:{port} is free")
@@ -135,9 +135,9 @@ def _access(machine: Machine) -> Check:
     try:
         make_access(machine.settings)
     except AccessError as error:
-        return Check("API keys", "failure", "not settled", str(error))
+        return Check("API keys", "failure", "undecided", str(error))
     keys = machine.settings.api_key_file
-    return Check("API keys", "ok", "not asked for" if keys is None else f"those in {keys}")
+    return Check("API keys", "ok", "not required" if keys is None else f"those in {keys}")
 
 
 def _shared_memory(machine: Machine) -> Check:
@@ -189,14 +189,14 @@ def _allocator(machine: Machine) -> Check:
     if library := processes.find_tcmalloc():
         return Check("allocator", "ok", library)
     advice = (
-        "On a CPU tcmalloc is faster and its memory stays level: install "
+        "On a CPU tcmalloc is faster and its memory does not grow: install "
         f"{processes.TCMALLOC_PACKAGE}."
     )
     return Check("allocator", "warning", "the system's", advice)
 
 
 def _weights(part: str, name: str) -> tuple[Check, int | None]:
-    """The check, and the bytes of the weights if they can be known."""
+    """The check, and the size of the weights in bytes; None if it is unknown."""
     if name == NO_REASONER and part == "reasoner":
         return Check("reasoner weights", "ok", "none wanted: POST /refine is served alone"), 0
     try:

@@ -1,4 +1,4 @@
-"""Where a checkpoint's weights are, and how large: in the package, a folder, the cache, the hub."""
+"""Where a checkpoint's weights are (package, folder, cache or hub), and how large they are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,21 @@ from huggingface_hub.errors import (
 
 from wise_serve.settings import MINIATURE
 
-_ENDINGS = (
-    ".safetensors",
-    ".pt",
-    ".bin",
-)  # a repository may hold the same weights twice: the first
+# A repository may hold the same weights in several formats: the first of these counts.
+_ENDINGS = (".safetensors", ".pt", ".bin")
 _TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """size_bytes: of the weight files alone. where: for the report."""
+    """Weights that were found. size_bytes: of the weight files only. where: for the report."""
 
     size_bytes: int
     where: str
 
 
 class WeightsError(Exception):
-    """The weights cannot be had. `advice`: what to change."""
+    """The weights cannot be found. `advice`: what to change."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -38,16 +35,17 @@ class WeightsError(Exception):
 
 
 def find_weights(name: str, miniature: Path) -> Weights:
-    """`name`: 'miniature' (whose weights start with the path `miniature`), a folder, or a hub name.
+    """Find the weights of `name`: 'miniature', a file, a folder, or a hub name.
 
-    Asks the hub, which takes a moment, only for what is not on this machine. Raises WeightsError.
+    `miniature`: the path with which the miniature's weights start. The hub is asked only for what
+    is not on this machine; that may take seconds. Raises WeightsError.
     """
     if name == MINIATURE:
         paths = [miniature] if miniature.is_dir() else miniature.parent.glob(f"{miniature.name}*")
         size = sum(_size(path) for path in paths)
         return _some(size, "in the package", "The package is incomplete: install it again.")
     if Path(name).is_file():
-        return _some(_size(Path(name)), "a file", "The file is empty: fetch it again.")
+        return _some(_size(Path(name)), "a file", "The file is empty: download it again.")
     if Path(name).is_dir():
         return _some(_size(Path(name)), "a folder", "Name a folder that holds *.safetensors.")
     try:
@@ -87,14 +85,14 @@ def _on_hub(name: str) -> Weights:
         info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT_S)
     except GatedRepoError:
         advice = "Accept its terms on the hub, then set HF_TOKEN."
-        raise WeightsError("the hub wants a token for it", advice) from None
+        raise WeightsError("the hub requires a token for it", advice) from None
     except RepositoryNotFoundError:
         advice = "Check the spelling; a private repository needs HF_TOKEN."
         raise WeightsError("the hub has no such repository", advice) from None
     except Exception as error:  # of several libraries, as the network fails in many ways
-        advice = "Allow the network, or fetch it elsewhere: docs/operations.md, 'Offline install'."
+        advice = "Allow network access, or see docs/operations.md, 'Offline install'."
         raise WeightsError(
-            f"not on this machine, and the hub cannot be asked ({type(error).__name__})", advice
+            f"not on this machine, and the hub cannot be reached ({type(error).__name__})", advice
         ) from None
     files = {item.rfilename: item.size or 0 for item in info.siblings or ()}
     return _some(_weight_files(files), "on the hub, to be downloaded", "Choose another checkpoint.")

@@ -17,11 +17,11 @@ class ReasonRequest:
     """One generation.
 
     image: RGB, already resized as the strategy says.
-    image_digest: a digest that names these pixels; equal digests may share caches.
-    prompt: the user turn's text, made by its strategy; holds no special token.
-    system: the system turn's text; none: that of the chat template.
+    image_digest: a digest of these pixels; requests with equal digests share caches.
+    prompt: the user turn's text, made by its strategy; contains no special token.
+    system: the system turn's text; None: the one in the chat template.
     max_tokens: limit of generated tokens.
-    pattern: regular expression that the text is held to, made by `grammar.py`; none: free text.
+    pattern: regular expression that the text must match, from `grammar.py`; None: free text.
     """
 
     request_id: str
@@ -35,9 +35,9 @@ class ReasonRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReasonDelta:
-    """What one engine step added: one token, or several where some were guessed.
+    """What one step of the engine added: one token, or several with speculative decoding.
 
-    Counts are totals so far; `finish_reason` is set on the last.
+    Counts are totals so far; `finish_reason` is set on the last delta.
     """
 
     text: str
@@ -52,13 +52,13 @@ class Reasoner(Protocol):
 
     name: str
     image_size: int | None
-    """Side of the square that it was trained with, pixels; none: as its strategy says."""
+    """Side of the square image that it was trained with, pixels; None: the strategy decides."""
 
     async def start(self) -> None:
         """Load the model and answer a warm-up request. Raises NotReady if that fails."""
 
     async def stop(self) -> None:
-        """End the engine and its children."""
+        """End the engine and its child processes."""
 
     @property
     def alive(self) -> bool:
@@ -67,12 +67,12 @@ class Reasoner(Protocol):
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """Generate greedily up to and including `</answer>`.
 
-        Closing the generator early (`aclose`) aborts the generation. Raises ReasonerLost if the
-        engine dies.
+        Closing the generator early (`aclose`) aborts the generation. Raises NotReady if the
+        engine is not loaded, ReasonerLost if it dies.
         """
 
     def special_tokens(self) -> frozenset[str]:
         """The tokenizer's special tokens, which no query may contain."""
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
-        """The UTF-8 bytes that each generated token stands for (a token may hold half a letter)."""
+        """The UTF-8 bytes of each generated token; a token may end inside a character."""

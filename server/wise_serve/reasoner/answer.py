@@ -1,4 +1,4 @@
-"""From generated text to status, rationale, boxes and points, while the text is still coming.
+"""From generated text to status, rationale, boxes and points, while the text is still generated.
 
 Which part of the text is the answer: `parts.py`. How the answer is read: `scanner.py`.
 """
@@ -22,8 +22,8 @@ class Frame:
     """The original image, and the frame that the answer's coordinates are in.
 
     width, height: of the original image, pixels.
-    x_range: x in an answer runs from 0 to this: the side of the reasoner's square, or whatever the
-    strategy writes coordinates in. y_range: the same of y; the same number if it is None.
+    x_range: the largest x that an answer may have; such as the side of the reasoner's square.
+    y_range: the largest y; None: the same as x_range.
     """
 
     width: int
@@ -33,13 +33,13 @@ class Frame:
 
     @property
     def factors(self) -> tuple[float, float]:
-        """From the answer's x and y to pixels of the original image."""
+        """The factors from the answer's x and y to pixels of the original image."""
         return self.width / self.x_range, self.height / (self.y_range or self.x_range)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The whole text, read. `rationale` has no outer whitespace."""
+    """What a whole text says. `rationale` has no outer whitespace."""
 
     status: Status
     rationale: str
@@ -49,18 +49,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one piece of text added: to the rationale, and objects that were completed by it."""
+    """What one piece of text added to the rationale, and the objects that it completed."""
 
     thinking: str
     instances: tuple[Prompt, ...]
 
 
 class AnswerReader:
-    """Fed with text deltas; yields each instance as soon as its object is complete.
+    """Reads text deltas and yields each instance as soon as its object is complete.
 
-    Never raises, whatever the text. `read_answer` is the same reader fed once. What it yields is
-    what the answer has at its end, but for a text that goes on behind `</answer>` and answers
-    again: then the last answer counts. Generation stops at `</answer>`.
+    Never raises, whatever the text is. `read_answer` reads a whole text with it. The instances
+    that it yields are those of the final answer, unless the text answers again after `</answer>`:
+    then the last answer counts. Generation stops at `</answer>`, so that this does not happen.
     """
 
     def __init__(self, strategy: Strategy, frame: Frame) -> None:
@@ -77,11 +77,11 @@ class AnswerReader:
         return self._keep(self._parts.feed(text))
 
     def finish(self, reason: FinishReason) -> tuple[Answer, Progress]:
-        """The text is over; the answer, and what its end added.
+        """End the text. Returns the answer, and what the end of the text added.
 
-        A text cut by the token limit is `truncated`, with the objects complete by then. A text
-        that ended by itself is read to its end, the closing tag or not. Where a part of the answer
-        was not understood, the status is `unparsed`, with the objects that were.
+        A text that the token limit ended is `truncated`, with the objects that are complete. A text
+        that ended by itself is read to its end, even without a closing tag. If a part of the answer
+        was not understood, the status is `unparsed`, with the objects that were understood.
         """
         parts = self._parts
         progress = self._keep(parts.finish(reason == "length"))
@@ -99,7 +99,7 @@ class AnswerReader:
         return Answer(status, rationale, tuple(self._instances), text), progress
 
     def _keep(self, step: Step) -> Progress:
-        """Place what is new. The same object written again is no other object."""
+        """Scale the objects that are new. An object that is written again is not counted again."""
         if step.replaces:
             self._instances, self._refused = {}, False
         new: dict[Prompt, None] = {}
@@ -123,8 +123,8 @@ def read_answer(text: str, reason: FinishReason, strategy: Strategy, frame: Fram
 def looks_normalized(raw: RawInstance) -> bool:
     """Whether the box or one of its points is in fractions of the image's sides, not in pixels.
 
-    They are if they are not all integers and lie near 0 and 1: a little outside where the model is
-    inexact, and up to 2 where a corner and a size add up. No pixel box is that small.
+    That is so if not all numbers are integers and all lie between about 0 and 1. A model may be
+    inexact, and the sum of a corner and a size may reach 2. No box in pixels is that small.
     """
 
     def fractions(numbers: Sequence[float], most: float) -> bool:
@@ -135,8 +135,9 @@ def looks_normalized(raw: RawInstance) -> bool:
 
 
 def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
-    """Scale to whole pixels of the original image, put corners in order, clip to the image; None if
-    the box is empty then. Points are clipped to 0 <= x < width, 0 <= y < height."""
+    """Scale to whole pixels of the original image, order the corners, and clip to the image.
+
+    None if the box is then empty. Points are clipped to 0 <= x < width, 0 <= y < height."""
     x_factor, y_factor = frame.factors
 
     def pixel(value: float, factor: float, limit: int) -> int:

@@ -1,8 +1,7 @@
 """The reasoner on vLLM: `AsyncLLM` in this process, its engine core in a process of its own.
 
-Only `inside_vllm/` imports vLLM, when the engine starts. Prompts are the checkpoint's own chat
-template with one user turn, image first; decoding is greedy and stops at `</answer>`, which stays
-in the text.
+Only `inside_vllm/` imports vLLM, when the engine starts. A prompt is the checkpoint's chat template
+with one user turn, image first. Decoding is greedy and stops after `</answer>`.
 """
 
 import asyncio
@@ -45,7 +44,7 @@ class VllmReasoner:
     """`Reasoner` on vLLM. Nothing is loaded before `start`."""
 
     def __init__(self, settings: Settings, miniature: Path, miniature_image_size: int) -> None:
-        """`miniature`: the folder that this name stands for, and the side of its square, pixels."""
+        """`miniature`: folder of the packaged checkpoint; `miniature_image_size`: pixels."""
         self._settings = settings
         is_miniature = settings.reasoner == MINIATURE
         self._model = str(miniature) if is_miniature else settings.reasoner
@@ -62,10 +61,10 @@ class VllmReasoner:
 
     async def start(self) -> None:
         if missing := what_is_missing(self._settings):
-            raise NotReady(missing)  # vLLM would fail later, and say less
-        os.environ[PICKLE_VARIABLE] = "0"  # whatever it was: no pickle to or from the engine core
-        # A forked engine core inherits locks that the gateway's threads hold, and whatever state
-        # CUDA is in; a spawned one starts clean.
+            raise NotReady(missing)  # vLLM would fail later, with a less clear message
+        os.environ[PICKLE_VARIABLE] = "0"  # never pickle to or from the engine core
+        # A forked engine core would inherit CUDA's state and the locks that the gateway's threads
+        # hold; a spawned one starts clean.
         os.environ[START_METHOD_VARIABLE] = "spawn"
         self._configure_logs()
         if device_of(self._settings) == "cpu":
@@ -77,7 +76,7 @@ class VllmReasoner:
                 make = await asyncio.to_thread(_engine_class)
                 self._engine = await asyncio.to_thread(make, self._settings, self._model)
                 self._tokenizer = self._engine.tokenizer
-                # Asked for with every query and every token, and made anew by each call.
+                # Kept, because each call makes a new one and they are needed at every token.
                 self._added = frozenset(self._tokenizer.get_added_vocab())
                 self._special = self._added | frozenset(self._tokenizer.all_special_tokens)
                 systems = {one.turn.system for one in self._strategies.values()}
@@ -86,12 +85,12 @@ class VllmReasoner:
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
         finally:
-            self._forget_log_file()  # read by now; a gateway that is killed leaves none behind
+            self._forget_log_file()  # the engine has read it
 
     def _configure_logs(self) -> None:
-        """vLLM's own lines: warnings only (unless debugging), to standard error, as JSON lines.
+        """Let vLLM log warnings only (at log level debug everything), as JSON lines on stderr.
 
-        Its child processes take these from the environment.
+        Its child processes read this configuration from the environment.
         """
         level = "DEBUG" if self._settings.log_level == "debug" else "WARNING"
         self._log_file.write(json.dumps(logs.library_configuration(level)))
@@ -105,11 +104,11 @@ class VllmReasoner:
 
     def _forget_log_file(self) -> None:
         if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
-            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
+            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process sets its own
         self._log_file.close()
 
     def _cut_template(self, system: str | None) -> tuple[str, str]:
-        """The chat template's text before and after the user's, found with a stand-in."""
+        """The chat template's text before and after the user's text; a placeholder shows where."""
         stand_in = "WISE-USER-TEXT"
         turn = [{"type": "image"}, {"type": "text", "text": stand_in}]
         before_it = [] if system is None else [{"role": "system", "content": system}]
@@ -120,11 +119,11 @@ class VllmReasoner:
         )
         before, found, after = text.partition(stand_in)
         if not found or "<|image_pad|>" not in before:
-            raise NotReady(f"The chat template of '{self.name}' does not take an image and a text.")
+            raise NotReady(f"The chat template of '{self.name}' has no place for image and text.")
         return before, after
 
     async def _warm_up(self) -> None:
-        """One short answer, and one of each form where answers are held to it."""
+        """Generate one short answer; with structured answers, one more for each pattern."""
         side = self.image_size or PUBLIC_IMAGE_SIZE
         image = Image.new("RGB", (side, side))
         patterns: list[str | None] = [None]
@@ -159,7 +158,7 @@ class VllmReasoner:
     async def _generate(
         self, request: ReasonRequest, written: tuple[int, ...]
     ) -> AsyncGenerator[ReasonDelta, None]:
-        """Generate up to `</answer>`; `written`: tokens of this answer that exist already."""
+        """Generate up to `</answer>`; `written`: tokens of this answer generated before."""
         engine = self._engine
         if engine is None:
             raise NotReady("The reasoner is not loaded.")
@@ -171,13 +170,13 @@ class VllmReasoner:
 
 
 def engine_threads(settings: Settings) -> int:
-    """CPU threads of the engine's torch; read from the environment by the engine core."""
+    """CPU threads of torch in the engine core; by default those that the segmenter leaves."""
     others = settings.segmenter_threads * len(settings.segmenter_placements)
     return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
 
 
 def _engine_class() -> "type[Engine]":
-    """Imports vLLM and torch: seconds, in which the garbage collector would find nothing."""
+    """Import vLLM and torch; meanwhile the garbage collector, which would find nothing, pauses."""
     processes.pause_collector()
     try:
         front_end = importlib.import_module("wise_serve.reasoner.inside_vllm.front_end")

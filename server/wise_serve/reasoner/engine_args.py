@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-# What the server decides itself: the argument, and what to use in its place.
+# Arguments that the server sets from its own flags: the argument, and that flag.
 _OWNED: Final = {
     "model": "--reasoner",
     "max_num_batched_tokens": "--max-batched-tokens",
@@ -28,13 +28,13 @@ _FIXED: Final = {
     "seed": "decoding is greedy",
     "enable_prefix_caching": "further queries about an image depend on it",
     "trust_remote_code": "code from a checkpoint is never run",
-    "disable_log_stats": "/metrics depends on them",
+    "disable_log_stats": "/metrics needs them",
     "worker_extension_cls": "it names code of this server",
 }
 
 
 def read_engine_args(text: str) -> dict[str, Any]:
-    """The arguments of `--engine-args`. Raises ValueError, which says what is wrong with them."""
+    """The arguments in `--engine-args`. Raises ValueError with a text that says what is wrong."""
     try:
         arguments = json.loads(text)
     except ValueError as error:
@@ -56,8 +56,10 @@ def read_engine_args(text: str) -> dict[str, Any]:
 
 @functools.cache
 def engine_fields() -> frozenset[str]:
-    """The fields of vLLM's AsyncEngineArgs, read from its source: importing vLLM takes seconds.
-    Empty if it is not installed."""
+    """The fields of vLLM's AsyncEngineArgs; empty if vLLM is not installed.
+
+    They are read from its source, because importing vLLM takes seconds.
+    """
     package = importlib.util.find_spec("vllm")
     if package is None or package.origin is None:
         return frozenset()

@@ -1,9 +1,10 @@
-"""The regular expression of a well-formed answer, for an engine that is held to it.
+"""The regular expression that the engine's answers must match with `--structured-answers`.
 
     <think> any text </think> <answer> the form of the prompt's own example </answer>
 
-It reads the same in Python's `re` and in llguidance: classes, groups and counted repeats, nothing
-that looks ahead. Whatever matches is read by `answer.py` as it is meant (tests/unit/test_grammar).
+It means the same in Python's `re` and in llguidance: it has classes, groups and counted repeats,
+and no lookahead. `answer.py` understands every text that matches
+(tests/unit/reasoner/test_grammar.py).
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any, Final
 from wise_serve.reasoner.parts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from wise_serve.reasoner.strategies import Strategy
 
-# White space is bounded, or a model that loops on it would write to its limit inside the form.
+# White space is bounded: a model that repeats it would otherwise do so up to the token limit.
 GAP: Final = r"[ \n]{0,4}"
 NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?"
 QUOTE: Final = "[\"']"  # the checkpoints write either, whatever their prompt shows
@@ -23,9 +24,10 @@ NOTHING: Final = r"\{\}|\[\]|null"  # a valid answer without a target
 
 @cache
 def answer_pattern(strategy: Strategy) -> str | None:
-    """The whole text, from `<think>` to `</answer>`, of one strategy; none if its prompt shows no
-    example, or its answers have no tags. The rationale is any text without `</think>` and
-    `<answer>`, which would end it, and `</answer>`, which would end all."""
+    """The pattern of the whole text, from `<think>` to `</answer>`, of one strategy.
+
+    None if the strategy's prompt shows no example, or its answers have no tags. The rationale is
+    any text without `</think>`, `<answer>` and `</answer>`."""
     if not strategy.example or not strategy.tagged:
         return None
     example: Any = json.loads(strategy.example.replace("'", '"'))
@@ -35,8 +37,10 @@ def answer_pattern(strategy: Strategy) -> str | None:
 
 
 def _form(example: Any) -> str:
-    """Any value of the example's form: its keys in their order, so many numbers where it has
-    numbers, one or more objects where it lists objects."""
+    """The pattern of all values of the example's form.
+
+    They have the same keys in the same order and as many numbers; a list of objects may have one
+    or more of them."""
     if isinstance(example, dict):
         members = (
             f"{QUOTE}{key}{QUOTE}{GAP}:{GAP}{_form(value)}" for key, value in example.items()
@@ -55,10 +59,11 @@ def _separated(parts: Iterable[str]) -> str:
 
 
 def text_without(*tags: str) -> str:
-    """Any text, even none, without these tags; what may follow it is one of the tags.
+    """The pattern of any text, also an empty one, that contains none of these tags.
 
-    Each tag begins with "<" and holds no other. A "<" is read with as much as there is of a tag,
-    but for its end, and then comes either a letter that is not the tag's, or the next "<".
+    Each tag starts with "<" and contains no other "<". After a "<" the pattern matches the
+    beginning of a tag, never a whole one, and then a letter that does not continue the tag, or the
+    next "<".
     """
     tails = tuple(tag[1:] for tag in tags)
     cut = "<" + _cut(tails)
@@ -66,7 +71,7 @@ def text_without(*tags: str) -> str:
 
 
 def _next(tails: Sequence[str]) -> dict[str, list[str]]:
-    """What may follow each first letter; letters that would complete a tag are left out."""
+    """By first letter, what follows it in the tails; tails of a single letter are left out."""
     following: dict[str, list[str]] = {}
     for tail in tails:
         if len(tail) > 1:
@@ -75,13 +80,13 @@ def _next(tails: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _cut(tails: Sequence[str]) -> str:
-    """The beginning of a tail, perhaps none of it, never all."""
+    """A beginning of a tail: from nothing to all but its last letter."""
     branches = "|".join(letter + _cut(rest) for letter, rest in _next(tails).items())
     return f"(?:{branches})?" if branches else ""
 
 
 def _left(tails: Sequence[str]) -> str:
-    """The beginning of a tail, and a letter with which no tail goes on."""
+    """A beginning of a tail, then a letter with which no tail continues."""
     others = "[^<" + "".join(sorted({tail[0] for tail in tails})) + "]"
     branches = [letter + _left(rest) for letter, rest in _next(tails).items()]
     return f"(?:{'|'.join([others, *branches])})" if branches else others

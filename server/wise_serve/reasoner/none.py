@@ -1,4 +1,4 @@
-"""The reasoner of a server that has none (`--reasoner none`): it serves POST /refine alone."""
+"""The reasoner of a server without one (`--reasoner none`), which serves only POST /refine."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -8,17 +8,17 @@ from wise_serve.settings import NO_REASONER
 
 
 class NoReasoner:
-    """Always ready, and never asked: without a reasoner POST /segment is not served."""
+    """Always ready and never called: without a reasoner POST /segment is not served."""
 
     name = NO_REASONER
     image_size: int | None = None
     alive = True
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Does nothing: there is no model to load."""
 
     async def stop(self) -> None:
-        """Nothing to end."""
+        """Does nothing: there is no engine to end."""
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """Raises NotReady."""

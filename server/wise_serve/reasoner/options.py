@@ -1,4 +1,4 @@
-"""The packages behind the engine's options; vLLM brings them along on the usual platforms alone."""
+"""The packages that options of the engine need. vLLM installs them only on the usual platforms."""
 
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.settings import Settings
@@ -6,7 +6,7 @@ from wise_serve.versions import package_version
 
 
 def chosen_options(settings: Settings) -> dict[str, str]:
-    """The flags that are set and need a package, and that package."""
+    """The flags that are set and need a package, each with that package."""
     needs = {
         "--structured-answers": ("llguidance", settings.structured_answers),
         "--ngram-tokens": ("numba", settings.ngram_tokens > 0),
@@ -15,8 +15,9 @@ def chosen_options(settings: Settings) -> dict[str, str]:
 
 
 def what_is_missing(settings: Settings) -> str:
-    """What is wrong with the engine's options: `--engine-args`, or packages that are not installed.
-    Empty if nothing is."""
+    """What is wrong with the engine's options; empty if nothing is.
+
+    That is a mistake in `--engine-args`, or a package that is not installed."""
     try:
         read_engine_args(settings.engine_args)
     except ValueError as error:

@@ -1,18 +1,19 @@
-"""Cuts a generated text into its thinking and its answer, while it comes.
+"""Cuts a generated text into its thinking and its answer while it is generated.
 
-The text is `<think>rationale</think><answer>objects</answer>`, then perhaps `<d_think>`. Models
-leave tags out, and write about the tags in their rationale. The rules:
+The text should be `<think>rationale</think><answer>objects</answer>`, then perhaps `<d_think>`. But
+models omit tags, and write about the tags in their rationale. The rules:
 
-- The thinking ends at the first `</think>`. What stands before it is thinking, an `<answer>` or a
-  box in it as well, and even if `<think>` is missing.
-- Behind it, the last `<answer>` whose content is an answer (it has an object, or names nothing)
-  counts; it ends at `</answer>`, at `<d_think>`, which ends all, or with the text. Generation stops
-  at the first `</answer>` behind the thinking, so that one is the last, and its objects are given
-  as soon as each is complete; those of a later one replace them when it has ended.
-- Without `</think>`, nothing is certain before the end: then the last `<answer>` whose content is
-  an answer counts, and the thinking ends there. A text that the token limit cut before
-  `</answer>` is all thinking if `<think>` is there.
-- Without `<answer>`, the text behind `</think>` is read; without any tag, the whole text.
+- The thinking ends at the first `</think>`. Everything before it is thinking: also an `<answer>` or
+  a box, and even if `<think>` is missing.
+- After it, the last `<answer>` counts whose content is an answer, that is, it has an object or says
+  that there is none. It ends at `</answer>`, at `<d_think>` or with the text; nothing after
+  `<d_think>` is read. Generation stops at the first `</answer>` after the thinking, so that the
+  first `<answer>` is normally the last one. Its objects are therefore returned as soon as each
+  is complete; a later `<answer>` replaces them when it has ended.
+- Without `</think>`, nothing is certain before the text ends. Then the last `<answer>` that
+  contains an answer counts, and the thinking ends where it starts. If the token limit ended the
+  text before `</answer>` and `<think>` is there, all of it is thinking.
+- Without `<answer>`, the text after `</think>` is the answer; without any tag, the whole text.
 """
 
 import re
@@ -33,13 +34,13 @@ _LONGEST_TAG: Final = max(map(len, _TAGS))
 
 
 class TagSplitter:
-    """Cuts a growing text at its tags; a tag may arrive in pieces."""
+    """Cuts a growing text at its tags. A tag may arrive in pieces."""
 
     def __init__(self) -> None:
         self._held = ""  # the end of the text, while it may be the start of a tag
 
     def feed(self, text: str) -> list[str]:
-        """Texts without tags, and tags, that are certain now, in order."""
+        """Add text. Returns the pieces that are certain now, in order: tags, and other text."""
         text = self._held + text
         pieces, at = [], 0
         for tag in _TAG.finditer(text):
@@ -52,15 +53,18 @@ class TagSplitter:
         return [piece for piece in (*pieces, text[at:begins]) if piece]
 
     def close(self) -> str:
-        """The text is over: what was held back was no tag."""
+        """End the text. Returns the rest, which was held back because it looked like a tag."""
         held, self._held = self._held, ""
         return held
 
 
 @dataclass(slots=True)
 class Step:
-    """What was added: to the thinking, and objects that are complete. replaces: these objects
-    count, and none that were found before."""
+    """What a piece of text added.
+
+    thinking: pieces of the rationale. found: objects that are complete. replaces: all objects
+    found in earlier steps are void.
+    """
 
     thinking: list[str] = field(default_factory=list)
     found: list[RawInstance] = field(default_factory=list)
@@ -69,7 +73,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """An `<answer>` inside the thinking: where its tag is, and its content, `start` to `end`."""
+    """An `<answer>` inside the thinking: positions of its tag and its content, in characters."""
 
     tag_at: int
     start: int
@@ -79,10 +83,11 @@ class _Block:
 
 
 class PartReader:
-    """Fed with text in any pieces. tagged: false where the whole text is the answer.
+    """Reads a generated text in pieces of any size.
 
-    thinking, answer: where they lie in the text, in characters, without their tags; known at the
-    end. answered: there was an `<answer>`. closed: and what ended it. scanner: what read it.
+    keys: the strategy's names of boxes and points. tagged: false if the whole text is the answer.
+    thinking, answer: their start and end in the text, in characters, without tags; final after
+    `finish`. answered: there is an `<answer>`. closed: it has an end. scanner: what read it.
     """
 
     def __init__(self, keys: Keys = USUAL_KEYS, tagged: bool = True) -> None:
@@ -93,28 +98,28 @@ class PartReader:
         self.scanner = AnswerScanner(keys)
         self._keys = keys
         self._current = self.scanner  # reads the `<answer>` that is open
-        self._start = 0  # where that begins, behind its tag
-        self._settled = False  # there was an answer; only a later one can replace it
+        self._start = 0  # where its content starts
+        self._settled = False  # an answer is complete; only a later one can replace it
         self._later: list[RawInstance] = []
         self._tags = TagSplitter()
         self._phase: Literal["thinking", "between", "answer", "after"] = "thinking"
         if not tagged:
             self._phase, self.answered = "answer", True
         self._at = 0  # characters before the current piece
-        self._opened: int | None = None  # where the thinking begins, behind its tag
-        self._unread: list[str] = []  # text that is no part yet
+        self._opened: int | None = None  # where the content of `<think>` starts
+        self._unread: list[str] = []  # text that belongs to no part yet
         self._held: list[str] = []  # the thinking from its first `<answer>` on
         self._held_at = 0
 
     def feed(self, text: str) -> Step:
-        """Read on."""
+        """Read the next piece of text."""
         step = Step()
         for piece in self._tags.feed(text):
             self._read(piece, step)
         return step
 
     def finish(self, cut: bool) -> Step:
-        """The text is over, `cut` by the token limit or not."""
+        """Read the text's end. `cut`: whether the token limit ended it."""
         step = Step()
         self._read(self._tags.close(), step)
         if self._phase == "thinking" and self._held:
@@ -185,7 +190,7 @@ class PartReader:
         self._settled = self.scanner.is_answer
 
     def _choose(self, cut: bool, step: Step) -> None:
-        """Find the answer in a thinking that has no end."""
+        """Find the answer in a thinking without `</think>`."""
         blocks = _blocks(self._held, self._held_at)
         last = blocks[-1]
         if cut and not last.closed and self._opened is not None:
@@ -210,7 +215,7 @@ class PartReader:
 
 
 def _blocks(pieces: list[str], at: int) -> list[_Block]:
-    """Each `<answer>` of a text that begins with one, cut at its tags, `at` characters in."""
+    """Each `<answer>` in these pieces, which start with one, `at` characters into the text."""
     blocks: list[_Block] = []
     tag_at, content = at, [""]
     ended = True

@@ -1,9 +1,10 @@
-"""Generation that goes on where the model has only thought of an answer.
+"""Generation that continues if the first `</answer>` is only part of the model's thinking.
 
-vLLM ends a generation at the first `</answer>`. Some models write a whole `<answer>` inside their
-thinking, weigh it, and answer differently after `</think>`; what was only thought of must not be
-served. Ours, because vLLM's stop strings know nothing of the text before them. Such a generation is
-sent again with what was written so far, which the prefix cache holds; any other costs nothing.
+vLLM ends a generation at the first `</answer>`. Some models write an `<answer>` inside their
+thinking, consider it, and answer differently after `</think>`; the considered answer must not be
+served. vLLM's stop strings cannot depend on the text before them, so this module checks that text.
+Such a generation is sent again with the text so far, which is in the prefix cache. Any other
+generation costs nothing extra.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -19,9 +20,9 @@ Generate = Callable[[tuple[int, ...]], AsyncGenerator[ReasonDelta, None]]
 async def until_answered(generate: Generate, max_tokens: int) -> AsyncGenerator[ReasonDelta, None]:
     """The deltas of one answer, as if they came from one generation.
 
-    generate: generates on behind the tokens given, which were generated before (none at first), up
-    to and including the next `</answer>`. max_tokens: limit of all of them together. `text` and
-    `token_ids` of a delta are what it added; the counts of the prompt are those of the first.
+    generate: is given the tokens generated so far (at first none) and generates up to and including
+    the next `</answer>`. max_tokens: limit of all generations together. `text` and `token_ids` of a
+    delta are what it added; its counts of the prompt are those of the first generation.
     """
     pieces, written = list[str](), list[int]()
     first: ReasonDelta | None = None
@@ -34,7 +35,7 @@ async def until_answered(generate: Generate, max_tokens: int) -> AsyncGenerator[
                 pieces.append(delta.text)
                 written += delta.token_ids
                 if delta.finish_reason == "stop" and len(written) < max_tokens:
-                    # A text that only ended, without another `</answer>`, ends the answer, too.
+                    # A text that ends by itself, without another `</answer>`, also ends the answer.
                     more = "".join(pieces[begun:]).endswith(ANSWER_CLOSE)
                     more = more and is_thinking("".join(pieces))
                 yield replace(
@@ -46,5 +47,5 @@ async def until_answered(generate: Generate, max_tokens: int) -> AsyncGenerator[
 
 
 def is_thinking(text: str) -> bool:
-    """Whether the text ends inside `<think>`, which is not closed yet."""
+    """Whether the text ends inside `<think>`, before `</think>`."""
     return text.rfind(THINK_OPEN) > text.rfind(THINK_CLOSE)

@@ -1,6 +1,6 @@
-"""Counts tokens as the paper does: from token ids' bytes, never from characters.
+"""Counts tokens as the paper does: by the bytes of the tokens, never by characters.
 
-The paper's 112 -> 23 (arXiv 2604.02040) speaks of the tokens of the text inside `<think>`.
+The paper's 112 -> 23 (arXiv 2604.02040) counts the tokens of the text inside `<think>`.
 """
 
 from collections.abc import Sequence, Set
@@ -14,8 +14,10 @@ from wise_serve.reasoner.strategies import Strategy
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """thinking: inside `<think>`; answer: inside `<answer>`; both without the tags; completion:
-    everything generated."""
+    """Numbers of generated tokens.
+
+    thinking: inside `<think>`, without the tags. answer: inside `<answer>`, without the tags.
+    completion: all."""
 
     thinking_tokens: int
     answer_tokens: int
@@ -25,11 +27,11 @@ class TokenCounts:
 def count_tokens(
     token_texts: Sequence[bytes], strategy: Strategy, reason: FinishReason = "stop"
 ) -> TokenCounts:
-    """Count a generation, given the bytes that each of its tokens stands for, the strategy by which
-    its answer is read, and why it ended.
+    """Count the tokens of a generation.
 
-    A token counts for a part when any of its bytes lies strictly inside; a token that holds the
-    end of a tag and the first letter behind it counts.
+    token_texts: the bytes of each token. strategy: the one by which its answer is read. finish: why
+    it ended. A token counts for a part if at least one of its bytes is inside the part; so a token
+    counts that contains the end of a tag and the first letter after it.
     """
     ends = list(accumulate(map(len, token_texts)))
     thinking, answer = _spans(b"".join(token_texts), reason == "length", strategy)
@@ -45,9 +47,9 @@ def count_tokens(
 
 
 def _spans(text: bytes, cut: bool, strategy: Strategy) -> tuple[Span, Span]:
-    """Where thinking and answer lie, in bytes: the parts that the answer is read by.
+    """Start and end of thinking and answer in bytes, as `PartReader` finds them.
 
-    Bytes that are no UTF-8, such as half a letter at the end, are kept as they are meanwhile.
+    Bytes that are not UTF-8, such as an incomplete character at the end, are counted too.
     """
     letters = text.decode("utf-8", "surrogateescape")
     parts = PartReader(strategy.keys, strategy.tagged)
@@ -62,15 +64,16 @@ def _spans(text: bytes, cut: bool, strategy: Strategy) -> tuple[Span, Span]:
 
 
 def token_bytes(token: str, added: Set[str]) -> bytes:
-    """The bytes of one token, by its name in the vocabulary; one of `added` is spelled as it
-    reads."""
+    """The bytes of one token, from its name in the vocabulary.
+
+    added: the tokens whose name is their text."""
     if token in added:
         return token.encode()
     return bytes(_BYTE_OF[letter] for letter in token if letter in _BYTE_OF)
 
 
 def _byte_letters() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: each byte's printable stand-in, as the vocabularies spell it."""
+    """GPT-2's byte-level alphabet: the printable character that stands for each byte."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = {chr(byte): byte for byte in printable}
     others = [byte for byte in range(256) if byte not in printable]

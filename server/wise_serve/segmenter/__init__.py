@@ -1,7 +1,7 @@
 """The segmenter: pixels, boxes and points in, masks out.
 
-This module holds only the interface; `client.py` speaks to the real worker, `tests/fakes.py` holds
-a fake. Coordinates are pixels of the image passed in, origin at the top left corner.
+This module contains only the interface. `supervisor/client.py` is the client of the real worker,
+`tests/fakes.py` has a fake. Coordinates are pixels of the image, origin at the top left corner.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ from wise_serve.contract.prompts import Mask, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where an operation's time went, ms: in the worker's queue, on the device, in RLE."""
+    """How long an operation waited in the worker's queue, ran on the device, and compressed RLE.
+
+    cached: the embedding existed already.
+    """
 
     queue_ms: float
     work_ms: float
@@ -26,13 +29,13 @@ class Timing:
 
 
 class ImageSession(Protocol):
-    """One image at the segmenter. Its encode was started when the session was opened."""
+    """One image at the segmenter. Opening the session starts its encode."""
 
     async def encoded(self) -> Timing:
         """Wait until the embedding exists. Raises SegmenterLost."""
 
     async def lost(self) -> NoReturn:
-        """Wait for as long as the worker lives; then raise SegmenterLost."""
+        """Wait until the worker is lost, then raise SegmenterLost."""
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         """One mask for each prompt, in order; waits for the encode. Raises SegmenterLost."""
@@ -45,7 +48,7 @@ class Segmenter(Protocol):
 
     @property
     def failed(self) -> bool:
-        """Whether the segmenter is lost for good: the server should then end."""
+        """Whether the segmenter is lost and will not be restarted: the server should then end."""
 
     async def start(self) -> None:
         """Start the workers and wait for their warm-up. Raises NotReady if that fails."""
@@ -60,10 +63,11 @@ class Segmenter(Protocol):
     def open(
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AbstractAsyncContextManager[ImageSession]:
-        """Hand over an image (H x W x 3, RGB, uint8) and start to encode it.
+        """Send an image (H x W x 3, RGB, uint8) and start to encode it.
 
-        Entering returns as soon as the encode is queued. Leaving frees the image's buffers, and
-        drops work of it that has not begun. `digest` names the pixels for the embedding cache.
+        Entering the context returns as soon as the encode is queued. Leaving it frees the image's
+        buffers and drops its work that has not started. `digest`: the pixels' key in the embedding
+        cache. Entering raises NotReady while no worker is alive.
         """
 
     def reopen(

@@ -1,4 +1,4 @@
-"""What a segmentation model is to the worker. Without torch, so that tests can fake the device."""
+"""The worker's interface to a segmentation model. No torch, so that tests can use a fake model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ EmbeddingT = TypeVar("EmbeddingT", bound=Embedding)
 
 @dataclass(frozen=True, slots=True)
 class DecodeItem(Generic[EmbeddingT]):
-    """One prompt (pixels of the image) on the embedding of its image.
+    """One prompt (in pixels of the image), and the embedding of its image.
 
     size: height and width of the image, pixels.
     """
@@ -40,9 +40,9 @@ class DecodeItem(Generic[EmbeddingT]):
 class DecodedMask:
     """A mask as it leaves the device.
 
-    size: height and width, pixels. runs: its run lengths down the columns, background first, as
-    COCO's uncompressed RLE has them; int64. score: predicted IoU, 0 to 1. alternatives: the other
-    masks of a prompt that asks for all, by descending score.
+    size: height and width, pixels. runs: lengths of the runs down the columns, background first, as
+    in COCO's uncompressed RLE; int64. score: predicted IoU, 0 to 1. alternatives: the other masks,
+    by descending score, if the prompt asks for all of them.
     """
 
     size: tuple[int, int]
@@ -52,7 +52,7 @@ class DecodedMask:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """H x W bool. Serving has no use for it."""
+        """The mask as H x W bool. Serving does not need it."""
         height, width = self.size
         columns = np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs)
         return columns.reshape(width, height).T

@@ -97,7 +97,7 @@ def test_a_config_builds_parts_of_sam2_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (None, "of no published size"),
+        (None, "not a published size"),
         ("sam3", "neither a file nor one of"),
         ("facebook/sam2-hiera-tiny", "do not fit"),
         (os.devnull, "neither a file"),
@@ -109,13 +109,13 @@ def test_a_config_that_is_missing_or_wrong(config: str | None, says: str) -> Non
 
 
 def test_what_a_folder_must_hold(tmp_path: Path) -> None:
-    with pytest.raises(NotReady, match="holds no weights"):
+    with pytest.raises(NotReady, match="contains no weights"):
         load_model(str(tmp_path), CPU)
     for name in ("a.pt", "b.safetensors"):
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(NotReady, match=r"several files.*a\.pt, b\.safetensors"):
+    with pytest.raises(NotReady, match=r"several possible files.*a\.pt, b\.safetensors"):
         load_model(str(tmp_path), CPU)
     with pytest.raises(NotReady, match=r"cannot be read|damaged"):
         load_model(str(tmp_path / "b.safetensors"), CPU)
-    with pytest.raises(NotReady, match="has its config"):
+    with pytest.raises(NotReady, match="has its own config"):
         load_model("miniature", CPU, str(CONFIG))

@@ -84,5 +84,5 @@ def test_damage_to_the_pixels_is_refused() -> None:
     wrong = whole[: header + 17] + bytes(4) + whole[header + 21 :]
     missing = whole[: whole.index(b"IDAT") - 4] + chunk(b"IEND", b"")
     for data in (wrong, missing, whole[:-40]):
-        with pytest.raises(UnsupportedImage, match="damaged or cut short"):
+        with pytest.raises(UnsupportedImage, match="damaged or incomplete"):
             served(data)

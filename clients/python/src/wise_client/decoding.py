@@ -42,7 +42,7 @@ def told_of(name: str) -> Iterator[None]:
             "convert the image to PNG or JPEG"
         ) from error
     except Exception as error:  # Pillow's decoders raise nearly any type on a damaged file
-        raise InputError(f"{name} is damaged or cut short: {error}") from error
+        raise InputError(f"{name} is damaged or incomplete: {error}") from error
 
 
 def open_file(content: bytes) -> Image.Image:

@@ -1,8 +1,8 @@
-"""An encoded image as a viewer displays it: JPEG, PNG and WebP, told apart by their content.
+"""An encoded image as a viewer displays it: JPEG, PNG and WebP, recognised by their content.
 
-The server and its Python client are installed apart and must agree on every image. So this file
-is in both packages, word for word; `tests/unit/imaging/test_displayed.py` compares the two copies
-and runs both on the same files. It imports neither package, and runs on Python 3.10.
+The server and its Python client are installed separately and must agree on every image. So both
+packages hold this file, word for word; `tests/unit/imaging/test_displayed.py` compares the two
+copies and runs both on the same files. It imports neither package, and runs on Python 3.10.
 
 | in the file                        | becomes                                                  |
 |------------------------------------|----------------------------------------------------------|
@@ -14,15 +14,15 @@ and runs both on the same files. It imports neither package, and runs on Python 
 | several frames, or MPO's pictures  | the first                                                |
 | colour profile, texts              | ignored, as the models' training did                     |
 
-The orientation is EXIF's (JPEG's and WebP's Exif, PNG's eXIf, ImageMagick's "Raw profile type
-exif" or "APP1" in a PNG's text), else XMP's `tiff:Orientation` (in the same places). A value that
-is not 1 to 8, or that cannot be read, counts as none.
+The orientation is read from EXIF (JPEG's and WebP's Exif, PNG's eXIf, ImageMagick's "Raw profile
+type exif" or "APP1" in a PNG's text). If EXIF has none, it is read from `tiff:Orientation` of XMP.
+A value that is not 1 to 8, or that cannot be read, is ignored.
 
-Why PNG's chunks are walked here and not by Pillow: Pillow refuses the whole file for an ancillary
-chunk that is too large for it or has a wrong checksum, and can be told otherwise only for all of
-the process, and then for damaged pixels as well. So it gets the chunks that make the pixels and
-no others. Nothing else is unpacked, whatever its size, but for at most 1 MiB of a text that may
-hold the orientation.
+Why PNG's chunks are read here and not by Pillow: Pillow refuses the whole file if an ancillary
+chunk is too large for it or has a wrong checksum. Its setting against that holds for the whole
+process, and accepts damaged pixels as well. So Pillow is given only the chunks that make up the
+pixels. Of the others, only a text that may hold the orientation is decompressed, and at most
+1 MiB of it.
 """
 
 import io
@@ -66,17 +66,17 @@ class Chunk(NamedTuple):
 
     @property
     def ancillary(self) -> bool:
-        """The pixels can be read without it (ISO/IEC 15948, 5.4)."""
+        """Whether the pixels can be read without it (ISO/IEC 15948, 5.4)."""
         return self.name.isalpha() and bool(self.name[0] & 0x20)
 
     @property
     def intact(self) -> bool:
-        """Its checksum is right."""
+        """Whether its checksum is right."""
         return zlib.crc32(self.whole[4:-4]) == int.from_bytes(self.whole[-4:], "big")
 
 
 def identify(data: bytes) -> str | None:
-    """ "JPEG", "PNG" or "WEBP" by the first bytes; None for what is none of them."""
+    """The format by the first bytes: "JPEG", "PNG" or "WEBP"; None for any other."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(_PNG_SIGNATURE):
@@ -87,8 +87,8 @@ def identify(data: bytes) -> str | None:
 def open_image(data: bytes) -> ImageFile:
     """The image with its header read and no pixel decoded; `size` is (width, height) as stored.
 
-    Raises UnidentifiedImageError for another format; for a damaged file whatever type Pillow's
-    reader raises.
+    Raises UnidentifiedImageError for another format. For a damaged file Pillow may raise an
+    exception of nearly any type.
     """
     kind = identify(data)
     if kind == "PNG":
@@ -97,14 +97,14 @@ def open_image(data: bytes) -> ImageFile:
         image.info.update(metadata)
         return image
     if kind == "JPEG":
-        return JpegImageFile(io.BytesIO(data))  # of an MPO, which is a JPEG with more behind it
+        return JpegImageFile(io.BytesIO(data))  # also for an MPO: its first picture is a JPEG
     if kind == "WEBP":
         return WebPImageFile(io.BytesIO(data))
     raise UnidentifiedImageError("neither JPEG, PNG nor WebP")
 
 
 def orientation(info: Mapping[Any, Any]) -> int:
-    """EXIF orientation, 1 to 8, by an opened image's `info`; 1 where none can be read."""
+    """EXIF orientation, 1 to 8, from an opened image's `info`; 1 if none can be read."""
     try:
         exif = Image.Exif()
         exif.load(info.get("exif") or b"")
@@ -119,7 +119,7 @@ def orientation(info: Mapping[Any, Any]) -> int:
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) in pixels once turned; decodes nothing."""
+    """(width, height) in pixels after turning by the orientation; decodes no pixel."""
     width, height = image.size
     return (height, width) if orientation(image.info) >= 5 else (width, height)
 
@@ -131,7 +131,7 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def opaque(image: Image.Image) -> Image.Image:
-    """8 bits per channel and nothing transparent; the image itself where it is so already."""
+    """The image with 8 bits per channel and nothing transparent; itself if it is so already."""
     if image.mode.startswith("I"):
         return Image.fromarray(_high_byte(image))
     if image.has_transparency_data:
@@ -148,7 +148,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _high_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """[height, width] of an image of 16 bits; its transparent value becomes white."""
+    """The high bytes, H x W uint8, of a 16-bit image; its transparent value becomes white."""
     values = np.asarray(image)
     high = (np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8)
     transparent = image.info.get("transparency")
@@ -158,12 +158,12 @@ def _high_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _split_png(data: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """A PNG of nothing but its pixels, and "exif" and "xmp" where one of its chunks holds them."""
+    """The PNG with only the chunks of its pixels; and its "exif" and "xmp", if it has them."""
     pixels: list[bytes | memoryview] = [_PNG_SIGNATURE]
     texts: dict[bytes, bytes] = {}
     for chunk in _chunks(memoryview(data)):
         if not chunk.ancillary or (chunk.name == b"tRNS" and chunk.intact):
-            pixels.append(chunk.whole)  # the reader judges it
+            pixels.append(chunk.whole)  # Pillow reports damage in it
         elif chunk.name == b"eXIf" and chunk.intact:
             texts.setdefault(b"eXIf", bytes(chunk.body))
         elif chunk.name in (b"tEXt", b"zTXt", b"iTXt"):
@@ -174,7 +174,7 @@ def _split_png(data: bytes) -> tuple[bytes, dict[str, bytes]]:
 
 
 def _chunks(data: memoryview) -> Iterator[Chunk]:
-    """The chunks of a PNG up to its end, or up to where the file is cut short."""
+    """The chunks of a PNG up to its end, or up to the place where the file was cut off."""
     start = len(_PNG_SIGNATURE)
     while start < len(data):
         length = int.from_bytes(data[start : start + 4], "big")
@@ -213,7 +213,7 @@ def _metadata(texts: Mapping[bytes, bytes]) -> dict[str, bytes]:
 
 
 def _text(kind: bytes, content: bytes) -> bytes:
-    """The text behind its keyword (ISO/IEC 15948, 11.3.3), as far as 1 MiB where it is packed."""
+    """The text after its keyword (ISO/IEC 15948, 11.3.3); at most 1 MiB of a compressed one."""
     packed = kind == b"zTXt"
     if kind == b"zTXt":
         content = content[1:]

@@ -156,7 +156,7 @@ class RequestTimeoutError(BadRequestError):
 
 
 class UnsupportedImageError(BadRequestError):
-    """The server cannot read the image: another format, damaged or cut short."""
+    """The server cannot read the image: another format, damaged or incomplete."""
 
     default_code = "unsupported_image"
 

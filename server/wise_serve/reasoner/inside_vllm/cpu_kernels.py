@@ -1,10 +1,10 @@
 """vLLM's C kernels for layers that leave them unused on a CPU (docs/decisions/0016).
 
-vLLM's CPU build brings `rms_norm`, `fused_add_rms_norm` and `rotary_embedding`, but the layers of
-its models compute the same from some ten operations of torch each. vLLM imports this module in the
-worker, before the model is made, for the name of `Layers`; that registers the layers below, in
-vLLM's own way, in place of those of the same name. In anything but float32 they stay vLLM's: there
-the kernels round at other places.
+vLLM's CPU build contains the kernels `rms_norm`, `fused_add_rms_norm` and `rotary_embedding`, but
+its layers compute the same with about ten operations of torch each. vLLM imports this module in the
+worker before it builds the model, because `Layers` is named as its worker extension. The import
+registers the layers below, in vLLM's own way, in place of vLLM's layers of the same name. Types
+other than float32 use vLLM's code, because there the kernels round at different places.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ current_platform.import_kernels()
 
 
 class Layers:
-    """What vLLM asks for by name (`worker_extension_cls`); it adds nothing to the worker."""
+    """The worker extension that vLLM imports by name (`worker_extension_cls`). It is empty."""
 
 
 @RMSNorm.register_oot
@@ -31,7 +31,7 @@ class KernelRMSNorm(RMSNorm):  # type: ignore[misc]
         self._plain = self.has_weight and self.variance_size_override is None
 
     def forward_cpu(self, x: Tensor, residual: Tensor | None = None) -> Any:
-        """The normalized `x`; with a `residual` also their sum, both in the tensors given."""
+        """Normalize `x`. With a `residual`, normalize their sum and return both, in place."""
         if not (self._plain and _taken(x, self.weight) and (residual is None or _taken(residual))):
             return self.forward_native(x, residual)
         if residual is None:
@@ -44,7 +44,7 @@ class KernelRMSNorm(RMSNorm):  # type: ignore[misc]
 
 @MRotaryEmbedding.register_oot
 class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
-    """`MRotaryEmbedding` in one call, on a table that holds each token's own cosines and sines."""
+    """`MRotaryEmbedding` in one call, with a table of the cosines and sines of each token."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,7 +54,7 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
             self._axis = torch.arange(3).repeat_interleave(sections).repeat(2)
             self._column = torch.arange(self.rotary_dim)
             self._seen = self._row = torch.empty(0, dtype=torch.long)
-            self._table = self.cos_sin_cache[:0]  # of the positions in `_seen`
+            self._table = self.cos_sin_cache[:0]  # for the positions in `_seen`
 
     def forward_cpu(
         self,
@@ -63,16 +63,20 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
         key: Tensor | None = None,
         offsets: Tensor | None = None,
     ) -> Any:
-        """`positions`: 3 x tokens (time, height, width), or tokens alone; `query` and `key`, tokens
-        x (heads x head size), are turned where they are."""
+        """Rotate `query` and `key` (tokens x (heads x head size)) in place and return them.
+
+        `positions`: 3 x tokens (time, height, width), or just tokens.
+        """
         cache = self.cos_sin_cache
         rows = query.ndim == 2 and query.dtype == cache.dtype == torch.float32
         if not (self._plain and rows and offsets is None):
             return self.forward_native(positions, query, key, offsets)
         if positions.ndim == 2:
-            if not torch.equal(positions, self._seen):  # once a step, not once a layer
+            if not torch.equal(positions, self._seen):  # new only once per step, not per layer
                 self._seen, own = positions.clone(), positions[self._axis].t()
-                self._table = cache[own, self._column].contiguous()  # as the kernel takes it
+                self._table = cache[
+                    own, self._column
+                ].contiguous()  # the kernel needs it contiguous
                 self._row = torch.arange(len(self._table))
             cache, positions = self._table, self._row
         torch.ops._C.rotary_embedding(positions, query, key, self.head_size, cache, True)
@@ -80,5 +84,5 @@ class KernelMRotaryEmbedding(MRotaryEmbedding):  # type: ignore[misc]
 
 
 def _taken(*tensors: Tensor) -> bool:
-    """Whether the kernels compute these as the layers do."""
+    """Whether the kernels give the same results for these tensors as the layers."""
     return all(one.dtype == torch.float32 and one.is_contiguous() for one in tensors)

@@ -1,6 +1,6 @@
 """vLLM's `AsyncLLM` in this process, its engine core in a process of its own.
 
-Imported when the engine starts, not before: it brings torch, and takes seconds.
+Imported only when the engine starts, because it imports torch, which takes seconds.
 """
 
 import asyncio
@@ -22,19 +22,21 @@ from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
 from wise_serve.settings import MINIATURE, Settings
 
-# Runs the model inside the engine core. vLLM's CPU platform would put it into one more process, for
-# whose answer the core spins: a core of the machine spent on nothing (docs/performance.md).
+# Runs the model inside the engine core. vLLM's default on a CPU is one more process, and the engine
+# core would use a whole CPU core to poll for its answers (docs/performance.md).
 UNIPROC: Final = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 CPU_KERNELS: Final = "wise_serve.reasoner.inside_vllm.cpu_kernels.Layers"
-CPU_BLOCK_TOKENS: Final = 32  # the smallest that its attention has: short prefixes are cached
-# The one of vLLM's backends that this pattern does not slow down (docs/decisions/0013).
+CPU_BLOCK_TOKENS: Final = (
+    32  # the smallest block of its attention, so that short prefixes are cached too
+)
+# The only backend of vLLM that is not slowed down by the answer's pattern (docs/decisions/0013).
 GRAMMAR_BACKEND: Final = "guidance"
-NGRAM_LEAST, NGRAM_MOST = 2, 4  # tokens that must agree before what followed them is guessed
+NGRAM_LEAST, NGRAM_MOST = 2, 4  # tokens that must match before the tokens after them are guessed
 STOP_DEADLINE_S: Final = 5.0
 
 
 class Engine:
-    """The running engine. Making it loads the model, which blocks for seconds to minutes."""
+    """The running engine. The constructor loads the model: it blocks for seconds to minutes."""
 
     def __init__(self, settings: Settings, model: str) -> None:
         config = engine_arguments(settings, model).create_engine_config()
@@ -43,13 +45,13 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine core answers."""
+        """Whether the engine core is alive."""
         return not self.llm.errored
 
     async def stop(self) -> None:
-        """End the engine core; what is in flight fails with ReasonerLost."""
+        """End the engine core; requests in flight fail with ReasonerLost."""
         if self.llm.output_handler is not None:
-            # Otherwise it reports the closing engine as a dead one.
+            # Otherwise this task would report that the engine died.
             self.llm.output_handler.cancel()
         await asyncio.to_thread(self.llm.shutdown, STOP_DEADLINE_S)
 
@@ -59,12 +61,12 @@ class Engine:
         """Generate up to `</answer>`. Closing the generator aborts the request in the engine.
 
         text: the whole prompt, as the chat template makes it. written: tokens of this answer that
-        exist already. Raises ReasonerLost.
+        were generated before. Raises ReasonerLost if the engine dies.
         """
         prompt: Any = {
             "prompt": text,
             "multi_modal_data": {"image": request.image},
-            # The digest spares vLLM from hashing the pixels, and names them in its caches.
+            # The key of the pixels in vLLM's caches; with it vLLM need not hash them.
             "multi_modal_uuids": {"image": [request.image_digest]},
         }
         llm = self.llm
@@ -113,7 +115,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "model": model,
         "seed": 0,
         "trust_remote_code": False,
-        "generation_config": "vllm",  # no checkpoint's sampling defaults in greedy decoding
+        "generation_config": "vllm",  # without the checkpoint's defaults for sampling
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         "enable_prefix_caching": True,
         "max_num_batched_tokens": settings.max_batched_tokens,
@@ -121,7 +123,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
         "mm_processor_cache_gb": settings.engine_image_cache_bytes / 2**30,
         "disable_log_stats": False,  # the stats are the vllm:* series of /metrics
-        "enable_log_requests": settings.log_level == "debug",  # ids alone, without their prompts
+        "enable_log_requests": settings.log_level == "debug",  # only ids, no prompts
     }
     if settings.structured_answers:
         arguments["structured_outputs_config"] = {"backend": GRAMMAR_BACKEND}
@@ -140,7 +142,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "enforce_eager": not settings.engine_compile,
             "distributed_executor_backend": UNIPROC,
         }
-        if settings.cpu_kernels and not settings.engine_compile:  # which makes kernels of its own
+        if settings.cpu_kernels and not settings.engine_compile:  # which generates its own kernels
             arguments["worker_extension_cls"] = CPU_KERNELS
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization

@@ -18,7 +18,7 @@ _MESSAGES: Final = {"extra_forbidden": "there is no such field", "missing": "is 
 
 
 class StrategyError(ValueError):
-    """A strategy file cannot be used, or a name is none. `mistakes`: a line each."""
+    """A strategy file cannot be used, or no strategy has this name. `mistakes`: one line each."""
 
     def __init__(self, about: str, mistakes: Iterable[str]) -> None:
         self.mistakes = tuple(mistakes)
@@ -26,15 +26,16 @@ class StrategyError(ValueError):
 
 
 def read_strategy(text: str, about: str) -> Strategy:
-    """A file's text to its strategy; `about` names the file. Raises StrategyError with every
-    mistake in it."""
+    """Read a strategy from a file's text; `about` names the file in errors.
+
+    Raises StrategyError with every mistake in it."""
     try:
         record = json.loads(text, object_pairs_hook=_each_once)
     except ValueError as error:
         raise StrategyError(about, [f"not JSON: {error}"]) from None
     if not isinstance(record, dict):
         raise StrategyError(about, ["not a JSON object of one strategy"])
-    record.pop("$schema", None)  # where an editor finds the schema
+    record.pop("$schema", None)  # for editors: where the schema is
     try:
         return Strategy.model_validate_json(json.dumps(record), strict=True)
     except ValidationError as error:
@@ -71,8 +72,9 @@ def read_shipped(name: str) -> Strategy:
 
 
 def load_strategies(settings: Settings) -> dict[str, Strategy]:
-    """What a server offers, by name: the built-in ones, those of its files, and its default one if
-    that comes with the package. Raises StrategyError."""
+    """The strategies of a server by name: the built-in ones, those of its files, and its default.
+
+    Raises StrategyError if a file or a name is wrong."""
     loaded = dict(STRATEGIES)
     for path in settings.strategy_file:
         strategy = read_file(Path(path))

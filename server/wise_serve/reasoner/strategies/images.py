@@ -9,26 +9,29 @@ from wise_serve.reasoner.strategies.strategy import AspectImage, Strategy
 Size = tuple[int, int]
 """Width, height, pixels."""
 
-_MOST_ASPECT: Final = 200  # beyond it the checkpoints' own processor refuses an image
+_MOST_ASPECT: Final = 200  # the checkpoints' own processor refuses an image beyond this ratio
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the reasoner is shown: `size` in pixels. smooth: resized by bicubic interpolation, as
-    the checkpoints' processor does it, or by bilinear, as WISE and Seg-Zero stretch to a square."""
+    """The image that the reasoner gets. size: width, height in pixels.
+
+    smooth: resized by bicubic interpolation, as the checkpoints' processor does; otherwise by
+    bilinear, as WISE and Seg-Zero stretch an image to a square."""
 
     size: Size
     smooth: bool
 
     @property
     def name(self) -> str:
-        """Tells apart how one image is shown, in names of caches."""
+        """Part of the image's key in caches: one image may be shown in several ways."""
         return f"{self.size[0]}x{self.size[1]}{'-smooth' if self.smooth else ''}"
 
 
 def view_of(strategy: Strategy, size: Size, side: int | None = None) -> View:
-    """How an image of `size` is shown. side: of the square that the checkpoint reads, if it is
-    another one than the strategy's."""
+    """How an image of `size` (width, height; pixels) is shown.
+
+    side: of the checkpoint's square, pixels, if it differs from the strategy's."""
     image = strategy.image
     if isinstance(image, AspectImage):
         return View(_fitted(size, image), True)
@@ -44,9 +47,9 @@ def frame_size(strategy: Strategy, shown: Size) -> tuple[float, float]:
 
 def _fitted(size: Size, image: AspectImage) -> Size:
     """Width and height as Qwen2.5-VL's processor makes them (`smart_resize` in transformers'
-    `image_processing_qwen2_vl.py`): multiples, within the least and the most pixels.
+    `image_processing_qwen2_vl.py`): multiples of a number, within the least and the most pixels.
 
-    A very long image, which that processor refuses, is stretched to the longest aspect it accepts.
+    An image too long for that processor is stretched to the longest aspect that it accepts.
     """
     long, short = max(size), min(size)
     short = max(short, math.ceil(long / _MOST_ASPECT))

@@ -1,4 +1,4 @@
-"""What a strategy says. The fields' descriptions are the schema's and the documentation's."""
+"""What a strategy says. The schema and the documentation show the descriptions of the fields."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _ROUNDINGS: Final[dict[str, Callable[[float], int]]] = {
 
 
 class _Part(BaseModel):
-    """Unknown fields are refused: a misspelt one must not pass unnoticed."""
+    """Base of a strategy's parts. Unknown fields are errors, so that misspelt ones are found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +36,7 @@ class _Part(BaseModel):
 def _one_question(template: str) -> str:
     if template.count(QUESTION) != 1:
         raise ValueError(
-            f"must hold {QUESTION} exactly once; it holds it {template.count(QUESTION)} times"
+            f"must contain {QUESTION} exactly once, not {template.count(QUESTION)} times"
         )
     return template
 
@@ -45,18 +45,18 @@ class Turn(_Part):
     """The text of the user's turn. A checkpoint understands only the prompt of its training."""
 
     template: Annotated[str, AfterValidator(_one_question)] = Field(
-        description="The text. {question} stands for the query, {example} for the example below. "
-        "Nothing else in it is replaced."
+        description="The text. {question} is replaced by the query, {example} by the example "
+        "below. Nothing else is replaced."
     )
     example: str = Field(
         "",
-        description="An answer of the form that the checkpoint writes, which --structured-answers "
-        "holds it to. Without one its text is always free.",
+        description="An answer in the checkpoint's form. With --structured-answers all answers "
+        "must have this form. Without an example the text is always free.",
     )
-    strip: str = Field("", description="Characters taken off both ends of the query.")
+    strip: str = Field("", description="Characters removed from both ends of the query.")
     lower_case: bool = Field(True, description="Whether the query is written in lower case.")
     system: str | None = Field(
-        None, description="The system's turn. Default: that of the chat template."
+        None, description="The system turn. Default: the one in the chat template."
     )
 
     @model_validator(mode="after")
@@ -64,9 +64,9 @@ class Turn(_Part):
         try:
             json.loads(self.example.replace("'", '"') or "{}")
         except ValueError:
-            raise ValueError("the example is no JSON, with quotes of either kind") from None
+            raise ValueError("the example is not JSON (single quotes are allowed)") from None
         if EXAMPLE in self.template and not self.example:
-            raise ValueError(f"the template holds {EXAMPLE}, and there is no example")
+            raise ValueError(f"the template contains {EXAMPLE}, but there is no example")
         return self
 
 
@@ -100,7 +100,7 @@ class AspectImage(_Part):
 
 
 def _form_of_image(value: object) -> str:
-    """Which form is meant, so that its mistakes alone are told."""
+    """Which of the two forms is meant, so that only mistakes in that form are reported."""
     given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     return SQUARE if "square_pixels" in given else ASPECT
 
@@ -128,12 +128,14 @@ _Names = tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
 
 
 class AnswerForm(_Part):
-    """The names in an answer, where they are not understood anyway (`bbox`, `bbox_2d`, `box`,
-    `point_2d`, `points_1` and their like always are)."""
+    """Names in an answer besides those that are always understood.
+
+    Those are `bbox`, `bbox_2d`, `box`, `point_2d`, `points_1` and similar names.
+    """
 
     boxes: _Names = Field((), description="Other keys of boxes.")
     points: _Names = Field((), description="Other keys of points.")
-    labels: _Names = Field((), description="Keys that hold text about an object.")
+    labels: _Names = Field((), description="Keys of text about an object.")
     tags: Literal["think_answer", "none"] = Field(
         "think_answer",
         description="think_answer: <think>...</think><answer>...</answer>. none: the whole text is "
@@ -144,8 +146,10 @@ class AnswerForm(_Part):
 class Strategy(_Part):
     """How to ask one kind of checkpoint, and how to read its answer."""
 
-    name: str = Field(pattern=STRATEGY_NAME_PATTERN, description="What requests call it.")
-    description: str = Field("", max_length=200, description="One line for people who choose.")
+    name: str = Field(pattern=STRATEGY_NAME_PATTERN, description="Its name in requests.")
+    description: str = Field(
+        "", max_length=200, description="One line that helps to choose a strategy."
+    )
     source: str = Field("", description="Where the prompt was published.")
     turn: Turn
     image: _Image = Field(
@@ -169,35 +173,35 @@ class Strategy(_Part):
 
     @property
     def keys(self) -> Keys:
-        """Its names of boxes, points and labels."""
+        """The strategy's names of boxes, points and labels."""
         return Keys(self.answer.boxes, self.answer.points, self.answer.labels)
 
     @property
     def example(self) -> str:
-        """The answer that the prompt shows; may be empty."""
+        """The example answer in the prompt; may be empty."""
         return self.turn.example
 
     @property
     def tagged(self) -> bool:
-        """Whether thinking and answer stand in tags; else the whole text is the answer."""
+        """Whether thinking and answer have tags; otherwise the whole text is the answer."""
         return self.answer.tags == "think_answer"
 
     @property
     def round(self) -> Callable[[float], int]:
-        """From a coordinate scaled to the original image to whole pixels."""
+        """A coordinate of the original image, rounded to whole pixels."""
         return _ROUNDINGS[self.coordinates.rounding]
 
     def question(self, query: str) -> str:
         """The query as it stands in the prompt: lower-cased, outer `strip` characters removed.
 
-        May be empty, and may hold a special token that the raw query did not (lower-casing can
-        make one): check this text, not only the query.
+        May be empty. May contain a special token that the raw query did not contain, because
+        lower-casing can create one: check this text, not only the query.
         """
         text = query.lower() if self.turn.lower_case else query
         return text.strip(self.turn.strip) if self.turn.strip else text
 
     def prompt(self, query: str) -> str:
-        """The user turn's text. The query is put in once and never read as a template."""
+        """The user turn's text with this query. Braces in the query have no meaning."""
         around = [
             part.replace(EXAMPLE, self.example) for part in self.turn.template.split(QUESTION)
         ]

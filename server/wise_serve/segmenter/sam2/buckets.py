@@ -1,4 +1,4 @@
-"""Batches of any size on a function that takes a few sizes only: padded up, and cut again."""
+"""Batches of any size for a function that accepts only a few sizes: padded, and cut afterwards."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 
 BatchedStage = Callable[..., tuple[Tensor, ...]]
-"""Tensors in, tensors out, each with the batch as its first axis and rows that do not mix."""
+"""Tensors in, tensors out. The batch is the first axis; no row depends on another row."""
 
 
 def bucket_sizes(batch_size: int) -> tuple[int, ...]:
-    """The powers of two below `batch_size`, and itself: 1, 2, 4, ... up to the largest batch."""
+    """The powers of two below `batch_size`, and `batch_size` itself, ascending."""
     return (*(2**k for k in range(batch_size.bit_length()) if 2**k < batch_size), batch_size)
 
 
 class Bucketed:
-    """Calls `stage` with batches of `sizes` (ascending) alone, whatever the caller's batch.
+    """Calls `stage` only with batches of the given `sizes` (ascending).
 
-    A batch is filled up to the next size with copies of its last row, whose outputs are cut off; a
-    batch beyond the largest size is run in pieces.
+    A batch between two sizes is filled with copies of its last row, and their outputs are cut off.
+    A batch above the largest size is run in pieces.
     """
 
     def __init__(self, stage: BatchedStage, sizes: Sequence[int]) -> None:
         self._stage, self._sizes = stage, sizes
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Inputs and outputs of N rows each, N >= 1."""
+        """Run `stage`. Inputs and outputs have N rows each, N >= 1."""
         count, largest = len(inputs[0]), self._sizes[-1]
         pieces = [
             self._filled([tensor[start : start + largest] for tensor in inputs])

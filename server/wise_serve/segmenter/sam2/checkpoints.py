@@ -1,4 +1,4 @@
-"""SAM 2 from a name: the packaged miniature, a public checkpoint, or one of one's own."""
+"""SAM 2 by name: the packaged miniature, a public checkpoint, or a checkpoint in a file."""
 
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ def load_model(name: str, device: torch.device, config: str | None = None) -> An
     """Build SAM 2 and load its weights.
 
     name: 'miniature', the hub name of a public checkpoint, or a folder or a file (.safetensors,
-    .pt) of one's own. config: of the latter, a hydra file, or a published architecture by its hub
-    name; default: the one in the folder, else the published one that the weights' shapes are of.
-    Raises NotReady when the name is unknown, or the weights cannot be had or do not fit.
+    .pt). config: only for a folder or a file: a hydra file, or the hub name of a published
+    architecture. Default: the config in the folder; without one, the published architecture that
+    has the shapes of these weights. Raises NotReady if the name is unknown, or if the weights
+    cannot be loaded or do not fit.
     """
     if config is not None and (name == MINIATURE or name in HF_MODEL_ID_TO_FILENAMES):
-        raise NotReady(f"--segmenter-config is for weights of one's own; '{name}' has its config.")
+        raise NotReady(f"--segmenter-config is for your own weights; '{name}' has its own config.")
     if name == MINIATURE:
         model = _build("wise_serve.miniature", _MINIATURE_CONFIG)
         if not miniature.SEGMENTER_WEIGHTS.exists():
@@ -66,14 +67,14 @@ def load_model(name: str, device: torch.device, config: str | None = None) -> An
 def _own(path: Path, config: str | None) -> Any:
     weights = find_file(path)
     if weights is None:
-        raise NotReady(f"'{path}' holds no weights ({', '.join(ENDINGS)}).")
+        raise NotReady(f"'{path}' contains no weights ({', '.join(ENDINGS)}).")
     state = read_weights(weights)
     if config is None and path.is_dir():
         beside = find_file(path, CONFIG_ENDINGS)
         config = str(beside) if beside else None
     config = config or guess_published(state)
     if config is None:
-        raise NotReady(f"'{path}' is of no published size of SAM 2: name its --segmenter-config.")
+        raise NotReady(f"'{path}' is not a published size of SAM 2: set --segmenter-config.")
     if config in HF_MODEL_ID_TO_FILENAMES:
         model = build_public(config)
     elif Path(config).is_file():
@@ -86,7 +87,7 @@ def _own(path: Path, config: str | None) -> Any:
 
 
 def _build(config_package: str, config: str) -> Any:
-    # hydra's search path is one per process, and sam2 sets it to its own package at import.
+    # hydra has one search path per process, and importing sam2 sets it to the package sam2.
     GlobalHydra.instance().clear()
     initialize_config_module(config_package, version_base="1.2")
     return build_sam2(config, device="cpu", apply_postprocessing=False)

@@ -1,7 +1,7 @@
 """A stage of SAM 2 compiled for fixed shapes, all of them before the first request.
 
-Each shape is compiled by itself and statically: a dynamic batch has given wrong encoder outputs.
-See docs/decisions/0012-levers-of-the-segmenter.md for this and the other traps.
+Each shape is compiled separately and statically, because the encoder's outputs were wrong with a
+dynamic batch. See docs/decisions/0012-levers-of-the-segmenter.md for this and other problems.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor
 from wise_serve.segmenter.sam2.buckets import BatchedStage, Bucketed, bucket_sizes
 
 Stance = Literal["eager_on_recompile", "fail_on_recompile"]
-# While serving. A guard that fails would otherwise hold the device for as long as a compile takes.
+# While serving. Otherwise a failed guard would start a compile, and the device would wait for it.
 SERVING: Stance = "eager_on_recompile"
 
 
@@ -22,8 +22,8 @@ SERVING: Stance = "eager_on_recompile"
 class Compiler:
     """How to compile, and for which batches: 1, 2, 4, ... up to each limit.
 
-    points: how many points a prompt may have to be decoded by compiled code. mode: torch.compile's;
-    "reduce-overhead" captures CUDA graphs. backend: torch.compile's, another one in tests.
+    points: the numbers of points for which decoding is compiled. mode: of torch.compile;
+    "reduce-overhead" captures CUDA graphs. backend: of torch.compile.
     """
 
     encode_batch_size: int
@@ -34,14 +34,16 @@ class Compiler:
 
 
 def compiler_for(device: torch.device, encode_batch_size: int, decode_batch_size: int) -> Compiler:
-    """What suits a device: captured graphs on CUDA, plain compiled code on a CPU."""
+    """The compiler for a device: captured graphs on CUDA, plain compiled code on a CPU."""
     mode = "reduce-overhead" if device.type == "cuda" else None
     return Compiler(encode_batch_size, decode_batch_size, mode=mode)
 
 
 class Compiled:
-    """`stage` in buckets of batches. A shape that is new is compiled, until `freeze`; from then on
-    it is run as it is, and no shape is compiled any more."""
+    """`stage` in buckets of batches.
+
+    Until `freeze`, each new shape is compiled. After it, new shapes run without being compiled.
+    """
 
     def __init__(self, stage: BatchedStage, compiler: Compiler, batch_size: int) -> None:
         self.sizes = bucket_sizes(batch_size)
@@ -51,11 +53,11 @@ class Compiled:
         self._frozen = False
 
     def freeze(self) -> None:
-        """Compile nothing from here on."""
+        """Compile nothing from now on."""
         self._frozen = True
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """See `Bucketed`. The outputs are the caller's own, and survive the next call."""
+        """See `Bucketed`. The outputs are copies: the next call does not change them."""
         return self._bucketed(*inputs)
 
     def _exact(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -68,14 +70,14 @@ class Compiled:
         with torch.compiler.set_stance(SERVING if self._frozen else "default"):
             if inputs[0].is_cuda:
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            # A captured graph writes its outputs to the same memory at each replay: clones.
+            # Clones, because each replay of a captured graph writes to the same memory.
             return tuple(output.clone() for output in run(*inputs))
 
     def _compile(self) -> BatchedStage:
         how: dict[str, Any] = {
             "fullgraph": True,
             "dynamic": False,
-            "isolate_recompiles": True,  # or shapes would share one list of guards, and its limit
+            "isolate_recompiles": True,  # otherwise all shapes would share one list of guards
             "mode": self._compiler.mode,
             "backend": self._compiler.backend,
         }

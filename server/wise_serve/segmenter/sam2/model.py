@@ -46,7 +46,7 @@ log = logging.getLogger("wise_serve.segmenter")
 
 _BOX_LABELS = (2, 3)  # how the prompt encoder marks a box's corners
 _RUNS_TO_CAPTURE = 3  # torch compiles in the first, captures a graph in the second, replays it
-# Of the stage's four masks, those that a choice means (see `mask_logits`).
+# The part of the stage's four masks for each choice (see `mask_logits`).
 _CHOSEN: Final[dict[MaskChoice, slice]] = {
     "single": slice(0, 1),
     "best": slice(1, 2),
@@ -57,8 +57,8 @@ _CHOSEN: Final[dict[MaskChoice, slice]] = {
 class Sam2:
     """The model on its device. Not thread-safe: one thread makes and drives it.
 
-    Takes the model over: it can neither be trained nor given to another `Sam2` afterwards. With a
-    compiler, making it takes minutes; raises NotReady where compiling fails.
+    It changes the model, which can then neither be trained nor be used by another `Sam2`. With a
+    compiler, the constructor takes minutes, and raises NotReady if compiling fails.
     """
 
     def __init__(self, model: Any, device: torch.device, levers: Levers | None = None) -> None:
@@ -82,12 +82,12 @@ class Sam2:
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Features]:
         """Embed H x W x 3 uint8 RGB images of any sizes in one batch; one Features (N=1) each.
 
-        Does not wait for the device: see `wait`.
+        Does not wait until the device is done: see `wait`.
         """
         batch = torch.stack([preprocess(image, self.side, self._device) for image in images])
         with float32_products(tf32=self._tf32):
             image, first, second = self._encode_stage(batch)
-        # Clones: a view would keep the whole batch in memory as long as one of it is cached.
+        # Clones, because a cached view would keep the whole batch in memory.
         return [
             Features(
                 image[i : i + 1].clone(), (first[i : i + 1].clone(), second[i : i + 1].clone())
@@ -97,11 +97,11 @@ class Sam2:
 
     @torch.inference_mode()
     def decode(self, items: Sequence[DecodeItem[Features]]) -> list[DecodedMask]:
-        """One mask for each item, in order; with its alternatives where the prompt asks for all.
+        """One mask for each item, in order; with its alternatives if the prompt asks for all.
 
-        Items with equally many box corners and points share one call of the mask decoder, whatever
-        their images. A padding point would be one more token to attend to, and so change the mask:
-        none is used but the one that SAM 2 itself adds.
+        Items with the same number of box corners and points share one call of the mask decoder,
+        also if their images differ. There is no padding, because a padding point would be one more
+        token for the attention and would change the mask.
         """
         if not items:
             return []
@@ -116,7 +116,7 @@ class Sam2:
             torch.cat([rows[c] for rows, c in zip(torch.cat(part), chosen, strict=True)])
             for part in zip(*decoded, strict=True)
         )
-        with float32_products(tf32=False):  # in TF32 the borders of masks would move
+        with float32_products(tf32=False):  # TF32 would move the borders of masks
             runs = mask_runs(logits, [items[p].size for p in owners])
         masks: dict[int, list[DecodedMask]] = defaultdict(list)
         for position, one, score in zip(owners, runs, scores.tolist(), strict=True):
@@ -125,7 +125,7 @@ class Sam2:
         return [replace(best, alternatives=tuple(others)) for best, *others in found]
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has finished its work."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
@@ -138,14 +138,14 @@ class Sam2:
         )
         earlier = self._earlier_masks(items)
         with float32_products(tf32=self._tf32):
-            if earlier is not None:  # seldom, so it is not compiled
+            if earlier is not None:  # rare, so it is not compiled
                 return self._candidates(*inputs, earlier)
             return self._decode_stage(*inputs)
 
     def _embed(self, batch: Tensor) -> tuple[Tensor, ...]:
         with self._autocast(self._encoder_dtype):
             features = image_features(self._model, batch)
-        # All in the encoder's type: the cache holds twice as many in half.
+        # All in the encoder's type: in half precision the cache holds twice as many.
         return tuple(t.to(self._encoder_dtype) for t in (features.image, *features.high_res))
 
     def _candidates(
@@ -203,21 +203,21 @@ class Sam2:
                     _settle(f"decode {size}, {points} points", partial(self.decode, [item] * size))
         except Exception as error:
             raise NotReady(
-                "The segmenter could not be compiled: see the log. It takes a C++ compiler, and "
-                "on a GPU Triton; without --segmenter-compile it takes neither."
+                "The segmenter could not be compiled: see the log. --segmenter-compile needs a C++ "
+                "compiler, and on a GPU Triton; without that flag neither is needed."
             ) from error
         encode.freeze()
         decode.freeze()
 
 
 def _marks(prompt: Prompt) -> list[Point]:
-    """What the prompt encoder reads of a prompt besides its mask: corners of the box, points."""
+    """The coordinates of a prompt for the prompt encoder: corners of the box, then points."""
     corners = [] if prompt.box is None else [prompt.box[:2], prompt.box[2:]]
     return [*corners, *prompt.points]
 
 
 def _labels(prompt: Prompt) -> list[int]:
-    """How each of the marks is meant."""
+    """The label of each of the marks."""
     corners = () if prompt.box is None else _BOX_LABELS
     return [*corners, *(prompt.labels or (FOREGROUND,) * len(prompt.points))]
 

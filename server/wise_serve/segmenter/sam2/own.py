@@ -1,4 +1,4 @@
-"""A SAM 2 of one's own: its file of weights, its config, and whether the two fit."""
+"""A SAM 2 from the user's own file of weights, with its config, and whether the two fit."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -18,17 +18,17 @@ from wise_serve.contract.errors import NotReady
 
 ENDINGS: Final = (".safetensors", ".pt", ".pth")
 CONFIG_ENDINGS: Final = (".yaml", ".yml")
-_SHOWN: Final = 3  # tensors that an error names
-_PACKAGE: Final = "sam2."  # of all that a config may build
+_SHOWN: Final = 3  # most tensors that an error names
+_PACKAGE: Final = "sam2."  # a config may only build objects of this package
 _DIM: Final = "image_encoder.trunk.patch_embed.proj.weight"
 _BLOCK: Final = "image_encoder.trunk.blocks."
-_IS_2_1: Final = "no_obj_embed_spatial"  # a tensor that SAM 2.1 has and SAM 2 has not
-# The trunk's width and its number of blocks, as the published configs have them.
+_IS_2_1: Final = "no_obj_embed_spatial"  # a tensor that only SAM 2.1 has
+# The published sizes by the width of the trunk and its number of blocks.
 _SIZES: Final = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base-plus", (144, 48): "large"}
 
 
 def find_file(path: Path, endings: tuple[str, ...] = ENDINGS) -> Path | None:
-    """A file itself, or the one file in a folder with one of these endings; None if it has none.
+    """`path` if it is a file; or the one file in the folder with one of these endings, or None.
 
     Raises NotReady if the folder has several.
     """
@@ -37,31 +37,31 @@ def find_file(path: Path, endings: tuple[str, ...] = ENDINGS) -> Path | None:
     found = sorted(one for one in path.iterdir() if one.suffix in endings)
     if len(found) > 1:
         names = ", ".join(one.name for one in found[:_SHOWN])
-        raise NotReady(f"'{path}' holds several files that may be meant ({names}): name one.")
+        raise NotReady(f"'{path}' contains several possible files ({names}): name one of them.")
     return found[0] if found else None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, from .safetensors, or from .pt, with or without a "model" around them.
+    """Tensors by name, float32, from .safetensors, .pt or .pth; they may be inside a key "model".
 
-    Nothing but tensors is ever unpickled. Raises NotReady.
+    Only tensors are unpickled. Raises NotReady if the file cannot be read.
     """
     try:
         if path.suffix == ".safetensors":
             return {name: tensor.float() for name, tensor in load_file(path).items()}
         held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise NotReady(f"'{path}' holds more than tensors, or is damaged: not read.") from None
+        raise NotReady(f"'{path}' contains more than tensors, or is damaged.") from None
     except (OSError, RuntimeError, EOFError, SafetensorError) as error:
         raise NotReady(f"'{path}' cannot be read: {str(error)[:200]}") from None
     state = held.get("model", held) if isinstance(held, dict) else None
     if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
-        raise NotReady(f"'{path}' holds no tensors by name.")
+        raise NotReady(f"'{path}' does not contain tensors by name.")
     return {name: tensor.float() for name, tensor in state.items()}
 
 
 def guess_published(state: Mapping[str, Tensor]) -> str | None:
-    """The hub name of the published architecture that the shapes are of, where that is certain."""
+    """The hub name of the published architecture with these shapes; None if there is none."""
     width = state[_DIM].shape[0] if _DIM in state else 0
     numbers = {name[len(_BLOCK) :].split(".")[0] for name in state if name.startswith(_BLOCK)}
     size = _SIZES.get((width, len(numbers)))
@@ -69,25 +69,28 @@ def guess_published(state: Mapping[str, Tensor]) -> str | None:
 
 
 def build_from_file(config: Path) -> nn.Module:
-    """The model of a hydra file, with random weights. It may build parts of `sam2` alone: a config
-    names what is called, so that any other would be code. Raises NotReady."""
+    """The model of a hydra file, with random weights.
+
+    A config names the functions that are called. It may only name those of `sam2`; otherwise it
+    could run any code. Raises NotReady if it is wrong.
+    """
     try:
         read: Any = OmegaConf.to_container(OmegaConf.load(config), resolve=True)
         if not isinstance(read, dict) or "model" not in read:
-            raise NotReady(f"'{config}' has no 'model', as SAM 2's own configs have it.")
+            raise NotReady(f"'{config}' has no key 'model'; SAM 2's own configs have one.")
         for target in _targets(read["model"]):
             if not str(target).startswith(_PACKAGE):
-                raise NotReady(f"'{config}' builds '{target}', which is no part of SAM 2.")
+                raise NotReady(f"'{config}' builds '{target}', which is not part of SAM 2.")
         model: nn.Module = instantiate(read["model"], _recursive_=True)
     except (OSError, ValueError, OmegaConfBaseException, HydraException) as error:
-        raise NotReady(f"'{config}' is no config of SAM 2: {str(error)[:200]}") from None
+        raise NotReady(f"'{config}' is not a config of SAM 2: {str(error)[:200]}") from None
     if not hasattr(model, "image_encoder"):
-        raise NotReady(f"'{config}' builds no SAM 2 model.")
+        raise NotReady(f"'{config}' does not build a SAM 2 model.")
     return model
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], about: str) -> None:
-    """Load the weights. Raises NotReady with the first tensors that do not fit."""
+    """Load the weights. Raises NotReady that names the first tensors that do not fit."""
     wanted = model.state_dict()
     wrong = [
         f"{name} is {tuple(state[name].shape)} and should be {tuple(tensor.shape)}"
@@ -103,7 +106,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], about: str) -> None
 
 
 def _targets(part: Any) -> Iterator[object]:
-    """Everything that hydra would call."""
+    """The name of everything that hydra would call."""
     values = part if isinstance(part, list) else ()
     if isinstance(part, dict):
         values = list(part.values())
