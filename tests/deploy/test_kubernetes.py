@@ -7,10 +7,18 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from wise_client.requests import Request
 from wise_serve.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
-CUSTOM = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1", "kustomize.config.k8s.io/v1beta1"}
+CUSTOM = {
+    "keda.sh/v1alpha1",
+    "monitoring.coreos.com/v1",
+    "kustomize.config.k8s.io/v1beta1",
+    "gateway.networking.k8s.io/v1",
+    "gateway.envoyproxy.io/v1alpha1",
+}
+INGRESS = "nginx.ingress.kubernetes.io/"
 VERSION = "1.33"
 STOP_S = 20  # lifecycle.py: how long the models may take to end
 Manifest = dict[str, Any]
@@ -82,7 +90,7 @@ def test_core_kinds_fit_the_published_schemas(path: Path) -> None:
     kubernetes_validate.validate(gpu_deployment() if patch else read(path), VERSION, strict=True)
 
 
-@pytest.mark.parametrize("name", ["base", "gpu"])
+@pytest.mark.parametrize("name", ["base", "gpu", "gateway", "ingress-nginx"])
 def test_kustomizations_name_every_file_and_no_other(name: str) -> None:
     found = kustomization(name)
     named = {*found["resources"], *(patch["path"] for patch in found.get("patches", ()))}
@@ -195,3 +203,53 @@ def test_the_gpu_overlay_asks_for_one_gpu_and_mounts_the_weights() -> None:
     volumes = {volume["name"]: volume for volume in pod(gpu_deployment())["volumes"]}
     assert volumes["weights"]["persistentVolumeClaim"] == {"claimName": claim, "readOnly": True}
     assert "nvidia.com/gpu" not in str(base()["Deployment"])
+
+
+def test_the_gateway_hashes_the_images_digest() -> None:
+    route, policy = (read(FOLDER / "gateway" / f"{name}.yaml") for name in ("route", "policy"))
+    [rule] = route["spec"]["rules"]
+    service = base()["Service"]
+    backend = {"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}
+    assert rule["backendRefs"] == [backend]
+    deadline_s = Settings.model_fields["request_deadline_s"].default
+    assert float(rule["timeouts"]["request"].removesuffix("s")) > deadline_s
+    [target] = policy["spec"]["targetRefs"]
+    assert (target["kind"], target["name"]) == (route["kind"], route["metadata"]["name"])
+    assert policy["spec"]["loadBalancer"]["consistentHash"]["header"]["name"] == digest_header()
+    assert 429 not in policy["spec"]["retry"]["retryOn"]["httpStatusCodes"]
+
+
+def test_the_ingress_says_what_the_published_nginx_says() -> None:
+    ingress = read(FOLDER / "ingress-nginx" / "ingress.yaml")
+    said = {
+        name.removeprefix(INGRESS): value
+        for name, value in ingress["metadata"]["annotations"].items()
+    }
+    variable = "$http_" + digest_header().lower().replace("-", "_")
+    assert said["upstream-hash-by"] == variable
+    nginx = (FOLDER.parent / "nginx" / "nginx.conf").read_text()
+    assert variable in nginx
+    same = {
+        "proxy_buffering": said["proxy-buffering"],
+        "proxy_request_buffering": said["proxy-request-buffering"],
+        "client_max_body_size": said["proxy-body-size"],
+        "proxy_connect_timeout": said["proxy-connect-timeout"] + "s",
+        "proxy_send_timeout": said["proxy-send-timeout"] + "s",
+        "proxy_read_timeout": said["proxy-read-timeout"] + "s",
+        "proxy_next_upstream": said["proxy-next-upstream"],
+        "proxy_next_upstream_tries": said["proxy-next-upstream-tries"],
+        "limit_conn wise_callers": said["limit-connections"],
+    }
+    for directive, value in same.items():
+        assert f"{directive} {value};" in nginx
+    [rule] = ingress["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    service = base()["Service"]
+    assert backend["name"] == service["metadata"]["name"]
+    assert backend["port"]["name"] == service["spec"]["ports"][0]["name"]
+
+
+def digest_header() -> str:
+    """The name of the header that the SDK sends with an image."""
+    [name] = Request("POST", "/segment").about("0" * 64).headers
+    return name
