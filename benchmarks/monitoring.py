@@ -32,8 +32,8 @@ _HTTP_TIMEOUT_S: Final = 10.0
 
 
 @contextmanager
-def running_prometheus(server_url: str) -> Iterator[str]:
-    """Scrapes the server each second, under deploy/prometheus; gives its address.
+def running_prometheus(*server_urls: str) -> Iterator[str]:
+    """Scrapes the servers each second, under deploy/prometheus; gives its address.
 
     Ended by its own pid; its data are deleted. Raises FileNotFoundError if it is not installed.
     """
@@ -42,7 +42,7 @@ def running_prometheus(server_url: str) -> Iterator[str]:
         raise FileNotFoundError("prometheus is not installed: apt-get install prometheus")
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "prometheus.yml"
-        configuration.write_text(yaml.safe_dump(_configuration(server_url)))
+        configuration.write_text(yaml.safe_dump(_configuration(server_urls)))
         address = f"127.0.0.1:{_free_port()}"
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -68,15 +68,15 @@ def running_prometheus(server_url: str) -> Iterator[str]:
                 process.wait()
 
 
-def _configuration(server_url: str) -> dict[str, Any]:
-    """deploy/prometheus/prometheus.yml, in a hurry, and aimed at this server."""
+def _configuration(server_urls: Sequence[str]) -> dict[str, Any]:
+    """deploy/prometheus/prometheus.yml, in a hurry, and aimed at these servers."""
     configuration: dict[str, Any] = yaml.safe_load((RULES / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": _SCRAPE, "evaluation_interval": _SCRAPE}
     configuration["rule_files"] = [str(RULES / name) for name in configuration["rule_files"]]
     for job in configuration["scrape_configs"]:
         if job["job_name"] == "wise-serve":
             [static] = job["static_configs"]
-            static["targets"] = [urllib.parse.urlsplit(server_url).netloc]
+            static["targets"] = [urllib.parse.urlsplit(url).netloc for url in server_urls]
     return configuration
 
 

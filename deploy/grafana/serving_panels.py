@@ -4,6 +4,68 @@ from typing import Final
 
 from panels import Panel, mean, per_second
 
+_BY_SERVER: Final = [
+    Panel(
+        "By server: answers",
+        "Answers and errors of each server.",
+        [("{{instance}}", per_second("wise_requests_total", "instance"))],
+        unit="reqps",
+        stacked=True,
+    ),
+    Panel(
+        "By server: latency",
+        "The 95th percentile of each server. They do not average to that of all: see Latency.",
+        [
+            (
+                "{{instance}}",
+                "histogram_quantile(0.95, "
+                + per_second("wise_request_seconds_bucket", "instance, le")
+                + ")",
+            )
+        ],
+        unit="s",
+    ),
+    Panel(
+        "By server: requests inside",
+        "With those that wait for a slot.",
+        [("{{instance}}", "sum by (instance) (wise_inflight_requests + wise_queued_requests)")],
+    ),
+    Panel(
+        "By server: embedding cache",
+        "Share of the images whose embedding was there or being made. Where a balancer routes by "
+        "digest it is as with one server.",
+        [
+            (
+                "{{instance}}",
+                per_second("wise_embedding_cache_total", "instance", '{result!="miss"}')
+                + " / "
+                + per_second("wise_embedding_cache_total", "instance"),
+            )
+        ],
+        unit="percentunit",
+    ),
+    Panel(
+        "By segmenter worker: up",
+        "1 while a worker would answer; the others serve its images until it is back.",
+        [
+            (
+                "{{instance}}, worker {{worker}}",
+                "min by (instance, worker) (wise_segmenter_worker_up)",
+            )
+        ],
+    ),
+    Panel(
+        "By segmenter worker: queue",
+        "Items waiting at each worker; images go where their digest names.",
+        [
+            (
+                "{{instance}}, worker {{worker}}",
+                "sum by (instance, worker) (wise_segmenter_queue_depth)",
+            )
+        ],
+    ),
+]
+
 SERVING: Final = [
     Panel(
         "Answers",
@@ -70,8 +132,10 @@ SERVING: Final = [
     ),
     Panel(
         "Ready",
-        "1 while the part would answer. Restarts of the segmenter over the shown time.",
+        "Servers that would answer; 0 where a part of any server would not. Restarts of segmenter "
+        "workers over the shown time.",
         [
+            ("servers that are ready", 'sum(wise_ready{part="gateway"})'),
             ("{{part}}", "min by (part) (wise_ready)"),
             ("segmenter restarts", "sum(increase(wise_segmenter_restarts_total[$__range]))"),
         ],
@@ -109,7 +173,7 @@ SERVING: Final = [
         "Engine: KV cache",
         "Share of its blocks in use, and share of the prompt's blocks found in it.",
         [
-            ("in use", "max(vllm:kv_cache_usage_perc)"),
+            ("in use, {{instance}}", "max by (instance) (vllm:kv_cache_usage_perc)"),
             (
                 "prefix hits",
                 "sum(rate(vllm:prefix_cache_hits_total[$__rate_interval])) / "
@@ -141,4 +205,5 @@ SERVING: Final = [
         [("GPU {{gpu}}", "DCGM_FI_DEV_POWER_USAGE")],
         unit="watt",
     ),
+    *_BY_SERVER,
 ]

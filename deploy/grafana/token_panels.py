@@ -102,4 +102,9 @@ TOKENS: Final = [
         [("cached", "wise:prompt_cached:ratio5m")],
         unit="percentunit",
     ),
+    Panel(
+        "By server: mean thinking tokens",
+        "Servers of one checkpoint lie together; one that does not serves another.",
+        [("{{instance}}", mean("wise_thinking_tokens", "instance", BY_STRATEGY))],
+    ),
 ]

@@ -41,19 +41,22 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Watched:
-    """A server and the Prometheus that watches it, after the load."""
+    """Servers and the Prometheus that watches them, after the load."""
 
-    url: str
+    urls: list[str]
     prometheus: str
 
     def load_until_seen(self, wanted: list[str]) -> None:
         """A rate needs events between two scrapes, which come late on a busy machine: the load
         goes on until every expression has data, or until the deadline; the tests say what lacks."""
-        assert wait_for(self.prometheus, ['up{job="wise-serve"} == 1'], DATA_WITHIN_S) == []
+        up = f'sum(up{{job="wise-serve"}}) == {len(self.urls)}'
+        assert wait_for(self.prometheus, [up], DATA_WITHIN_S) == []
         give_up = time.monotonic() + LOAD_WITHIN_S
-        load(self.url, requests=40)
+        for url, requests in zip(self.urls, (40, 8), strict=False):  # unequal, as in life
+            load(url, requests=requests)
         while wait_for(self.prometheus, wanted, within_s=1.0) and time.monotonic() < give_up:
-            load(self.url, requests=8)
+            for url in self.urls:
+                load(url, requests=8)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +64,11 @@ def fakes() -> Iterator[Watched]:
     script = Path(__file__).with_name("serve_varied.py")
     path = os.pathsep.join(sys.path)
     with (
-        running_server(script=script, PYTHONPATH=path) as server,
-        running_prometheus(server.url) as prometheus,
+        running_server(script=script, PYTHONPATH=path) as one,
+        running_server(script=script, PYTHONPATH=path) as other,
+        running_prometheus(one.url, other.url) as prometheus,
     ):
-        watched = Watched(server.url, prometheus)
+        watched = Watched([one.url, other.url], prometheus)
         watched.load_until_seen(all_expressions(without_panels=GPU_PANELS | ENGINE_PANELS))
         yield watched
 
@@ -147,9 +151,30 @@ def test_every_alert_says_what_to_do() -> None:
         assert anchor in headings
 
 
-def test_budgets_are_set_for_every_strategy() -> None:
-    budgets = [r for r in rules() if r.get("record") == "wise:thinking_tokens:budget"]
+def test_budgets_are_set_for_every_built_in_strategy() -> None:
+    budgets = [r for r in rules() if r.get("record") == "wise:thinking_tokens:own_budget"]
     assert {rule["labels"]["strategy"] for rule in budgets} == set(STRATEGIES)
+
+
+def test_no_recorded_series_is_of_one_server() -> None:
+    """Averages and maxima over servers, and quantiles of quantiles, would show a wrong cluster."""
+    for rule in rules():
+        if "record" in rule:
+            assert not re.search(r"\b(avg|quantile|quantile_over_time)\b", rule["expr"])
+            if "histogram_quantile" in rule["expr"]:
+                assert re.search(r"sum by \([a-z, ]*\ble\) \(rate\(", rule["expr"])
+
+
+def test_both_servers_are_shown_apart_and_summed(fakes: Watched) -> None:
+    apart = {panel["title"]: panel for panel in panels() if panel["title"].startswith("By ")}
+    assert len(apart) == 7
+    two = [
+        f"count({expression}) == 2" for panel in apart.values() for expression in expressions(panel)
+    ]
+    assert wait_for(fakes.prometheus, two, DATA_WITHIN_S) == []
+    [together] = ask(fakes.prometheus, "sum(wise_requests_total)")
+    each = ask(fakes.prometheus, "sum by (instance) (wise_requests_total)")
+    assert together == sum(each) > max(each) > 2 * min(each) > 0
 
 
 def test_every_expression_returns_data(fakes: Watched) -> None:
@@ -206,5 +231,5 @@ def test_a_picture_of_nothing_is_refused(tmp_path: Path) -> None:
 def test_every_expression_returns_data_from_the_real_server(server_url: str) -> None:
     with running_prometheus(server_url) as prometheus:
         wanted = all_expressions(without_panels=GPU_PANELS)
-        Watched(server_url, prometheus).load_until_seen(wanted)
+        Watched([server_url], prometheus).load_until_seen(wanted)
         assert wait_for(prometheus, wanted, DATA_WITHIN_S) == []
