@@ -10,7 +10,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from spellings import Draw, Meant, Spelling, meant, spellings, texts
+from spellings import Draw, Meant, Spelling, lone, meant, spellings, texts
 
 
 def extra(draw: Draw, spelling: Spelling) -> str:
@@ -122,7 +122,9 @@ BOX_KEYS: Final = (
 def members_of(draw: Draw, spelling: Spelling, item: Meant) -> list[str]:
     """The members of one object: its box, its points in their order, and what else is said."""
     flat = draw(st.integers(0, 4)) == 0
-    if flat:
+    if item.lone:
+        members = []
+    elif flat:
         members = named_members(draw, spelling, item.box)
     else:
         key = draw(st.sampled_from(BOX_KEYS))
@@ -143,9 +145,13 @@ def members_of(draw: Draw, spelling: Spelling, item: Meant) -> list[str]:
 
 
 @st.composite
-def answers(draw: Draw) -> tuple[str, list[Meant]]:
-    """The text inside `<answer>`, and the objects that it means, in their order."""
-    spelling = draw(spellings)
+def answers(draw: Draw, lone_points: bool = False) -> tuple[str, list[Meant]]:
+    """The text inside `<answer>`, and the objects that it means, in their order; with
+    `lone_points`, some of them are points alone."""
+    spelling, objects_meant = (
+        draw(spellings),
+        st.one_of(meant(), lone()) if lone_points else meant(),
+    )
     container = draw(
         st.sampled_from(
             ["list", "list", "one", "one", "bare", "wrapped", "lines", "keys", "values"]
@@ -156,13 +162,13 @@ def answers(draw: Draw) -> tuple[str, list[Meant]]:
         inside = (several_keys if container == "keys" else several_values)(draw, spelling, items)
         inside = spelling.listed([inside]) if draw(st.booleans()) else inside
     elif container in ("one", "bare"):
-        items = [draw(meant())]
+        items = [draw(objects_meant)]
         members = members_of(draw, spelling, items[0])
         inside = (
             spelling.mark(",").join(members) if container == "bare" else spelling.object(members)
         )
     else:
-        items = draw(st.lists(meant(), min_size=1, max_size=3))
+        items = draw(st.lists(objects_meant, min_size=1, max_size=3))
         objects = [spelling.object(members_of(draw, spelling, item)) for item in items]
         inside = "\n".join(objects) if container == "lines" else spelling.listed(objects)
         if container == "wrapped":

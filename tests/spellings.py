@@ -1,7 +1,7 @@
 """What an answer means, and how it may be written: digits, punctuation, quotes, texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from hypothesis import strategies as st
@@ -20,10 +20,11 @@ class Draw(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """One object, in whole pixels of the square: x1 < x2, y1 < y2."""
+    """One object, in whole pixels of the square: x1 < x2, y1 < y2. lone: it is its points alone."""
 
     box: tuple[int, int, int, int]
     points: tuple[tuple[int, int], ...]
+    lone: bool = False
 
 
 _sides = st.tuples(st.integers(2, SIDE), st.integers(2, SIDE)).filter(
@@ -36,6 +37,11 @@ _points = st.tuples(st.integers(2, SIDE - 1), st.integers(2, SIDE - 1))
 def meant(least_points: int = 0, most_points: int = 2) -> st.SearchStrategy[Meant]:
     points = st.lists(_points, min_size=least_points, max_size=most_points).map(tuple)
     return st.builds(Meant, _boxes, points)
+
+
+def lone() -> st.SearchStrategy[Meant]:
+    """An object of one or two points, without a box."""
+    return meant(1, 2).map(lambda item: replace(item, lone=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from wise_client import (
 )
 from wise_client.cli.main import main
 from wise_client.masks import BoolMask, encode
+from wise_client.parts import Frame, instance
+from wise_client.prompts import Change
 
 WIDTH, HEIGHT = 120, 90
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -235,3 +237,11 @@ def test_the_command(
     found = np.asarray(Image.open(tmp_path / "m.png")) > 0
     assert (found == (rectangle(10, 20, 60, 70) | dab(80, 40)) & ~dab(20, 30)).all()
     assert main(words) == 2
+
+
+def test_an_object_with_no_mask_and_no_box_of_its_own_is_refined_by_its_points() -> None:
+    place = {"box": [0, 0, 0, 0], "points": [[5, 5]], "score": 0.1, "area": 0, "mask": {}}
+    found = instance(place, Frame((60, 40), (60, 40)))
+    changed = Change(add=[(7, 8)]).prompt(found)
+    assert (changed.box, changed.mask) == (None, None)
+    assert changed.points == [(5.0, 5.0, 1), (7.0, 8.0, 1)]

@@ -56,6 +56,17 @@ def test_a_stream_of_a_downscaled_image_is_mapped_back(both: Both, server: Scrip
     assert done.result.mask.shape == (80, 120)
 
 
+def test_an_object_of_points_alone_has_no_box_until_its_mask(
+    both: Both, server: ScriptedServer, jpeg: bytes
+) -> None:
+    body = server.events(jpeg).replace(b'"box":[10,5,30,25],"points"', b'"box":null,"points"', 1)
+    server.script.append(Scripted(body))
+    *_, found, ready, done = both.call(server.url, "stream", jpeg, "q")
+    assert isinstance(found, InstanceFound)
+    assert (found.box, found.points) == (None, ((20, 15), (10, 5)))
+    assert (ready.area, done.result.box) == (400, (10, 5, 30, 25))
+
+
 def test_a_stream_of_several_queries(both: Both, server: ScriptedServer, jpeg: bytes) -> None:
     document = server.answer(jpeg)
     body = event("thinking", {"text": "a", "query_index": 1})

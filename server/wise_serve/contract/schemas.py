@@ -154,7 +154,9 @@ class InstanceResult(BaseModel):
     """One object. Coordinates are pixels of the image as displayed, origin at the top left."""
 
     box: tuple[int, int, int, int] = Field(
-        description="x1, y1, x2, y2", examples=[(120, 80, 310, 402)]
+        description="x1, y1, x2, y2: the generated answer's, or, where that has points alone, the "
+        "mask's own (zeros if it is empty).",
+        examples=[(120, 80, 310, 402)],
     )
     points: list[tuple[int, int]] = Field(description="x, y each", examples=[[(200, 190)]])
     score: float = Field(description="Predicted IoU of the mask, 0 to 1.", examples=[0.94])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from wise_serve.contract.names import MaskFormat
-from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.contract.prompts import Box, Mask, Prompt
 from wise_serve.contract.refining import (
     AlternativeMask,
     RefinedInstance,
@@ -76,7 +76,9 @@ class Presenter:
 
     async def _instance(self, instance: Instance) -> InstanceResult:
         shown = await shown_mask(instance.mask, self._mask_format, self._threads)
-        return InstanceResult(**_place(instance.prompt), **shown)
+        place = _place(instance.prompt)
+        place["box"] = _box(instance.prompt, instance.mask)
+        return InstanceResult(**place, **shown)
 
 
 async def refine_result(
@@ -88,7 +90,7 @@ async def refine_result(
         others = [await shown_mask(other, mask_format, threads) for other in mask.alternatives]
         instances.append(
             RefinedInstance(
-                box=prompt.box or masks.bounds(mask.size, mask.counts),
+                box=_box(prompt, mask),
                 points=list(prompt.points),
                 labels=list(prompt.labels),
                 alternatives=[AlternativeMask(**other) for other in others],
@@ -122,6 +124,11 @@ async def shown_mask(mask: Mask, mask_format: MaskFormat, threads: ImageThreads)
 
 def _place(prompt: Prompt) -> dict[str, Any]:
     return {"box": prompt.box, "points": prompt.points}
+
+
+def _box(prompt: Prompt, mask: Mask) -> Box:
+    """The prompt's box, or the mask's own for a prompt without one: every answer has a box."""
+    return prompt.box or masks.bounds(mask.size, mask.counts)
 
 
 def _converted(mask: Mask, mask_format: MaskFormat) -> PngMask | PolygonMask:

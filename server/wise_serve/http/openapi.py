@@ -28,7 +28,8 @@ _KEYED: Final = {("/segment", "post"), ("/refine", "post"), ("/info", "get")}
 _FILE: Final = {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP, a file."}
 _EVENTS: Final = {
     "thinking": "More text of the rationale.",
-    "instance": "An object's box and points, as soon as they are complete in the generated text.",
+    "instance": "An object's box (null where the text has points alone) and points, as soon as "
+    "they are complete in the generated text.",
     "mask": "The same object with its mask.",
     "done": "The whole answer, as it comes without `stream`. The last event.",
     "error": "The request failed after the stream had begun. The last event.",
@@ -152,7 +153,7 @@ def event_schema() -> dict[str, Any]:
     """One server-sent event of a streamed answer (see sse.py), its data as JSON."""
     index = {"type": "integer", "minimum": 0}
     place = _fields(query_index=index, index=index)
-    corner = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
+    corner = {"type": ["array", "null"], "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
     point = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
     points = {"type": "array", "items": point}
     data = {

@@ -131,25 +131,38 @@ def looks_normalized(raw: RawInstance) -> bool:
         near = all(-1 < number <= most for number in numbers)
         return near and not all(isinstance(number, int) for number in numbers)
 
-    return fractions(raw.box, _FRACTIONS_UP_TO) or any(fractions(one, 1) for one in raw.points)
+    boxes = [raw.box] if raw.box else []
+    return any(fractions(box, _FRACTIONS_UP_TO) for box in boxes) or any(
+        fractions(one, 1) for one in raw.points
+    )
 
 
 def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
     """Scale to whole pixels of the original image, order the corners, and clip to the image.
 
-    None if the box is then empty. Points are clipped to 0 <= x < width, 0 <= y < height."""
+    None if the box is then empty. Points are clipped to 0 <= x < width, 0 <= y < height. Without a
+    box, points outside of the image are dropped instead: its edge is no part of the object."""
     x_factor, y_factor = frame.factors
+    width, height = frame.width, frame.height
 
     def pixel(value: float, factor: float, limit: int) -> int:
         scaled = min(max(value * factor, -1.0), limit + 1.0)  # keeps int() small; clipped below
-        return min(max(strategy.round(scaled), 0), limit)
+        return strategy.round(scaled)
 
-    xs = sorted(pixel(value, x_factor, frame.width) for value in raw.box[0::2])
-    ys = sorted(pixel(value, y_factor, frame.height) for value in raw.box[1::2])
+    placed = [(pixel(x, x_factor, width), pixel(y, y_factor, height)) for x, y in raw.points]
+    if raw.box is None:
+        placed = [(x, y) for x, y in placed if 0 <= x <= width and 0 <= y <= height]
+    points = tuple(
+        (_within(x, width - 1), _within(y, height - 1)) for x, y in placed[: strategy.max_points]
+    )
+    if raw.box is None:
+        return Prompt(points=points) if points else None
+    xs = sorted(_within(pixel(value, x_factor, width), width) for value in raw.box[0::2])
+    ys = sorted(_within(pixel(value, y_factor, height), height) for value in raw.box[1::2])
     if xs[0] == xs[1] or ys[0] == ys[1]:
         return None
-    points = tuple(
-        (pixel(x, x_factor, frame.width - 1), pixel(y, y_factor, frame.height - 1))
-        for x, y in raw.points[: strategy.max_points]
-    )
     return Prompt((xs[0], ys[0], xs[1], ys[1]), points)
+
+
+def _within(value: int, most: int) -> int:
+    return min(max(value, 0), most)

@@ -40,14 +40,15 @@ def _form(example: Any) -> str:
     """The pattern of all values of the example's form.
 
     They have the same keys in the same order and as many numbers; a list of objects may have one
-    or more of them."""
+    or more of them, each of any form that the example lists."""
     if isinstance(example, dict):
         members = (
             f"{QUOTE}{key}{QUOTE}{GAP}:{GAP}{_form(value)}" for key, value in example.items()
         )
         return rf"\{{{GAP}{_separated(members)}{GAP}\}}"
-    if isinstance(example, list) and isinstance(example[0], dict):
-        one = _form(example[0])
+    if isinstance(example, list) and example and isinstance(example[0], dict):
+        forms = tuple(dict.fromkeys(map(_form, example)))
+        one = forms[0] if len(forms) == 1 else f"(?:{'|'.join(forms)})"
         return rf"\[{GAP}{one}(?:{GAP},{GAP}{one})*{GAP}\]"
     if isinstance(example, list):
         return rf"\[{GAP}{_separated(map(_form, example))}{GAP}\]"

@@ -28,6 +28,7 @@ from wise_serve.reasoner.reading.values import (
     OpenObject,
     RawInstance,
     box_of,
+    lone_point,
 )
 
 __all__ = ["AnswerScanner", "RawInstance"]
@@ -60,6 +61,8 @@ class AnswerScanner:
         """The text is over: the objects still open are read as if they were closed here."""
         found = [one for token in self._lexer.close() for one in self._read(token)]
         self._end_value()
+        if self._lexer.in_comment:
+            self._objects[-1].damaged |= len(self._objects) > 1  # its end is in the comment
         while len(self._objects) > 1:
             found += self._close_object()
         outside = self._outside()
@@ -196,7 +199,7 @@ class AnswerScanner:
         try:
             if closed.damaged:
                 raise NotUnderstood
-            reading = read_object(closed.fields)
+            reading = read_object(closed.fields, self._keys.lone_points)
             if reading.keyless:
                 raise NotUnderstood  # what key is missing?
             found = self._accept(reading, parent)
@@ -221,8 +224,13 @@ class AnswerScanner:
             return ()
         parent.children = True
         listed = kind == "other" and parent.depth > 0  # under some name, such as "cups"
-        if box and (listed or kind in ("stray", "holder")):
+        holds_objects = listed or kind in ("stray", "holder")
+        if box and holds_objects:
             return (RawInstance(box, ()),)
+        if place and holds_objects and self._keys.lone_points:
+            return (lone_point(place),)
+        if kind in ("box", "point") and any(one.box is None for one in reading.instances):
+            raise NotUnderstood  # points of the object around it, or objects themselves?
         if box and kind == "other":
             parent.named.append(box)
         elif place and kind == "other":
@@ -232,12 +240,13 @@ class AnswerScanner:
         return reading.instances
 
     def _outside(self) -> tuple[RawInstance, ...]:
-        """The boxes that stand outside all braces."""
+        """The objects that stand outside all braces."""
         root = self._objects[0]
         root.current.end_row()
         self._filled |= root.damaged
         try:
-            found = self._accept(read_object(root.fields), Field(STRAY))
+            reading = read_object(root.fields, self._keys.lone_points)
+            found = self._accept(reading, Field(STRAY))
             if root.damaged and found:
                 raise NotUnderstood
             return found

@@ -209,6 +209,12 @@ def test_coordinates_in_fractions_are_unparsed_at_every_size(text: str, side: in
     assert (answer.status, boxes(answer)) == ("unparsed", [])
 
 
+def test_a_comment_that_swallows_the_end_of_an_object_leaves_it_unparsed() -> None:
+    damaged = '{"x": 2, "w": 1, "h": 2, "notes": ["no,"// no"], "y": 2}'
+    assert answered(f"[{BOX}, {damaged}]").status == "unparsed"
+    assert boxes(answered(f"[{BOX}] // the cup")) == [ONE]
+
+
 def test_a_strategy_says_its_frame_and_the_names_of_its_keys() -> None:
     form = AnswerForm(boxes=("region",), points=("clicks",), labels=("box_name", "target"))
     strategy = STRATEGIES["wise-s"].model_copy(update={"answer": form})

@@ -26,10 +26,13 @@ class ThinkingDelta:
 
 @dataclass(frozen=True)
 class InstanceFound:
-    """An object's box is complete; its mask follows in a MaskReady of the same `index`."""
+    """An object's box and points are complete; its mask follows in a MaskReady of the same `index`.
+
+    box: None where the model gave points alone; the answer then has the mask's own.
+    """
 
     index: int
-    box: Box
+    box: Box | None
     points: tuple[Point, ...]
     query_index: int = 0
 
@@ -119,12 +122,20 @@ class EventDecoder:
         if name == "thinking":
             return ThinkingDelta(str(document["text"]), query_index)
         if name == "instance":
-            x1, y1, x2, y2 = self._frame.coordinates([float(v) for v in document["box"]])
-            pairs = [self._frame.coordinates([float(x), float(y)]) for x, y in document["points"]]
-            points = tuple((x, y) for x, y in pairs)
-            return InstanceFound(int(document["index"]), (x1, y1, x2, y2), points, query_index)
+            return _found(document, self._frame, query_index)
         if name == "mask":
             _ = document["mask"], document["area"]
             score = float(document["score"])
             return MaskReady(int(document["index"]), score, self._frame, document, query_index)
         return None  # an event of a later version
+
+
+def _found(document: Mapping[str, Any], frame: Frame, query_index: int) -> InstanceFound:
+    """Raises KeyError, TypeError or ValueError for what is no such event."""
+    box: Box | None = None
+    if document["box"] is not None:
+        x1, y1, x2, y2 = frame.coordinates([float(value) for value in document["box"]])
+        box = x1, y1, x2, y2
+    pairs = [frame.coordinates([float(x), float(y)]) for x, y in document["points"]]
+    points = tuple((x, y) for x, y in pairs)
+    return InstanceFound(int(document["index"]), box, points, query_index)

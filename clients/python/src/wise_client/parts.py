@@ -83,6 +83,7 @@ class Frame:
 class Instance:
     """One object. `box` is (x1, y1, x2, y2), `points` are (x, y); `score` is the predicted IoU.
 
+    For an object that was given by points alone, `box` is the mask's own.
     `labels` says of each point whether it is on the object (1) or beside it (0).
     """
 

@@ -74,7 +74,8 @@ class Change:
             )
         before = zip(instance.points, instance.labels, strict=True)
         points = [*((x, y, label) for (x, y), label in before), *clicks]
-        box = self.box if self.box is not None else _grown(instance.box, clicks)
+        own = instance.box if instance.box[0] < instance.box[2] else None  # none of an empty mask
+        box = self.box if self.box is not None else own and _grown(own, clicks)
         return Prompt(box, points, instance.mask if instance.area else None)
 
 

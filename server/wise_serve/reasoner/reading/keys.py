@@ -84,12 +84,13 @@ class Keys:
     """How a strategy names its keys, where the closed lists above do not say it.
 
     boxes, points: other names of them, alone or numbered. labels: keys of text, whatever the lists
-    say of the name.
+    say of the name. lone_points: whether points without a box are an object.
     """
 
     boxes: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    lone_points: bool = False
 
     def read(self, text: str) -> Key:
         """The key that a quoted or bare text before a colon is."""

@@ -133,6 +133,11 @@ class Lexer:
         self._close_run()
         return self._given()
 
+    @property
+    def in_comment(self) -> bool:
+        """Whether the line that is read now is a comment from some place on."""
+        return self._comment
+
     def _given(self) -> list[Token]:
         tokens, self._tokens = self._tokens, []
         return tokens

@@ -7,6 +7,7 @@ What is understood, alone or mixed (numbers may be strings, lists may be tuples)
     a point      [x, y], several in one list, or {"x": ..., "y": ...}
     more boxes   a list of boxes, with one row of points for each; the key repeated or numbered,
                  with the same number of points for each
+    no box       points alone, if the strategy has such objects: all that the object holds
 
 Anything else that may be a box or a point is refused (NotUnderstood): a wrong box is worse than
 none.
@@ -53,10 +54,11 @@ class Reading:
     keyless: bool = False
 
 
-def read_object(fields: Sequence[Field]) -> Reading:
+def read_object(fields: Sequence[Field], lone_points: bool = False) -> Reading:
     """Read the fields of one object, in their order; the first holds what stands under no key.
 
-    Raises NotUnderstood.
+    lone_points: whether points without a box are an object; else they are refused. Raises
+    NotUnderstood.
     """
     parts = [part for one in fields if (part := _part(one)) is not None]
     keyed = [box for part in parts for box in part.boxes if box is not None]
@@ -68,8 +70,8 @@ def read_object(fields: Sequence[Field]) -> Reading:
     if any(boxes != given[0] for boxes in given[1:]):
         raise NotUnderstood  # which of them is meant?
     if not given:
-        return _without_box(fields, parts, place)
-    if any(one.key.kind in ("amount", "certainty") and one.numbers == {0} for one in fields):
+        return _without_box(fields, parts, place, lone_points)
+    if any(map(_says_none, fields)):
         raise NotUnderstood  # a box, and no object
     pointed = any(map(any, (part.points for part in parts)))
     if pointed and any(map(_marks_background, fields)):
@@ -94,24 +96,44 @@ def _place(fields: Sequence[Field], keyed: Sequence[Box]) -> tuple[Number, ...]:
 
 
 def _without_box(
-    fields: Sequence[Field], parts: Sequence[Part], place: tuple[Number, ...]
+    fields: Sequence[Field],
+    parts: Sequence[Part],
+    place: tuple[Number, ...],
+    lone_points: bool,
 ) -> Reading:
-    """What an object without a box says. A point alone is refused."""
+    """What an object without a box says."""
     filled = any(map(_fills, fields))
     if place:
+        if lone_points and any(map(_says_none, fields)):
+            raise NotUnderstood  # a point, and no object
         return Reading(place=place, filled=filled)
     zeros = any(one.key.kind == "box" and one.numbers - {None} for one in fields)
     if not zeros and any(one.key.kind == "point" and not one.empty for one in fields):
-        raise NotUnderstood
+        if not lone_points:
+            raise NotUnderstood
+        return Reading((_lone(fields, parts),))
     none_found = names_nothing(fields) or any(
-        one.numbers == {0}
-        if one.key.kind in ("amount", "certainty")
-        else one.empty and one.key.kind in ("box", "point", "holder")
+        _says_none(one) or (one.empty and one.key.kind in ("box", "point", "holder"))
         for one in fields
     )
     empty = none_found or all(one.empty for one in fields)
     unread = not empty and any(one.numbers - {None} for one in fields)
     return Reading(empty=empty, filled=filled, unread=unread, keyless=_fills(fields[0]))
+
+
+def _lone(fields: Sequence[Field], parts: Sequence[Part]) -> RawInstance:
+    """The object that these points are. Raises NotUnderstood where there may be a box as well, or
+    no object."""
+    points = tuple(pair for part in parts for row in part.points for pair in row)
+    doubtful = any(_says_none(one) or _marks_background(one) or _may_be_box(one) for one in fields)
+    if doubtful or not points:
+        raise NotUnderstood
+    return RawInstance(None, points)
+
+
+def _says_none(one: Field) -> bool:
+    """Whether it is an amount or a certainty of 0."""
+    return one.key.kind in ("amount", "certainty") and one.numbers == {0}
 
 
 def _marks_background(one: Field) -> bool:
@@ -126,6 +148,11 @@ def _fills(one: Field) -> bool:
         return not one.empty and bool(one.rows)
     if one.key.kind == "stray":
         return not one.empty and (one.text is not None or bool(one.rows))
+    return _may_be_box(one)
+
+
+def _may_be_box(one: Field) -> bool:
+    """Whether it has the numbers of a box under a key that does not say so."""
     many = sum(map(len, one.rows)) >= BOX_NUMBERS
     return one.key.kind in ("other", "holder") and many and not one.empty
 

@@ -25,9 +25,12 @@ class NotUnderstood(Exception):
 @dataclass(frozen=True, slots=True)
 class RawInstance:
     """A box (x1, y1, x2, y2) and its points as written, in the strategy's frame, not checked
-    against it. Every number is finite, and an int if it was written as one."""
+    against it. Every number is finite, and an int if it was written as one.
 
-    box: Box
+    box: None where the strategy has objects that are points alone.
+    """
+
+    box: Box | None
     points: tuple[Pair, ...]
 
 
@@ -114,6 +117,11 @@ def says_nothing(numbers: set[Number | None]) -> bool:
     """Whether these are what a model writes in place of coordinates that it has not: nulls, all
     -1, all 0."""
     return any(numbers <= nothing for nothing in _NOTHING)
+
+
+def lone_point(place: Sequence[Number]) -> RawInstance:
+    """An object that is one point, from its two numbers."""
+    return RawInstance(None, ((place[0], place[1]),))
 
 
 def box_of(place: Sequence[Number]) -> Box | None:

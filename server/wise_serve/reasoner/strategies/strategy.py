@@ -136,6 +136,11 @@ class AnswerForm(_Part):
     boxes: _Names = Field((), description="Other keys of boxes.")
     points: _Names = Field((), description="Other keys of points.")
     labels: _Names = Field((), description="Keys of text about an object.")
+    lone_points: bool = Field(
+        False,
+        description="Whether points without a box are an object, for which SAM 2 is given the "
+        "points alone. Else such an answer is not understood.",
+    )
     tags: Literal["think_answer", "none"] = Field(
         "think_answer",
         description="think_answer: <think>...</think><answer>...</answer>. none: the whole text is "
@@ -169,12 +174,15 @@ class Strategy(_Part):
             raise ValueError(f"{self.name!r} is what metrics call requests without a strategy")
         if self.coordinates.frame == "square" and not isinstance(self.image, SquareImage):
             raise ValueError("the frame 'square' needs an image of square_pixels")
+        if self.answer.lone_points and not self.max_points:
+            raise ValueError("with answer.lone_points, max_points must be at least 1")
         return self
 
     @property
     def keys(self) -> Keys:
-        """The strategy's names of boxes, points and labels."""
-        return Keys(self.answer.boxes, self.answer.points, self.answer.labels)
+        """The strategy's names of boxes, points and labels, and which objects they make."""
+        form = self.answer
+        return Keys(form.boxes, form.points, form.labels, form.lone_points)
 
     @property
     def example(self) -> str:
