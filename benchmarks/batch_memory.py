@@ -53,6 +53,7 @@ def images(count: int) -> Iterator[bytes]:
 
 
 def as_tar(folder: Path, count: int) -> Path:
+    """Write `count` images as one tar in `folder`; returns its path."""
     members = ((f"{number:08}.png", image) for number, image in enumerate(images(count)))
     return bulk_data.tar(folder / "in.tar", members)
 
@@ -104,6 +105,7 @@ def broken(result: dict[str, Any], count: int) -> list[str]:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--count", type=int, default=10_000, help="inputs (default: 10000)")
     parser.add_argument("--concurrency", type=int, default=8, help="requests at once (default: 8)")

@@ -14,6 +14,7 @@ from running import running_server
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", help="a running server; by default one is started")
     parser.add_argument("--requests", type=int, default=120, help="to send (default: 120)")

@@ -103,12 +103,14 @@ def compare(lever: Lever, rounds: int, count: int) -> dict[str, Any]:
 
 
 def show(name: str, found: dict[str, Any]) -> None:
+    """Print the row of a lever: its figures when it is off and on."""
     for side in ("off", "on"):
         cells = " | ".join(f"{found[side][key]:.4g}" for key in COLUMNS)
         print(f"| {name} | {side} | {cells} | {found['same']:.1%} |", flush=True)
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lever", choices=LEVERS, action="append", help="default: all of them")
     parser.add_argument("--rounds", type=int, default=2, help="servers of each side (default: 2)")

@@ -52,6 +52,7 @@ def run_part(part: str, options: Options) -> tuple[dict[str, Any], str]:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--small", action="store_true", help="small models")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])

@@ -45,6 +45,7 @@ class Options:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("options", help="the fields of Options, as a JSON object")

@@ -26,6 +26,7 @@ PUBLIC_BATCH = 50  # of the public evaluation's script
 
 
 def run(options: Options) -> None:
+    """Measure the reasoner with transformers and with vLLM, and report the figures."""
     figures: dict[str, Any] = {"transformers": {}, "vllm": "not installed, or not wanted"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

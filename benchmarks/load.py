@@ -41,6 +41,7 @@ class Run:
         return len(self.answers) / self.took_s
 
     def quantile_ms(self, share: float) -> float:
+        """A quantile of the latencies, ms; `share`: 0 to 1."""
         return float(np.quantile(self.latency_s, share) * 1000)
 
 
@@ -69,6 +70,7 @@ Ask = Callable[[AsyncClient, Case], Awaitable[Any]]
 
 
 async def ask_once(client: AsyncClient, case: Case) -> Segmentation:
+    """Ask the case's query, with the server's default strategy."""
     return await client.segment(case.image, case.query)
 
 

@@ -35,11 +35,17 @@ class Nothing:
     """Stands in for a counter, gauge or histogram."""
 
     def labels(self, *_: str) -> "Nothing":
+        """Itself, whatever the labels."""
         return self
 
-    def inc(self, amount: float = 1) -> None: ...
-    def observe(self, amount: float) -> None: ...
-    def set_function(self, function: object) -> None: ...
+    def inc(self, amount: float = 1) -> None:
+        """Ignored."""
+
+    def observe(self, amount: float) -> None:
+        """Ignored."""
+
+    def set_function(self, function: object) -> None:
+        """Ignored."""
 
 
 class NoMetrics(Metrics):
@@ -86,6 +92,7 @@ async def timed(client: httpx.AsyncClient, image: bytes) -> float:
 
 
 async def measure(pairs: int, reason_ms: float) -> dict[str, float]:
+    """Time requests with and without metrics, in pairs; `reason_ms`: the fake reasoner's time."""
     image, order = picture(), random.Random(0)
     times: dict[str, list[float]] = {"with": [], "without": []}
     async with AsyncExitStack() as stack:
@@ -113,6 +120,7 @@ async def measure(pairs: int, reason_ms: float) -> dict[str, float]:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pairs", type=int, default=500, help="requests to each (default: 500)")
     parser.add_argument("--reason-ms", type=float, default=100.0, help="of the slower reasoner")

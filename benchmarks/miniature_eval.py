@@ -100,6 +100,7 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scenes", type=int, default=200, help="how many (default: 200)")
     parser.add_argument("--seed", type=int, default=1, help="another draw of scenes (default: 1)")

@@ -91,6 +91,7 @@ async def measure(
 
 
 def report(peak: float, seen: Seen, counted: Counter[str], seconds: float) -> dict[str, Any]:
+    """The figures of an overload run, as the last line shows them."""
     goodput = seen.in_time / seconds
     return {
         "seconds": seconds,
@@ -156,6 +157,7 @@ def server_with(
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload (default: 60)")
     parser.add_argument("--capacity-seconds", type=float, default=20.0, help="default: 20")

@@ -31,6 +31,7 @@ class Seen:
     in_time: int = 0  # answered before the offering ended
 
     def note(self, status: int, took_ms: float, *, in_time: bool) -> None:
+        """Count one answer. in_time: whether it came before the deadline."""
         if status == 200:
             self.answered_ms.append(took_ms)
             self.in_time += in_time

@@ -191,6 +191,7 @@ def _cpu_s() -> float:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("part", choices=("reasoner", "segmenter", "images"))
     parser.add_argument("--cases", type=int, default=64, help="calls (default: 64)")

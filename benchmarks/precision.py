@@ -35,6 +35,7 @@ def decoded(levers: Levers, scenes: Sequence[Scene]) -> list[DecodedMask]:
 
 
 def main() -> None:
+    """Run the command line."""
     scenes = [draw_scene(np.random.default_rng(5000 + i), max_side=700) for i in range(SCENES)]
     expected = decoded(Levers(), scenes)
     found: dict[str, dict[str, float]] = {}

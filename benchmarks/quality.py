@@ -32,6 +32,7 @@ class Tally:
     thinking_tokens: list[int] = field(default_factory=list)
 
     def share(self, status: str) -> float:
+        """The share of answers with this status, 0 to 1."""
         return self.statuses.count(status) / len(self.statuses)
 
 
@@ -49,6 +50,7 @@ def fresh_scenes(
 
 
 def judge(client: Client, scene: Scene, query: Query, strategy: Strategy, tally: Tally) -> None:
+    """Ask one query and add its figures, measured against the scene, to the tally."""
     result = client.segment(scene.image, query.text, strategy=strategy)
     height, width = scene.image.height, scene.image.width
     found = np.zeros((height, width), bool)
@@ -66,6 +68,7 @@ def judge(client: Client, scene: Scene, query: Query, strategy: Strategy, tally:
 def measure(
     url: str, count: int, seed: int, strategies: list[Strategy]
 ) -> dict[Strategy, dict[str, Tally]]:
+    """Ask `count` scenes with each strategy; the tallies by strategy and family of queries."""
     tallies: dict[Strategy, dict[str, Tally]] = {
         name: {family: Tally() for family in FAMILIES} for name in strategies
     }
@@ -87,6 +90,7 @@ def measure(
 
 
 def summarise(tallies: dict[str, Tally]) -> dict[str, float]:
+    """The figures of one strategy, from its tallies by family."""
     present = [tallies[family] for family in FAMILIES if family != "absent"]
     summary = {
         f"{family}_{name}": value
@@ -111,6 +115,7 @@ def summarise(tallies: dict[str, Tally]) -> dict[str, float]:
 
 
 def print_table(summaries: dict[str, dict[str, float]]) -> None:
+    """Print a Markdown table with one column per strategy."""
     names = list(summaries)
     print("| figure | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
@@ -120,6 +125,7 @@ def print_table(summaries: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=500, help="how many (default: 500)")
     parser.add_argument("--seed", type=int, default=0, help="another draw of scenes")

@@ -144,6 +144,7 @@ def rehearse(folder: Path, *, small: bool) -> list[Finding]:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--small", action="store_true", help="narrow layers and SAM 2 tiny")
     args = parser.parse_args()

@@ -37,12 +37,14 @@ class ScriptedReasoner(VllmReasoner):
         self._grammars = grammars
 
     async def start(self) -> None:
+        """As `VllmReasoner.start`; then let generations follow a grammar instead of a pattern."""
         await super().start()
         engine: Any = self._engine and self._engine.llm
         # An instance's attribute: `stream` can hand over a regular expression only.
         engine.generate = partial(_generate_by_grammar, engine.generate)
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
+        """As `VllmReasoner.stream`, with the grammar that belongs to the query, if there is one."""
         named = [text for query, text in self._grammars.items() if query in request.prompt]
         if named:
             request = replace(request, pattern=named[0])

@@ -62,6 +62,7 @@ def run_reference(
 
 
 def worst_iou(answers: Sequence[Segmentation], masks: Sequence[NDArray[np.bool_]]) -> float:
+    """The smallest IoU between the answers' masks and `masks` (H x W bool)."""
     return min(iou(answer.mask, mask) for answer, mask in zip(answers, masks, strict=True))
 
 
@@ -73,6 +74,7 @@ def measure_parts(cases: int) -> dict[str, Part]:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
+    """A Markdown table of the rows."""
     lines = ["| what | target | measured |", "|---|---|---|"]
     return lines + [f"| {what} | {target} | {measured} |" for what, target, measured in rows]
 
@@ -87,6 +89,7 @@ def write(rows: Sequence[Row], curve: Sequence[str], compiled: Sequence[Row]) ->
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=128, help="requests of a row (default: 128)")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")

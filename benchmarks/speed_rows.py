@@ -25,6 +25,7 @@ Row = tuple[str, str, str]  # what, target, measured
 
 
 def thinking(run: Run) -> float:
+    """Mean number of thinking tokens per answer."""
     return float(np.mean([answer.usage.thinking_tokens for answer in run.answers]))
 
 
@@ -39,6 +40,7 @@ class Measurement:
         self._seed = 100
 
     def fresh(self, count: int) -> list[Case]:
+        """`count` cases that this server has not seen."""
         self._seed += 1
         return make_cases(count, self._seed)
 
@@ -47,11 +49,13 @@ class Measurement:
         closed_loop(self.url, self.fresh(8 * IN_FLIGHT), IN_FLIGHT)
 
     def row(self, key: str, what: str, target: str, value: float, text: str) -> None:
+        """Add a row, print it, and keep its figure under `key`."""
         self.figures[key] = round(value, 4)
         self.rows.append((what, target, text))
         print(f"{what}: {text}", flush=True)
 
     def throughput(self, cases: Sequence[Case], rates: dict[int, float]) -> Run:
+        """Requests per second with 16 in flight; `rates`: the public code's, by batch size."""
         gateway = family(self.pid)["gateway"]
         cpu_s = gateway.cpu_s
         run = closed_loop(self.url, cases, IN_FLIGHT)
@@ -107,16 +111,19 @@ class Measurement:
         self.row("hidden", what, ">= 90 %", share, f"{share:.0%}")
 
     def decoder(self, ratio: float, worst: float) -> None:
+        """Masks in one batch and one by one: `ratio` of the times, `worst` IoU between them."""
         what = "masks of 16 images one by one / in one batch, worker alone: time; least IoU"
         self.figures["decoder_iou"] = round(worst, 5)
         self.row("decoder", what, "report; >= 0.999", ratio, f"{ratio:.2f}x; {worst:.4f}")
 
     def start(self, ready_s: float, engine_s: float) -> None:
+        """Seconds until the server is ready, and until vLLM alone gives its first token."""
         what = "process start to ready; vLLM alone, from its start to its first token"
         self.figures["engine_start_s"] = round(engine_s, 2)
         self.row("ready_s", what, "report", ready_s, f"{ready_s:.1f} s; {engine_s:.1f} s")
 
     def known_image(self) -> None:
+        """What a second query about an image saves."""
         cases = self.fresh(self.cases // 2)
         pairs = [(case, Case(case.image, OTHER_QUERY)) for case in cases]
         run = closed_loop(self.url, [case for pair in pairs for case in pair], 1)
@@ -150,6 +157,7 @@ class Measurement:
             self.row(f"many_queries_{inside}", what, ">= 3x", rate / alone.rate, text)
 
     def strategies(self) -> None:
+        """Concise against long rationales: tokens, latency and throughput."""
         rest, full = {}, {}
         for quality, name in ((90, "wise-s"), (91, "seg-zero")):
             few = make_cases(self.cases // 2, 50, quality)
@@ -187,6 +195,7 @@ class Measurement:
         self.row("growth", what, "within 5 %; flat", ratio, text)
 
     def curve(self, peak: float) -> list[str]:
+        """Latency at a quarter to nine tenths of the `peak` rate (requests per second)."""
         lines = ["| offered, a second | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|"]
         for share in (0.25, 0.5, 0.75, 0.9):
             run = open_loop(self.url, self.fresh(self.cases), peak * share, self._seed)

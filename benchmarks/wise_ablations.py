@@ -99,6 +99,7 @@ def draw(summaries: Sequence[Summary], picture: Path) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scenes", type=int, default=300, help="how many (default: 300)")
     parser.add_argument("--seed", type=int, default=19, help="another draw of scenes (default: 19)")

@@ -25,6 +25,7 @@ HEAD: Final = (
 
 
 def main() -> None:
+    """Run the command line."""
     pinned = dict(line.split("==") for line in CPU.read_text().splitlines() if "==" in line)
     stack = resolve(STACK, [])
     kept = [f"{name}=={version}" for name, version in pinned.items() if is_a_tool(name, stack)]

@@ -43,6 +43,7 @@ def current(page: str) -> str:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 if it is out of date")
     check = parser.parse_args().check

@@ -21,6 +21,7 @@ def schema() -> str:
 
 
 def main() -> int:
+    """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 if it is out of date")
     if parser.parse_args().check:

@@ -88,6 +88,7 @@ DASHBOARDS: Final = {
 
 
 def main() -> None:
+    """Run the command line."""
     for name, dashboard in DASHBOARDS.items():
         (FOLDER / name).write_text(json.dumps(dashboard, indent=1) + "\n")
 

@@ -24,6 +24,7 @@ class Panel:
 
 
 def quantiles(metric: str) -> list[tuple[str, str]]:
+    """Legends and queries of a histogram's p50 and p95 for each strategy."""
     rate = f"sum by (strategy, le) (rate({metric}_bucket{BY_STRATEGY}[$__rate_interval]))"
     return [
         (f"p{share:.0f} {{{{strategy}}}}", f"histogram_quantile({share / 100}, {rate})")
@@ -32,10 +33,12 @@ def quantiles(metric: str) -> list[tuple[str, str]]:
 
 
 def buckets(metric: str) -> list[tuple[str, str]]:
+    """Legend and query of a histogram's buckets, for a heat map."""
     return [("{{le}}", f"sum by (le) (increase({metric}_bucket{BY_STRATEGY}[$__rate_interval]))")]
 
 
 def mean(metric: str, by: str, selector: str = "") -> str:
+    """Query for the mean of a histogram, by the label `by`."""
     return (
         f"sum by ({by}) (rate({metric}_sum{selector}[$__rate_interval])) / "
         f"sum by ({by}) (rate({metric}_count{selector}[$__rate_interval]))"
@@ -43,4 +46,5 @@ def mean(metric: str, by: str, selector: str = "") -> str:
 
 
 def per_second(metric: str, by: str, selector: str = "") -> str:
+    """Query for the rate of a counter, per second, by the label `by`."""
     return f"sum by ({by}) (rate({metric}{selector}[$__rate_interval]))"

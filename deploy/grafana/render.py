@@ -38,11 +38,13 @@ def query(prometheus: str, expression: str, label: str) -> Series:
 
 
 def quantile(prometheus: str, part: str, share: float) -> Series:
+    """A quantile (`share`: 0 to 1) of a histogram of tokens, by strategy."""
     buckets = f"sum by (strategy, le) (wise_{part}_tokens_bucket)"
     return query(prometheus, f"histogram_quantile({share}, {buckets})", "strategy")
 
 
 def mean(prometheus: str, part: str) -> Series:
+    """The mean of a histogram of tokens, by strategy."""
     name = f"wise_{part}_tokens"
     return query(
         prometheus, f"sum by (strategy) ({name}_sum) / sum by (strategy) ({name}_count)", "strategy"
@@ -140,6 +142,7 @@ def render(prometheus: str, picture: Path, subject: str) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("prometheus", help="its address, such as http://127.0.0.1:9090")
     parser.add_argument("--subject", default="a running server", help="named in the title")

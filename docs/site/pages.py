@@ -25,6 +25,7 @@ _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)"
 
 
 def on_files(files: Files, config: Any) -> Files:
+    """Hook of mkdocs: add the pages that are not in docs/."""
     for source, page in PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=_rewritten(text, source)))
@@ -32,6 +33,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Hook of mkdocs: a page's text, with links that work on the site."""
     source = page.file.src_uri
     if source == "decisions/index.md":
         return markdown + _decisions()

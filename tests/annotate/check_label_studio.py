@@ -150,13 +150,15 @@ def test_a_sentence_in_the_text_area_is_asked(
 
 def keypoint(x: float, y: float, positive: bool = True) -> dict[str, Any]:
     """As the editor sends it; pixels of the example image."""
-    value = {"x": x / 6.4, "y": y / 4.8, "width": 0.5, "keypointlabels": ["box"], "labels": ["box"]}
+    value: dict[str, Any] = {"x": x / 6.4, "y": y / 4.8, "width": 0.5}
+    value |= {"keypointlabels": ["box"], "labels": ["box"]}
     return {**DRAWN, "type": "keypointlabels", "from_name": "click", "is_positive": positive,
             "value": value}  # fmt: skip
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> dict[str, Any]:
-    value = {"x": x / 6.4, "y": y / 4.8, "width": width / 6.4, "height": height / 4.8}
+    value: dict[str, Any] = {"x": x / 6.4, "y": y / 4.8}
+    value |= {"width": width / 6.4, "height": height / 4.8}
     value |= {"rotation": 0, "rectanglelabels": ["box"], "labels": ["box"]}
     return {**DRAWN, "type": "rectanglelabels", "from_name": "drag", "value": value}
 

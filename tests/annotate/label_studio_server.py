@@ -80,7 +80,7 @@ def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
         "FRONTEND_SENTRY_DSN": "",
         "HOME": str(folder),
     }
-    command = Path(sys.executable).with_name("label-studio")
+    command = str(Path(sys.executable).with_name("label-studio"))
     words = [command, "start", "--no-browser", "--port", str(port), "--internal-host", "127.0.0.1"]
     url = f"http://127.0.0.1:{port}"
     with (folder / "label-studio.log").open("wb") as log:

@@ -29,7 +29,7 @@ def main() -> int:
         for word in sys.argv[1:]:
             place, _, check = word.partition("=")
             python = (ROOT / place / "bin" / "python").absolute()
-            words = [python, *_PYTEST, "--rootdir", folder, HERE / check]
+            words: list[str | Path] = [python, *_PYTEST, "--rootdir", folder, HERE / check]
             print(f"{check}:", flush=True)
             failed |= subprocess.run(words, env=environment, cwd=folder, check=False).returncode
     return failed

@@ -29,7 +29,8 @@ WAIT_S = 180
 @contextmanager
 def application() -> Iterator[str]:
     """The address of one server; it ends when its standard input is closed."""
-    words = [ROOT / ".venv" / "bin" / "python", ROOT / "tests" / "scripted.py", "0.02"]
+    python = ROOT / ".venv" / "bin" / "python"
+    words: list[str | Path] = [python, ROOT / "tests" / "scripted.py", "0.02"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None

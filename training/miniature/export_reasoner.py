@@ -66,6 +66,7 @@ def export(state: dict[str, Any] | None, out: Path) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", default="runs/reasoner/checkpoint.pt")
     parser.add_argument("--random", action="store_true", help="untrained weights, for tests")

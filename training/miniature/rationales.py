@@ -85,6 +85,7 @@ def find_mentions(marked: str, *, complete: bool) -> Response:
 
 
 def place(scene: Scene, index: int) -> str:
+    """A shape in words, with the region of the image where it is."""
     shape = scene.shapes[index]
     return _mention(index, f"{described_shape(shape)} {region(shape, scene)}")
 
@@ -136,6 +137,7 @@ def extents(shape: Shape, scene: Scene, image_size: int) -> tuple[list[int], lis
 
 
 def answer(strategy: str, scene: Scene, query: Query, image_size: int) -> str:
+    """The text inside `<answer>`; coordinates in the square of `image_size` pixels."""
     objects = [(i, *extents(scene.shapes[i], scene, image_size)) for i in query.targets]
     if strategy == "vision-reasoner":
         listed = [_mention(i, _dump({"bbox_2d": b, "point_2d": p[0]})) for i, b, p in objects]

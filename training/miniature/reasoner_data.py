@@ -46,6 +46,8 @@ class Turn:
 
 @dataclass
 class TrainingBatch:
+    """One step's data: B images with Q turns of T tokens each."""
+
     batch: Batch
     labels: Tensor  # B x Q x T, the token that position predicts, or -100
     looks: Tensor  # B x Q x T, shape index or -1
@@ -94,6 +96,7 @@ class Examples(IterableDataset[TrainingBatch]):
             yield self.collate([self.example(rng, short) for _ in range(self.images)])
 
     def example(self, rng: np.random.Generator, short: bool) -> tuple[Scene, list[Turn]]:
+        """Draw a scene and its turns, short or long ones."""
         side = self.max_side if rng.random() < 0.95 else 3 * self.max_side
         scene = draw_scene(rng, max_side=side)
         turns: list[Turn] = []
@@ -103,6 +106,7 @@ class Examples(IterableDataset[TrainingBatch]):
         return scene, turns
 
     def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
+        """Draw a query about the scene, and the strategy that asks it."""
         strategy = STRATEGIES[short][int(rng.integers(2))]
         while True:
             family = str(rng.choice(FAMILIES, p=FAMILY_SHARE))
@@ -113,6 +117,7 @@ class Examples(IterableDataset[TrainingBatch]):
                     return query, strategy
 
     def turn(self, scene: Scene, query: Query, strategy: str, rng: np.random.Generator) -> Turn:
+        """The tokens of one question and its answer, with labels and weights."""
         question = query.text.lower().strip(self.strips[strategy])
         if rng.random() < 0.04:  # a word nobody taught it
             drawn = rng.integers(0, 26, int(rng.integers(3, 9)))
@@ -171,6 +176,7 @@ class Examples(IterableDataset[TrainingBatch]):
         return KIND_WEIGHT if looks[-1] >= 0 and looks[-1] not in looks[:-2] else 1.0
 
     def collate(self, examples: list[tuple[Scene, list[Turn]]]) -> TrainingBatch:
+        """Pad the turns of several images to one length and stack everything."""
         longest = max((len(turn.tokens) for _, turns in examples for turn in turns), default=1)
         length = self.turn_lengths[longest <= self.turn_lengths[True]]
         tokens = np.zeros((len(examples), QUERIES, length), np.int64)

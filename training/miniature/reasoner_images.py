@@ -45,6 +45,7 @@ def patches_of(image: Image.Image) -> Floats32:
 
 
 def cells_of(scene: Scene) -> Cells:
+    """The truth about the scene's cells."""
     count = len(scene.shapes)
     coverage = np.zeros((count, CELLS * CELLS), np.float32)
     for i, shape in enumerate(scene.shapes):

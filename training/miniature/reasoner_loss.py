@@ -37,6 +37,7 @@ class Loss:
         self.blur = torch.softmax(-(distance**2) / (2 * BLUR_PIXELS**2), dim=-1)
 
     def text(self, model: Any, hidden: Tensor, data: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """The loss of the tokens, and the logits where a label is. hidden: B x Q x T x width."""
         at = data.labels >= 0
         logits = model.lm_head(hidden[at]).float()
         wanted, weights = data.labels[at], data.weights[at]
@@ -49,6 +50,7 @@ class Loss:
         return (loss * weights).sum() / (data.labels.shape[0] * data.labels.shape[1] * 12), logits
 
     def looking(self, out: Activations, data: TrainingBatch) -> Tensor:
+        """The loss of the attention: a token about a shape should attend to its cells."""
         rows, queries, at = (data.looks >= 0).nonzero(as_tuple=True)
         shapes = data.looks[rows, queries, at]
         shown = torch.stack(
@@ -63,6 +65,8 @@ class Loss:
         return (missed * weights).sum() / weights.sum()
 
     def seeing(self, aids: TrainingAids, out: Activations, data: TrainingBatch) -> Tensor:
+        """The loss of the training aids, which read colour, kind, box and flags from each cell."""
+
         def stack(name: str) -> Tensor:
             return torch.from_numpy(np.stack([getattr(c, name) for c in data.cells]))
 

@@ -114,6 +114,7 @@ class Trainer:
         return iter(DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=6))
 
     def save(self) -> None:
+        """Write the checkpoint and then rename it, so that a kill leaves a whole file."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         state: dict[str, Any] = {
@@ -136,6 +137,7 @@ class Trainer:
         return peak * (0.02 + 0.98 * cosine)
 
     def compute(self, data: TrainingBatch, run: Forward) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses by name, and the logits where a label is."""
         with torch.autocast("cpu", torch.bfloat16):
             out = run(self.model, data.batch, self.rotary)
             text, logits = self.loss.text(self.model, out.hidden, data)
@@ -144,6 +146,7 @@ class Trainer:
         return {"text": text, "looking": looking, "seeing": seeing}, logits
 
     def train_step(self, data: TrainingBatch) -> dict[str, float]:
+        """Train on one batch; returns the losses by name."""
         rate = self.learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -179,6 +182,7 @@ class Trainer:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -208,6 +212,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Run the command line."""
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     trainer = Trainer(args)

@@ -100,13 +100,16 @@ class Policy:
 
     @property
     def checkpoint(self) -> Path:
+        """The file of the model and the optimiser."""
         return self.out / "checkpoint.pt"
 
     @property
     def table(self) -> Path:
+        """The file of the figures, one row per step."""
         return self.out / "training.csv"
 
     def save(self) -> None:
+        """Write the checkpoint and then rename it, so that a kill leaves a whole file."""
         partial = self.checkpoint.with_suffix(".partial")
         state = {
             "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
@@ -203,6 +206,7 @@ class Policy:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -52,6 +52,7 @@ class LongExamples(Examples):
             self.strips[name + EXPLAINED] = self.strips[name]
 
     def draw_query(self, scene: Scene, rng: np.random.Generator, short: bool) -> tuple[Query, str]:
+        """Draw a query about the scene; the strategy's name says whether it is explained."""
         strategy = ("wise", "wise-s")[int(rng.integers(2))] + ("" if short else EXPLAINED)
         while True:
             family = FAMILIES[int(rng.integers(len(FAMILIES)))]
@@ -62,11 +63,13 @@ class LongExamples(Examples):
     def write(
         self, strategy: str, scene: Scene, query: Query, rng: np.random.Generator
     ) -> Response:
+        """The text that the assistant learns to write."""
         explained = strategy.endswith(EXPLAINED)
         return long_response(scene, query, IMAGE_SIZE, rng, explained=explained)
 
     def decision(self, answer: list[int], strategy: str, scene: Scene, query: Query) -> int:
-        return 0  # something is always there
+        """Index of the token that decides between an object and none: the first one."""
+        return 0  # its scenes always have the object
 
 
 def new_model(tokenizer: Tokenizer, folder: Path, fresh: bool) -> Any:
@@ -102,10 +105,12 @@ class Start:
             self.step = state["step"]
 
     def batches(self) -> Iterator[TrainingBatch]:
+        """An endless stream of batches, drawn in a process of its own."""
         examples = LongExamples(self.tokenizer, self.args.seed * 100_000 + self.step, 16)
         return iter(DataLoader(examples, batch_size=None, num_workers=1, prefetch_factor=6))
 
     def save(self) -> None:
+        """Write the checkpoint and then rename it, so that a kill leaves a whole file."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         state = {
@@ -124,12 +129,14 @@ class Start:
         return float(self.args.learning_rate) * (0.51 + 0.49 * math.cos(math.pi * part))
 
     def compute(self, data: TrainingBatch) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The losses by name, and the logits where a label is."""
         with torch.autocast("cpu", torch.bfloat16):
             out = forward(self.model, data.batch, self.rotary)
             text, logits = self.loss.text(self.model, out.hidden, data)
         return {"text": text, "looking": self.loss.looking(out, data)}, logits
 
     def train_step(self, data: TrainingBatch) -> dict[str, float]:
+        """Train on one batch; returns the losses by name."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         parts, _ = self.compute(data)
@@ -151,6 +158,7 @@ class Start:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -55,6 +55,7 @@ class Application(FastAPI):
         self._needs_key = needs_key
 
     def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, completed by `openapi.py` and made once."""
         if self.openapi_schema is None:
             self.openapi_schema = completed(super().openapi(), needs_key=self._needs_key)
         return self.openapi_schema

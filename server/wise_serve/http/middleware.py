@@ -65,6 +65,7 @@ class Boundary:
         self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, whatever is raised inside (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -132,6 +133,7 @@ class Head:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; send no body if it is HEAD (ASGI)."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -152,6 +154,7 @@ class Gate:
         self._lifecycle, self._admission = runtime.lifecycle, runtime.admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit a request for the models, run it, and release its slot (ASGI)."""
         if scope["type"] != "http" or not _is_work(scope):
             await self._app(scope, receive, send)
             return

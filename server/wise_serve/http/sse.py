@@ -37,6 +37,7 @@ class EventStream(Response):
         self._keep_alive_s = keep_alive_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        """Send the stream's events until the work has ended (ASGI)."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
 

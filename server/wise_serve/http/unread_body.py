@@ -27,6 +27,7 @@ class Lingering:
         self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; linger after an answer to an unread body (ASGI)."""
         if scope["type"] == "http" and _has_body(headers := Headers(scope=scope)):
             asked = (
                 "expect" in headers

@@ -24,6 +24,7 @@ class JsonLines(logging.Formatter):
     """One JSON object per record: time, level, logger, message, request_id, and its `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON, without a line end."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

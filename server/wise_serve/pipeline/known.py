@@ -36,6 +36,7 @@ class KnownImage:
 
     @property
     def size(self) -> Size:
+        """Width, height in pixels."""
         return self.width, self.height
 
     @property

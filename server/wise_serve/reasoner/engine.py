@@ -60,6 +60,7 @@ class VllmReasoner:
         self._prompts_around: dict[str | None, tuple[str, str]] = {}  # by the system's turn
 
     async def start(self) -> None:
+        """Load the model and answer warm-up requests; blocks no event loop. Raises NotReady."""
         if missing := what_is_missing(self._settings):
             raise NotReady(missing)  # vLLM would fail later, with a less clear message
         os.environ[PICKLE_VARIABLE] = "0"  # never pickle to or from the engine core
@@ -136,6 +137,7 @@ class VllmReasoner:
                     pass
 
     async def stop(self) -> None:
+        """End the engine; requests in flight fail with ReasonerLost."""
         engine, self._engine = self._engine, None
         self._forget_log_file()
         if engine is not None:
@@ -143,16 +145,20 @@ class VllmReasoner:
 
     @property
     def alive(self) -> bool:
+        """Whether the engine is loaded and its core is alive."""
         return self._engine is not None and self._engine.alive
 
     def special_tokens(self) -> frozenset[str]:
+        """The tokenizer's special and added tokens; empty before `start`."""
         return self._special
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
+        """The UTF-8 bytes of each token, in order. Needs `start`."""
         tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(token_ids))
         return [token_bytes(token, self._added) for token in tokens]
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
+        """See `Reasoner.stream`. Raises NotReady, ReasonerLost."""
         return until_answered(partial(self._generate, request), request.max_tokens)
 
     async def _generate(

@@ -54,5 +54,6 @@ class ByPort:
         self._ops_port = ops_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the application of its port (ASGI)."""
         asked = (scope.get("server") or (None, None))[1]
         await (self._ops if asked == self._ops_port else self._main)(scope, receive, send)

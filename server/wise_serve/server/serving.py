@@ -49,6 +49,7 @@ class DrainingServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the sockets and start the models; called by uvicorn."""
         self._loop = asyncio.get_running_loop()
         logs.watch(self._loop)
         if (
@@ -71,6 +72,7 @@ class DrainingServer(uvicorn.Server):
             print(_greeting(*addresses), flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the drain at the first signal; at the second end the process."""
         if self._signalled or self._loop is None:
             os._exit(_EXIT_FAILED)
         self._signalled = True
@@ -98,6 +100,7 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish the requests and stop the models; a timer ends the process if that hangs."""
         loading = not (self._ready or self.failed)
         end = threading.Timer(
             _LOADING_STOP_S if loading else _STOP_S, _end_hard, (0 if loading else _EXIT_FAILED,)

@@ -28,8 +28,17 @@ class SegmenterObserver(Protocol):
 class Silent:
     """An observer that does nothing."""
 
-    def batch(self, operation: Operation, size: int) -> None: ...
-    def queue_depth(self, items: int) -> None: ...
-    def restart(self) -> None: ...
-    def watch(self, alive: Callable[[], bool]) -> None: ...
-    def cache(self, result: CacheResult) -> None: ...
+    def batch(self, operation: Operation, size: int) -> None:
+        """Ignored."""
+
+    def queue_depth(self, items: int) -> None:
+        """Ignored."""
+
+    def restart(self) -> None:
+        """Ignored."""
+
+    def watch(self, alive: Callable[[], bool]) -> None:
+        """Ignored."""
+
+    def cache(self, result: CacheResult) -> None:
+        """Ignored."""

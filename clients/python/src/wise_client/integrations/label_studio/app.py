@@ -54,6 +54,7 @@ class App:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        """Answer one request (WSGI, PEP 3333)."""
         status, reason, document = self._answer(environ)
         body = json.dumps(document).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
