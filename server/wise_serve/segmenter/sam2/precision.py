@@ -1,4 +1,4 @@
-"""What makes SAM 2 cheaper to run: constants kept, an encoder in half precision, TF32."""
+"""What makes SAM 2 faster: precomputed constants, an encoder in half precision, TF32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +23,10 @@ _CAST_BY_AUTOCAST = (nn.Linear, nn.Conv2d)
 class Levers:
     """How a model is run.
 
-    encoder, decoder: what each computes in; serving has the decoder in float32, where most of the
-    parity would be lost. tf32: let a GPU round the inputs of SAM 2's own products of float32 to 10
-    bits of mantissa. constants: off only where its gain is measured.
+    encoder, decoder: the type in which each computes. Serving keeps the decoder in float32, because
+    a decoder in half precision changes the masks most. tf32: let a GPU round the inputs of SAM 2's
+    float32 products to 10 bits of mantissa. constants: compute constants once; off only to measure
+    the gain.
     """
 
     encoder: Precision = "float32"
@@ -37,10 +38,10 @@ class Levers:
 
 @contextmanager
 def float32_products(*, tf32: bool) -> Iterator[None]:
-    """Inside, products and convolutions of float32 run in TF32 on a GPU, or in full float32.
+    """Inside this context, a GPU computes float32 products and convolutions in TF32, or not.
 
-    torch has one setting for the whole process, and by itself allows TF32 in convolutions. What it
-    was is restored. A CPU knows no TF32.
+    torch has one setting for the whole process, and its default allows TF32 in convolutions. The
+    setting is restored at the end. A CPU has no TF32.
     """
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
     before = products.allow_tf32, convolutions.allow_tf32
@@ -53,12 +54,12 @@ def float32_products(*, tf32: bool) -> Iterator[None]:
 
 @torch.inference_mode()
 def keep_constants(model: Any) -> None:
-    """Compute once what SAM 2 computes at each call from its weights and image size alone.
+    """Compute once what SAM 2 computes at each call only from its weights and image size.
 
-    The outputs stay the same bits. The weights must not change any more: not for training.
+    The outputs do not change by a bit. The weights must not change afterwards: do not train it.
     """
     trunk, neck = model.image_encoder.trunk, model.image_encoder.neck
-    # Only the memory of videos reads these encodings; their shape is all that the package asks for.
+    # Only SAM 2's memory for videos uses these encodings; for images the package needs their shape.
     neck.position_encoding = nn.Identity()
     positions: Tensor = trunk._get_pos_embed((model.image_size // 4,) * 2)
     trunk._get_pos_embed = lambda size: positions
@@ -67,8 +68,10 @@ def keep_constants(model: Any) -> None:
 
 
 def cast_encoder(model: Any, dtype: torch.dtype) -> None:
-    """Hold in `dtype` the weights that autocast would cast at each call of the image encoder; the
-    outputs under autocast stay the same bits."""
+    """Cast the weights of the image encoder to `dtype` once; autocast would do it at each call.
+
+    The outputs under autocast do not change by a bit.
+    """
     decoder = model.sam_mask_decoder  # two of its layers run with the encoder
     for part in (model.image_encoder, decoder.conv_s0, decoder.conv_s1):
         for module in part.modules():

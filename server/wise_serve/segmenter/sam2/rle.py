@@ -1,7 +1,7 @@
 """Low-resolution mask logits -> COCO run lengths at the images' sizes, on the logits' device.
 
-What `interpolate(logits, size, mode="bilinear") > threshold` and COCO's encoder would give together
-without a full-size mask ever leaving the device: only the ends of its runs are copied back, for all
+The result is the same as of `interpolate(logits, size, mode="bilinear") > threshold` and COCO's
+encoder. But no full-size mask is copied from the device: only the ends of its runs are, for all
 masks of a batch at once.
 """
 
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-THRESHOLD = 0.0  # logit, as SAM 2's predictor has it
-AT_ONCE_PIXELS = 2**25  # of masks at full size, a byte each, before their runs are copied back
+THRESHOLD = 0.0  # logit; the same as in SAM 2's predictor
+AT_ONCE_PIXELS = 2**25  # most full-size pixels (1 byte each) on the device at the same time
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The part of a full-size mask that may be foreground: rows and columns, pixels, as slices."""
+    """The part of a full-size mask that may be foreground: its rows and columns, as slices."""
 
     size: Size
     rows: tuple[int, int]
@@ -32,21 +32,22 @@ class _Window:
 
     @property
     def places(self) -> int:
-        """Where a run may begin or end: before each pixel, and behind the last of a column."""
+        """How many places a run may begin or end at: before each pixel, and after each column."""
         return (self.columns[1] - self.columns[0]) * self.stride
 
     @property
     def stride(self) -> int:
-        """Places of one column."""
+        """How many such places one column has."""
         return self.rows[1] - self.rows[0] + 1
 
 
 def mask_runs(logits: Tensor, sizes: Sequence[Size]) -> list[NDArray[np.int64]]:
-    """N x h x w float32 logits, each upsampled to its size (height, width; pixels) and cut at 0.
+    """The runs of N masks, from N x h x w float32 logits.
 
-    Gives the lengths of the runs down the columns, of background first (0 if the first pixel is of
-    the mask): COCO's uncompressed RLE (github.com/cocodataset/cocoapi, `maskApi.c`). The host waits
-    for the device once for the masks' windows, and once for the runs of AT_ONCE_PIXELS.
+    sizes: the height and width to which each mask is upsampled, pixels. Returns COCO's uncompressed
+    RLE (github.com/cocodataset/cocoapi, `maskApi.c`): the lengths of the runs down the columns,
+    background first (0 if the first pixel is foreground). The host waits for the device once for
+    the windows of all masks, and once for the runs of each AT_ONCE_PIXELS.
     """
     windows = [
         _window(bounds, (logits.shape[1], logits.shape[2]), size)
@@ -59,7 +60,7 @@ def mask_runs(logits: Tensor, sizes: Sequence[Size]) -> list[NDArray[np.int64]]:
 
 
 def _bounds(logits: Tensor) -> Tensor:
-    """N x 4: first and last row, first and last column of the foreground; last < 0 for none."""
+    """N x 4: first row, last row, first column, last column of the foreground; last < 0: none."""
     foreground = logits > THRESHOLD
     ends = []
     for reduced in (2, 1):
@@ -74,13 +75,13 @@ def _window(bounds: list[int], source: Size, size: Size) -> _Window:
     first_row, last_row, first_column, last_column = bounds
     if last_row < 0:
         return _Window(size, (0, 0), (0, 0))
-    # Between values that are not positive bilinear interpolation stays so: the rest is background.
+    # Interpolating between values <= 0 gives values <= 0: the rest is background.
     rows = _reached(first_row, last_row, source[0], size[0])
     return _Window(size, rows, _reached(first_column, last_column, source[1], size[1]))
 
 
 def _reached(first: int, last: int, source: int, target: int) -> tuple[int, int]:
-    """The target pixels that the source cells `first` to `last` may reach, as a slice."""
+    """The target pixels to which the source cells `first` to `last` may contribute, as a slice."""
     scale = target / source
     start, stop = (first - 0.5) * scale - 0.5, (last + 1.5) * scale - 0.5
     return max(0, math.floor(start)), min(target, math.ceil(stop) + 1)
@@ -113,7 +114,7 @@ def _part_runs(logits: Tensor, windows: Sequence[_Window]) -> list[NDArray[np.in
 
 @lru_cache(maxsize=8)  # of 4 MiB each for a photograph under the public models: few
 def _weights(source: int, target: int, device: torch.device) -> Tensor:
-    """source x target: how much of each source cell is in each target pixel, as torch has it."""
+    """source x target: the weight of each source cell in each target pixel, the same as torch's."""
     cells = torch.eye(source, device=device)
     return functional.interpolate(cells[None], target, mode="linear", align_corners=False)[0]
 
@@ -129,11 +130,11 @@ def _write_changes(logits: Tensor, window: _Window, changed: Tensor) -> None:
 
 
 def _runs(changes: NDArray[np.int64], window: _Window) -> NDArray[np.int64]:
-    """Places of change in a window of the mask -> run lengths of the whole mask."""
+    """The places in a window where the mask changes -> run lengths of the whole mask."""
     height, width = window.size
     columns, rows = np.divmod(changes, window.stride)
     places = (columns + window.columns[0]) * height + rows + window.rows[0]
-    # A run that goes on from the end of a column into the next one ends and begins at one place.
+    # A run that continues into the next column ends and begins at the same place.
     joined = np.flatnonzero(places[1:] == places[:-1])
     places = np.delete(places, np.concatenate([joined, joined + 1]))
     if len(places) and places[-1] == height * width:

@@ -1,4 +1,4 @@
-"""The stages of SAM 2 on tensors: pixels to the encoder's input, embeddings, masks of prompts."""
+"""The stages of SAM 2 on tensors: preprocess images, embed them, and decode prompts to masks."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-# Of ImageNet, as in sam2.utils.transforms.
+# The statistics of ImageNet, as in sam2.utils.transforms.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
-EARLIER_LOGIT: Final = 10.0  # of what is surely the object; minus it of what surely is not
+EARLIER_LOGIT: Final = (
+    10.0  # logit of what is surely the object; its negative: surely not the object
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """A batch of N embedded images, as the mask decoder reads them (r: the model's image side).
+    """A batch of N embedded images for the mask decoder. r: the side of the model's image.
 
     image: N x C x r/16 x r/16. high_res: N x C/8 x r/4 x r/4 and N x C/4 x r/8 x r/8.
     """
@@ -34,7 +36,7 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tensors, bytes."""
+        """Memory that the tensors use, bytes."""
         return sum(tensor.nbytes for tensor in (self.image, *self.high_res))
 
 
@@ -45,20 +47,20 @@ def _scale(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """... x 3 x H x W float32 in 0..1 -> the model's input scale."""
+    """... x 3 x H x W float32 in 0..1 -> the same, normalised for the model."""
     mean, deviation = _scale(pixels.device)
     return (pixels - mean) / deviation
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device, without waiting for what it does."""
+    """Copy to the device without waiting for its other work."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def preprocess(pixels: NDArray[np.uint8], side: int, device: torch.device) -> Tensor:
-    """H x W x 3 uint8 -> 3 x side x side float32: what `SAM2Transforms` does, in its order.
+    """H x W x 3 uint8 -> 3 x side x side float32: the steps of `SAM2Transforms`, in that order.
 
     The image is stretched to a square by an antialiased bilinear resize, in float.
     """
@@ -79,8 +81,10 @@ def image_features(model: Any, batch: Tensor) -> Features:
 
 
 def coarse_logits(coverage: Tensor, side: int) -> Tensor:
-    """N x 1 x COARSE_SIDE x COARSE_SIDE uint8, 0 to 255 -> N x 1 x side x side float32: the logits
-    that SAM 2 reads an earlier mask by. docs/decisions/0019 says what they stand for."""
+    """Earlier masks as the logits that SAM 2 expects; docs/decisions/0019 says what they mean.
+
+    N x 1 x COARSE_SIDE x COARSE_SIDE uint8, 0 to 255 -> N x 1 x side x side float32.
+    """
     share = coverage.float() / 255
     if share.shape[-1] != side:
         share = functional.interpolate(share, (side, side), mode="area")
@@ -89,9 +93,10 @@ def coarse_logits(coverage: Tensor, side: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class EarlierMasks:
-    """Masks of an earlier answer, for those of N prompts that have one.
+    """The earlier masks of N prompts.
 
-    logits: N x 1 x r/4 x r/4 float32. given: N bool; where it is false, the logits do not matter.
+    logits: N x 1 x r/4 x r/4 float32. given: N bool; False: the prompt has no earlier mask, and its
+    logits are ignored.
     """
 
     logits: Tensor
@@ -105,12 +110,13 @@ def mask_logits(
     labels: Tensor,
     earlier: EarlierMasks | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Decode N prompts on N images, one each: N x 4 x r/4 x r/4 logits and N x 4 predicted IoUs.
+    """Decode N prompts on N images, one prompt per image.
 
-    First SAM 2's one mask for a clear prompt (its `multimask_output=False`), then its three for one
-    that may mean several things (`True`), by descending predicted IoU. coordinates: N x P x 2
-    float32 (x, y) in the model's r x r frame: the box's two corners, then points. labels: N x P
-    int32. P may be 0 if every prompt has an earlier mask.
+    coordinates: N x P x 2 float32 (x, y) in the model's r x r frame: the box's two corners, then
+    the points. labels: N x P int32. P may be 0 if every prompt has an earlier mask.
+    Returns N x 4 x r/4 x r/4 logits and N x 4 predicted IoUs. The first mask is SAM 2's single mask
+    for a clear prompt (its `multimask_output=False`). The others are its three masks for an
+    ambiguous prompt (`True`), by descending predicted IoU.
     """
     encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
     points = (coordinates, labels) if coordinates.shape[1] else None
@@ -130,7 +136,7 @@ def mask_logits(
 
 
 def _candidates(decoder: Any, logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The decoder's N x 4 masks as `mask_logits` has them."""
+    """The decoder's N x 4 masks in the order of `mask_logits`."""
     one, its_score = logits[:, :1], scores[:, :1]
     if decoder.dynamic_multimask_via_stability:  # a setting of the checkpoint
         one, its_score = decoder._dynamic_multimask_via_stability(logits, scores)

@@ -1,1 +1,1 @@
-"""The gateway's side of the segmenter: starts, watches and asks the worker process."""
+"""The gateway's side of the segmenter: starts worker processes, watches them, sends requests."""

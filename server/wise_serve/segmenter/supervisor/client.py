@@ -1,7 +1,7 @@
-"""The gateway's side of the segmenter: starts the worker, watches it, speaks to it.
+"""The gateway's side of one segmenter worker: starts it, watches it, sends it requests.
 
-Lives on one event loop. The worker is a child process; when it dies, everything in flight fails at
-once with SegmenterLost, and another one is started.
+Everything runs on one event loop. The worker is a child process. When it dies, all requests in
+flight fail at once with SegmenterLost, and another worker is started.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ INLINE_COPY_BYTES = 2**20  # larger images are copied in a thread
 class SegmenterClient:
     """`Segmenter` on a supervised worker process.
 
-    `failed` is true for good once the worker has died three times within a minute: the server
-    should then end. `restarts` counts workers started after the first.
+    `failed` becomes true, and stays so, when the worker has died three times within a minute: the
+    server should then end. `restarts` counts the workers that were started after the first.
     """
 
     def __init__(
@@ -50,8 +50,10 @@ class SegmenterClient:
         program: Sequence[str] = WORKER,
         device: str | None = None,
     ) -> None:
-        """`program`: Python's arguments that run a worker. `device`: in torch's words; default:
-        that of the settings."""
+        """`program`: Python's arguments that run a worker.
+
+        `device`: torch's name, such as 'cuda:1'; default: that of the settings.
+        """
         self.name = settings.segmenter
         self.failed = False
         self.restarts = 0
@@ -86,7 +88,7 @@ class SegmenterClient:
         self._supervisor = asyncio.create_task(self._supervise(worker))
 
     async def stop(self) -> None:
-        """End the worker; what is in flight fails with SegmenterLost."""
+        """End the worker; requests in flight fail with SegmenterLost."""
         if self._supervisor is not None:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -171,7 +173,7 @@ class SegmenterClient:
             raise NotReady("The segmenter did not load within the start-up deadline.") from None
 
     async def _supervise(self, worker: WorkerProcess) -> None:
-        """Wait for the worker's death, start another; give up after three deaths in a minute."""
+        """Whenever the worker dies, start another one; give up after three deaths in a minute."""
         clock = asyncio.get_running_loop().time
         deaths: deque[float] = deque()
         while True:
@@ -192,7 +194,7 @@ class SegmenterClient:
                 await self._until_ready(worker)
 
     async def _watch(self, worker: WorkerProcess) -> None:
-        """Return when the worker is dead, never became ready, or was silent for too long."""
+        """Return when the worker is dead, is not ready, or has been silent for too long."""
         tick_s = self._settings.heartbeat_s / BEATS_PER_LIMIT
         silent_ticks, heard_at = 0, worker.heard_at
         while worker.ready and not await worker.died_within(tick_s):
@@ -211,7 +213,7 @@ class SegmenterClient:
 
 
 async def _share(pixels: NDArray[np.uint8]) -> int:
-    """The pixels in a new memory file; its descriptor is closed here if the caller goes away."""
+    """Copy the pixels to a new memory file; closes its descriptor here if it is cancelled."""
     if pixels.nbytes <= INLINE_COPY_BYTES:
         return protocol.share_pixels(pixels)
     copy = asyncio.get_running_loop().run_in_executor(None, protocol.share_pixels, pixels)

@@ -1,4 +1,4 @@
-"""What a supervisor reports to the metrics about its worker; the pool of workers uses it, too."""
+"""The interface through which supervisors report their workers to the metrics."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,22 +7,22 @@ from wise_serve.contract.names import CacheResult, Operation
 
 
 class SegmenterObserver(Protocol):
-    """What the metrics want to know. Called on the event loop; must not block or raise."""
+    """Called on the event loop; must not block or raise."""
 
     def batch(self, operation: Operation, size: int) -> None:
         """A batch was run."""
 
     def queue_depth(self, items: int) -> None:
-        """Items that wait at the worker, as of its last word."""
+        """`items` wait at the worker, by its last message."""
 
     def restart(self) -> None:
         """A worker died and another one is being started."""
 
     def watch(self, alive: Callable[[], bool]) -> None:
-        """`alive` says at any time whether the worker would answer."""
+        """`alive` may be called at any time: whether the worker can answer."""
 
     def cache(self, result: CacheResult) -> None:
-        """An image's embedding was there ('hit'), being made ('shared'), or not ('miss')."""
+        """A lookup of an embedding: it exists ('hit'), is being made ('shared') or not ('miss')."""
 
 
 class Silent:

@@ -1,4 +1,4 @@
-"""Several segmenter workers, one or more a device, as one `Segmenter`."""
+"""Several segmenter workers, one or more per device, as one `Segmenter`."""
 
 import asyncio
 from collections import Counter
@@ -24,9 +24,9 @@ Opened = AbstractAsyncContextManager[ImageSession]
 class SegmenterPool:
     """`Segmenter` on the workers of `Settings.segmenter_workers` and `segmenter_devices`.
 
-    An image goes to the worker that its digest names, see `placement`. A worker that is lost fails
-    its own requests alone; until it is back, its images go to the others. `failed` once every
-    worker is lost for good.
+    The image's digest decides to which worker it goes, see `placement`. When a worker is lost, only
+    its own requests fail; until it is back, its images go to the others. `failed` is true when
+    every worker has died too often.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SegmenterPool:
 
     @property
     def failed(self) -> bool:
-        """Whether every worker died too often and stays away."""
+        """Whether every worker has died too often and is not restarted."""
         return all(worker.failed for worker in self.workers.values())
 
     async def start(self) -> None:
@@ -63,7 +63,7 @@ class SegmenterPool:
             raise
 
     async def stop(self) -> None:
-        """End all workers; what is in flight fails with SegmenterLost."""
+        """End all workers; requests in flight fail with SegmenterLost."""
         await asyncio.gather(*(worker.stop() for worker in self.workers.values()))
 
     def open(self, pixels: NDArray[np.uint8], digest: str, request_id: str) -> Opened:

@@ -1,4 +1,4 @@
-"""One worker process as the gateway holds it: the child, its channel, and who waits for answers."""
+"""One worker process on the gateway's side: the child, its channel, and the awaited answers."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,11 @@ _READ_AFTER_END_S = 0.1  # to read what the worker sent before it ended
 
 
 class WorkerProcess:
-    """Made by `spawn`. `call` sends a request and returns the future of its answer, which ends with
-    the answer, with SegmenterLost when the worker is lost, or cancelled by `forget`."""
+    """A worker process. Create it with `spawn`.
+
+    `call` sends a request and returns the future of its answer. The future ends with the answer,
+    with SegmenterLost if the worker is lost, or is cancelled by `forget`.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,8 @@ class WorkerProcess:
     ) -> "WorkerProcess":
         """Start a child and configure it; `observe` sees every message that it sends.
 
-        `program`: Python's arguments that run a worker; `--fd N` is put after them. `preloading`:
-        what its environment has besides ours.
+        `program`: Python's arguments that run a worker; `--fd N` is added. `preloading`: variables
+        for its environment, besides those of this process.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -94,11 +97,11 @@ class WorkerProcess:
         await asyncio.shield(self._started)
 
     async def until_lost(self) -> None:
-        """Wait for the worker's end. The caller bounds the wait."""
+        """Wait for the worker's end, without a limit: the caller must set one."""
         await self._lost.wait()
 
     async def died_within(self, seconds: float) -> bool:
-        """Wait for the worker's end, at most that long."""
+        """Wait for the worker's end, at most `seconds`; whether it has ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._lost.wait()
@@ -107,34 +110,36 @@ class WorkerProcess:
     def call(
         self, number: int, message: protocol.Message, descriptor: int | None = None
     ) -> "asyncio.Future[protocol.FromWorker]":
-        """Send a request; its answer comes under `number`. Takes over the descriptor.
+        """Send a request; its answer has the same `number`. Closes the descriptor.
 
-        Raises Overloaded when the worker does not read.
+        Raises Overloaded if the worker does not read, SegmenterLost if it is lost.
         """
         future: asyncio.Future[protocol.FromWorker] = self._loop.create_future()
-        self._channel.send(message, descriptor)  # may find the worker lost
+        self._channel.send(message, descriptor)  # may discover that the worker is lost
         if self._lost.is_set():
             raise SegmenterLost("The segmenter was lost.")
         self._waiting[number] = future
         return future
 
     def send(self, message: protocol.Message) -> None:
-        """Send what has no answer. Does nothing when the worker is lost."""
+        """Send a message without an answer. Does nothing if the worker is lost."""
         self._channel.send(message)
 
     def forget(self, number: int) -> bool:
-        """Nobody waits for this answer any more. True if it had not come."""
+        """Stop waiting for this answer. Returns whether it had not come yet."""
         future = self._waiting.pop(number, None)
         return future is not None and (future.cancel() or future.cancelled())
 
     def kill(self) -> None:
-        """End it without asking, as one that hangs must be."""
+        """End the process at once, also if it hangs."""
         with contextlib.suppress(ProcessLookupError):
             self._child.kill()
 
     async def end(self) -> None:
-        """Ask it to stop, then make it; fail what waits. Leaves no child behind, unless the kernel
-        itself cannot end it, as when a device's driver hangs."""
+        """Ask the process to stop, and kill it if it does not; awaited answers fail.
+
+        No child is left, unless even the kernel cannot end it, for example if a driver hangs.
+        """
         self._channel.send(protocol.Stop())
         self._lose()
         try:
@@ -153,7 +158,7 @@ class WorkerProcess:
         return self._child.returncode is not None
 
     async def _reap(self) -> None:
-        """Notice a death that the socket hides, should some other process hold a copy of it."""
+        """Notice a death also if the socket stays open because another process has a copy of it."""
         await self._child.wait()
         await asyncio.sleep(_READ_AFTER_END_S)
         self._lose()

@@ -1,4 +1,4 @@
-"""One image at the worker, as the pipeline holds it."""
+"""One image at a worker: the session that the pipeline uses."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ from wise_serve.segmenter.wire import messages as protocol
 
 _FAILURES: dict[str, Callable[[str], WiseError]] = {
     "overloaded": Overloaded,
-    "out_of_memory": Overloaded,  # with fewer images at once it may fit
+    "out_of_memory": Overloaded,  # it may fit when fewer images are in work
     "no_image": InternalError,
     "image_unknown": ImageUnknown,
     "internal": InternalError,
@@ -27,8 +27,7 @@ _FAILURES: dict[str, Callable[[str], WiseError]] = {
 
 
 class Session:
-    """`ImageSession` on one worker; dies with it. Has no deadline of its own: the pipeline's holds
-    for the whole request."""
+    """`ImageSession` on one worker, lost with it. The pipeline's deadline bounds every wait."""
 
     def __init__(
         self,
@@ -41,7 +40,7 @@ class Session:
         self._encoded: asyncio.Future[protocol.FromWorker] | None = None
 
     def open(self, height: int, width: int, digest: str, descriptor: int) -> None:
-        """Queue the encode; takes over the descriptor. Raises SegmenterLost."""
+        """Queue the encode; closes the descriptor. Raises SegmenterLost."""
         self._encoded = self._worker.call(
             self._number,
             protocol.Open(self._number, self._request_id, digest, height, width),
@@ -84,7 +83,7 @@ class Session:
         return list(answer.masks), Timing(answer.queue_ms, answer.work_ms, answer.rle_ms)
 
     def close(self) -> None:
-        """Let go of everything that the worker holds for this image."""
+        """Release everything that the worker keeps for this image."""
         self._worker.forget(self._number)
         self._worker.send(protocol.Close(self._number, self._request_id))
 

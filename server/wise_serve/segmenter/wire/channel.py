@@ -1,5 +1,6 @@
-"""A Unix stream socket that carries messages and file descriptors: a blocking end for the worker,
-an asyncio end for the gateway."""
+"""A Unix stream socket for messages and file descriptors.
+
+The worker's end blocks; the gateway's end uses asyncio."""
 
 import asyncio
 import contextlib
@@ -39,11 +40,11 @@ class WorkerChannel:
         self._connection = connection
         self._sending = threading.Lock()
         self._reader = FrameReader()
-        # Descriptors come no later than the first byte of their frame, and in order.
+        # A descriptor arrives before or with the first byte of its frame, and in order.
         self._descriptors: deque[int] = deque()
 
     def send(self, message: Message) -> None:
-        """Send, waiting for room. Raises OSError when the gateway is gone."""
+        """Send; waits while the socket is full. Raises OSError when the gateway is gone."""
         data = frame(message)
         with self._sending:
             self._connection.sendall(data)
@@ -51,7 +52,7 @@ class WorkerChannel:
     def receive(self, timeout_s: float) -> Iterator[tuple[ToWorker, int | None]]:
         """Messages that came within the time, with the descriptor of each `Open`.
 
-        Raises EOFError when the gateway is gone, ProtocolError on nonsense.
+        Raises EOFError when the gateway is gone, ProtocolError if its data is not a message.
         """
         readable, _, _ = select.select([self._connection], [], [], timeout_s)
         if not readable:
@@ -71,10 +72,10 @@ class WorkerChannel:
 
 
 class GatewayChannel:
-    """The gateway's end; lives on the event loop that makes it.
+    """The gateway's end, on the event loop that creates it.
 
-    `on_message` gets each message; `on_lost` is called once, when the worker is gone or sends
-    nonsense. Neither is called after `close`.
+    `on_message` is called with each message. `on_lost` is called once, when the worker is gone or
+    sends data that is not a message. Neither is called after `close`.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class GatewayChannel:
         self._loop.add_reader(connection, self._read)
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
-        """Send without waiting; takes over the descriptor. Does nothing once closed.
+        """Send without waiting; closes the descriptor. Does nothing after `close`.
 
         Raises Overloaded when the worker has not read for thousands of messages.
         """
@@ -108,7 +109,7 @@ class GatewayChannel:
             self._write()
 
     def close(self) -> None:
-        """Close the socket and drop what is unsent. May be called again."""
+        """Close the socket and drop unsent messages. May be called several times."""
         if self._closed:
             return
         self._closed = True

@@ -1,11 +1,11 @@
 """The messages between gateway and segmenter worker, and how they are framed.
 
-A frame is a length (4 bytes, little-endian, unsigned) and a MessagePack map, which is decoded
-against the types below and refused if it does not fit them. Pixels do not travel in frames: an
-`Open` carries the file descriptor of an anonymous memory file (memfd, SCM_RIGHTS), which has no
-name, so nothing is left behind when either side is killed.
+A frame is a length (4 bytes, little-endian, unsigned) and a MessagePack map. The map is decoded to
+the types below, and refused if it does not fit them. Pixels are not in frames: an `Open` comes with
+the file descriptor of an anonymous memory file (memfd, SCM_RIGHTS). That file has no name, so
+nothing is left when one side is killed.
 
-Every message about a request carries its id, for the logs of both sides.
+Every message about a request contains its id, for the logs of both sides.
 """
 
 import mmap
@@ -49,7 +49,7 @@ class Configure(Message, frozen=True):
 
 
 class Open(Message, frozen=True):
-    """Encode an image: height x width x 3 bytes of RGB in the descriptor that comes along."""
+    """Encode an image: height x width x 3 bytes of RGB in the descriptor that comes with it."""
 
     session: int
     request_id: str
@@ -78,14 +78,14 @@ class Decode(Message, frozen=True):
 
 
 class Cancel(Message, frozen=True):
-    """Nobody waits for this operation any more."""
+    """The gateway no longer waits for this operation."""
 
     operation: int
     request_id: str
 
 
 class Close(Message, frozen=True):
-    """The session is over; its work that has not begun is dropped."""
+    """End a session; its work that has not started is dropped."""
 
     session: int
     request_id: str
@@ -96,7 +96,7 @@ class Stop(Message, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """The worker has answered its own warm-up request. `device`: in torch's words."""
+    """The worker has answered its own warm-up request. `device`: torch's name of it."""
 
     device: str
 
@@ -108,7 +108,7 @@ class NotStarted(Message, frozen=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """The worker lives. `queue_depth`: items that wait."""
+    """Sign of life of the worker. `queue_depth`: items that wait."""
 
     queue_depth: int
 
@@ -145,7 +145,7 @@ class Decoded(Message, frozen=True):
 class Failed(Message, frozen=True):
     """An encode (`session` set) or a decode (`operation` set) failed. `reason` is safe to show.
 
-    'no_image': the decode's session failed to encode, which has a message of its own.
+    'no_image': the encode of the decode's session failed; that failure has its own message.
     'image_unknown': there is no embedding for a `Reopen`.
     """
 
@@ -165,7 +165,7 @@ from_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is no frame or no message of ours."""
+    """The other side sent something that is not a frame or not one of these messages."""
 
 
 def frame(message: Message) -> bytes:
@@ -177,13 +177,13 @@ def frame(message: Message) -> bytes:
 
 
 class FrameReader:
-    """Puts frames together from the pieces in which a stream delivers them."""
+    """Puts frames together from the pieces that a stream delivers."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Bodies of the frames that `data` completes. Raises ProtocolError on an absurd length."""
+        """Bodies of the frames that `data` completes. Raises ProtocolError if one is too long."""
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
@@ -213,7 +213,7 @@ def share_pixels(pixels: NDArray[np.uint8]) -> int:
 def map_pixels(descriptor: int, height: int, width: int) -> NDArray[np.uint8]:
     """The image in a descriptor, H x W x 3 uint8, without a copy; closes the descriptor.
 
-    The memory is given back when the array is. Raises ProtocolError when the sizes do not agree.
+    The memory is released with the array. Raises ProtocolError if the sizes do not agree.
     """
     try:
         size = height * width * 3

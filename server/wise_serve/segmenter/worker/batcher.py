@@ -1,10 +1,11 @@
-"""Which work the device does next: batches, their order, and who shares an embedding.
+"""Which work the device does next: batches, their order, and which sessions share an embedding.
 
 Pure Python, no torch: an embedding is any object with `nbytes`. Two threads use a `Batcher`: one
-puts work in, one (the device's) takes batches out and hands results back.
+adds work, the other (the device's) gets batches and returns results.
 
-Work of a session is one encode and any number of decodes. Sessions with one digest share one
-encode. A decode waits, outside the queue but counted in its bound, until its embedding exists.
+The work of a session is one encode and any number of decodes. Sessions with the same digest share
+one encode. A decode waits until its embedding exists. Meanwhile it is not in the queue, but counts
+towards the queue's limit.
 """
 
 import threading
@@ -65,7 +66,7 @@ class Batcher(Generic[EmbeddingT]):
             return self._depth()
 
     def open(self, session: int, digest: str, image: Pixels) -> CacheResult:
-        """Start a session. After 'hit' its embedding exists; else its encode ends with `encoded`.
+        """Start a session. 'hit': its embedding exists; otherwise it will after `encoded`.
 
         `image` is kept only on 'miss'. Raises Overloaded when the queue is full.
         """
@@ -81,8 +82,10 @@ class Batcher(Generic[EmbeddingT]):
             return "miss"
 
     def reopen(self, session: int, digest: str) -> CacheResult | None:
-        """As `open`, without the image. None if there is no embedding and none is being computed;
-        then no session was started."""
+        """As `open`, without the image.
+
+        None, and no session, if there is no embedding and none is being computed.
+        """
         with self._changed:
             return self._join(session, digest)
 
@@ -106,12 +109,12 @@ class Batcher(Generic[EmbeddingT]):
                 self._changed.notify()
 
     def cancel(self, operation: int) -> None:
-        """Drop the decodes of an operation that have not begun."""
+        """Drop the decodes of an operation that have not started."""
         with self._changed:
             self._drop_decodes(lambda item: item.operation == operation)
 
     def close(self, session: int) -> None:
-        """End a session: its work that has not begun is dropped. Unknown sessions are ignored."""
+        """End a session: its work that has not started is dropped. Ignores unknown sessions."""
         with self._changed:
             source = self._sessions.pop(session, None)
             if source is None:
@@ -123,7 +126,7 @@ class Batcher(Generic[EmbeddingT]):
                 self._unfinished.pop(source.digest, None)
 
     def next_batch(self, timeout_s: float | None = None) -> Batch[EmbeddingT]:
-        """Wait for a batch and take it. Empty after `timeout_s`, or when stopped."""
+        """Wait for a batch and return it. It is empty after `timeout_s`, or after `stop`."""
         give_up = None if timeout_s is None else self._clock() + timeout_s
         with self._changed:
             while not self._stopped:
@@ -147,9 +150,9 @@ class Batcher(Generic[EmbeddingT]):
             return []
 
     def encoded(self, item: Encode[EmbeddingT], embedding: EmbeddingT) -> list[int]:
-        """Hand back an encode's result: decodes that waited for it are queued.
+        """Return the result of an encode. The decodes that waited for it are queued.
 
-        Returns the sessions that still want it.
+        Returns the sessions that still need it.
         """
         with self._changed:
             item.embedding, item.image = embedding, None
@@ -164,7 +167,7 @@ class Batcher(Generic[EmbeddingT]):
             return sorted(item.sessions)
 
     def encode_failed(self, item: Encode[EmbeddingT]) -> tuple[list[int], list[int]]:
-        """Hand back a failed encode. Returns its sessions, and the operations parked behind it."""
+        """Report a failed encode. Returns its sessions, and the operations that waited for it."""
         with self._changed:
             item.image = None
             self._unfinished.pop(item.digest, None)
@@ -176,13 +179,13 @@ class Batcher(Generic[EmbeddingT]):
             return sorted(item.sessions), operations
 
     def stop(self) -> None:
-        """Let `next_batch` return, now and from here on."""
+        """Let `next_batch` return an empty batch, now and always from now on."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def _join(self, session: int, digest: str) -> CacheResult | None:
-        """Start a session on the embedding of an earlier one, if there is one."""
+        """Start a session on an embedding that exists or is being computed, if there is one."""
         cached = self._cache.get(digest)
         if cached is not None:
             self._sessions[session] = Encode(digest, None, {session}, cached)

@@ -15,13 +15,13 @@ class EmbeddingCache(Generic[EmbeddingT]):
         self.used_bytes = 0
 
     def get(self, digest: str) -> EmbeddingT | None:
-        """The embedding of `digest`, which counts as used now."""
+        """The embedding of `digest`, or None. It becomes the most recently used one."""
         if digest in self._entries:
             self._entries.move_to_end(digest)
         return self._entries.get(digest)
 
     def put(self, digest: str, embedding: EmbeddingT) -> None:
-        """Keep an embedding. One that is larger than the whole cache is not kept."""
+        """Keep an embedding, unless it is larger than the whole cache."""
         if digest in self._entries:
             self.used_bytes -= self._entries.pop(digest).nbytes
         if embedding.nbytes > self._limit_bytes:

@@ -9,7 +9,7 @@ from wise_serve.segmenter.model import EmbeddingT, Pixels
 
 @dataclass(eq=False)
 class Encode(Generic[EmbeddingT]):
-    """One image on its way to an embedding. `sessions`: who wants it (their ids)."""
+    """One image to embed. `sessions`: the ids of the sessions that need it."""
 
     digest: str
     image: Pixels | None
@@ -22,7 +22,7 @@ class Encode(Generic[EmbeddingT]):
 
 @dataclass(eq=False)
 class Decode(Generic[EmbeddingT]):
-    """One prompt. `operation`: the request it is part of; `position`: its place in that request."""
+    """One prompt to decode. `operation`: its request; `position`: its place in that request."""
 
     operation: int
     session: int
@@ -33,6 +33,6 @@ class Decode(Generic[EmbeddingT]):
 
     @property
     def embedding(self) -> EmbeddingT:
-        """The image's embedding, which exists once this is in a batch."""
+        """The image's embedding. It exists when this item is in a batch."""
         assert self.source.embedding is not None
         return self.source.embedding

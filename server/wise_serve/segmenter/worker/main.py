@@ -1,8 +1,8 @@
 """The segmenter's process: `python -m wise_serve.segmenter.worker.main --fd N`.
 
-Started by `client.py` with one end of a Unix socket pair as descriptor N. Ends when told to, when
-the gateway is gone (end of file on the socket; and by the kernel, should that go unseen), or when
-its device is lost. Logs are JSON lines on stderr.
+`supervisor/client.py` starts it with one end of a Unix socket pair as descriptor N. It ends when
+the gateway asks it to, when the gateway is gone (end of file on the socket; the kernel also ends it
+then), or when its device is lost. Logs are JSON lines on stderr.
 """
 
 import argparse
@@ -56,8 +56,8 @@ class DeviceModel:
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Features]:
         """Embed H x W x 3 uint8 RGB images in one batch.
 
-        Returns when the device is done, so that the next batch fills while it works, times are
-        true, and its errors are raised for the batch that caused them.
+        Returns when the device is done. So the next batch fills while the device works, measured
+        times are right, and errors are raised for the batch that caused them.
         """
         embeddings = self._sam.encode(images)
         self._sam.wait()
@@ -68,13 +68,13 @@ class DeviceModel:
         return self._sam.decode(items)
 
     def is_out_of_memory(self, error: Exception) -> bool:
-        """torch raises its own type on GPUs, a plain RuntimeError on CPUs."""
+        """Whether a smaller batch may fit. torch raises a plain RuntimeError on CPUs."""
         return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
             isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
         )
 
     def is_fatal(self, error: Exception) -> bool:
-        """After most CUDA errors every later call in the process fails as well."""
+        """Whether later calls would fail too, as after most CUDA errors."""
         if self.is_out_of_memory(error):
             return False
         return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
@@ -84,12 +84,14 @@ MakeModel = Callable[[protocol.Configure, torch.device], DeviceModel]
 
 
 def main(make_model: MakeModel = DeviceModel) -> None:
-    """Serve the gateway at the other end of the descriptor, with the model that is made."""
+    """Serve the gateway at the other end of the descriptor. `make_model` loads the model."""
     parser = argparse.ArgumentParser(description="The segmenter worker; started by wise-serve.")
     parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
     arguments = parser.parse_args()
     die_with(os.getppid())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the gateway drains, then says Stop
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # on Ctrl-C the gateway finishes its requests and then sends Stop
     channel = WorkerChannel(socket.socket(fileno=arguments.fd))
     configuration = _configuration(channel)
     _set_up_logs(configuration.log_level)
@@ -130,7 +132,7 @@ def _configuration(channel: WorkerChannel) -> protocol.Configure:
 
 def _set_up_logs(level: str) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())  # no message of an exception: it may quote a request
+    handler.setFormatter(JsonLines())  # omits messages of exceptions, which may quote a request
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(level.upper())
 
@@ -144,7 +146,7 @@ def _load(
         gpus = torch.cuda.device_count()
         if (device.index or 0) >= gpus:
             raise NotReady(f"There is no device {device}: torch finds {gpus} GPUs.")
-        torch.cuda.set_device(device)  # for what only says "cuda", such as graphs and streams
+        torch.cuda.set_device(device)  # for code that only says "cuda", such as graphs and streams
     model = make_model(configuration, device)
     largest = None
     if device.type != "cpu":
@@ -161,14 +163,14 @@ def _receive(service: Service[Features]) -> None:
     try:
         service.receive()
     except (EOFError, OSError):
-        _exit(0)  # the gateway is gone: nobody waits for what is still running
+        _exit(0)  # the gateway is gone: nobody waits for running work
     except Exception:
         log.exception("the gateway sent something that cannot be read; the worker ends")
         _exit(1)
 
 
 def _exit(code: int) -> NoReturn:
-    """End at once, whatever other threads do: a library's clean-up may hang on a lost device."""
+    """End the process at once: the clean-up of a library may hang if the device is lost."""
     sys.stderr.flush()
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""What becomes of a batch when the device fails: batch-mates survive the item that is at fault."""
+"""Running a batch when the device fails: only the item that is at fault fails."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

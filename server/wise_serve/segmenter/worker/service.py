@@ -1,7 +1,7 @@
-"""The worker's work, without its process: messages in, batches through the model, messages out.
+"""What a worker does: it reads messages, runs batches on the model and sends the results.
 
-No torch here, so that faults of the device can be tested with a fake model. Two threads: `receive`
-reads messages and beats the heart, `drive` runs the model.
+No torch here, so that tests can use a fake model that fails. It uses two threads: `receive` reads
+messages and sends heartbeats, `drive` runs the model.
 """
 
 import logging
@@ -63,17 +63,17 @@ class Service(Generic[EmbeddingT]):
                         return
 
     def drive(self) -> None:
-        """Run batches until the batcher stops. Raises what the model calls fatal."""
+        """Run batches until the batcher stops. Raises errors that the model calls fatal."""
         while batch := self._work.next_batch():
             if isinstance(batch[0], Encode):
                 self._run_encodes(batch)
             else:
                 self._run_decodes(batch)
-            batch = []  # while this waits for the next one, nothing keeps the embeddings alive
+            batch = []  # so that the embeddings are freed while this waits for the next batch
 
     def _open(self, message: protocol.Open, descriptor: int | None) -> None:
         if descriptor is None:
-            raise protocol.ProtocolError("an image was announced without its pixels")
+            raise protocol.ProtocolError("an image came without its pixels")
         image = protocol.map_pixels(descriptor, message.height, message.width)
         session = self._started(message)
         try:
@@ -89,7 +89,7 @@ class Service(Generic[EmbeddingT]):
         cache = self._work.reopen(message.session, message.digest)
         if cache is None:
             self._sessions.pop(message.session)
-            reason = "The image is not known any more; send it again."
+            reason = "The image is no longer known; send it again."
             self._channel.send(
                 protocol.Failed(message.request_id, "image_unknown", reason, message.session)
             )
@@ -162,7 +162,7 @@ class Service(Generic[EmbeddingT]):
     def _run_decodes(self, batch: list[Decode[EmbeddingT]]) -> None:
         started = time.monotonic()
         sessions = [self._sessions.get(item.session) for item in batch]
-        wanted = [  # a session may have been closed since the batch was taken
+        wanted = [  # a session may have been closed since the batch was formed
             (item, session.size)
             for item, session in zip(batch, sessions, strict=True)
             if session is not None and item.operation in self._operations

@@ -1,9 +1,9 @@
-"""The first work of a worker, before it says that it is ready.
+"""The first work of a worker, before it reports that it is ready.
 
-On a GPU the worker takes all the memory that it will ever need at once: vLLM, which starts on the
-same GPU afterwards, measures what is free, and fails if another process gives memory back meanwhile
-(vLLM's `gpu_worker.py`, `determine_available_memory`). torch keeps what it once allocated, so the
-memory stays this process's own. On a CPU one small batch is enough: memory is not divided there.
+On a GPU the worker allocates at once all the memory that it can need. vLLM starts on the same GPU
+afterwards, measures the free memory, and fails if another process frees memory meanwhile (vLLM's
+`gpu_worker.py`, `determine_available_memory`). torch keeps memory once it is allocated, so it stays
+with this process. On a CPU one small batch is enough, because memory is not divided there.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LARGE_SIZE: Final = (4000, 8000)  # the default of --max-image-pixels
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The most that the worker will hold on its device at once."""
+    """The largest batches and the cache that the worker's device must hold at the same time."""
 
     encode_batch_size: int
     decode_batch_size: int
@@ -30,8 +30,7 @@ class Sizes:
 
 
 def warm_up(model: Model[EmbeddingT], largest: Sizes | None) -> None:
-    """Encode and decode once; with `largest`, also in batches of that size, with as many embeddings
-    held as the cache may hold.
+    """Encode and decode once. With `largest`, also in the largest batches while the cache is full.
 
     Raises NotReady if the device has not enough memory for that.
     """
@@ -57,7 +56,7 @@ def warm_up(model: Model[EmbeddingT], largest: Sizes | None) -> None:
 def _run(
     model: Model[EmbeddingT], size: tuple[int, int], images: int, prompts: int
 ) -> Sequence[EmbeddingT]:
-    """One batch of each kind; the embeddings."""
+    """Run one batch of each kind; returns the embeddings."""
     embeddings = model.encode([_blank(size)] * images)
     height, width = size
     box = (0.0, 0.0, float(width), float(height))
