@@ -77,12 +77,15 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 	  $(CURDIR)/$(LOADERS)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
 	  $(CURDIR)/tests/loaders/check_loaders.py
 
+# Ray beside the project's own packages, which it finds in .venv: one torch, one vLLM.
 RAY := .venv-ray
-ray-test: setup ## deploy/ray on a real Ray on this machine, with kills: exactly one row for each input (minutes)
-	@test -x $(RAY)/bin/pytest || { $(PYTHON) -m venv $(RAY) && \
-	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/ray/requirements.txt; }
-	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/clients/python/src:$(CURDIR)/tests \
-	  $(RAY)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . tests/ray/check_batch.py
+RAY_CHECKS := tests/ray/check_batch.py
+ray-test: setup ## the server and deploy/ray on a real Ray on this machine, with kills (minutes)
+	@test -x $(RAY)/bin/ray || { $(PYTHON) -m venv $(RAY) && \
+	  $(RAY)/bin/python tests/ray/join.py $(BIN)/python && \
+	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r tests/ray/requirements.txt; }
+	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray \
+	  $(RAY)/bin/python -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . $(RAY_CHECKS)
 
 # An environment for each tool: what one pins, another does not accept.
 ANNOTATE := .venv-annotate

@@ -15,6 +15,7 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.none import NoReasoner
+from wise_serve.segmenter import Segmenter
 from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import NO_REASONER, Settings
 from wise_serve.versions import VERSION
@@ -24,12 +25,18 @@ def compose(settings: Settings) -> Runtime:
     """The running parts on the real models. Nothing is loaded yet: the application's lifespan
     starts them."""
     metrics = Metrics()
-    segmenter = SegmenterPool(settings, metrics.segmenter.worker)
     downloads = Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args)))
-    return build_runtime(settings, _reasoner(settings), segmenter, metrics, downloads)
+    segmenter = make_segmenter(settings, metrics)
+    return build_runtime(settings, make_reasoner(settings), segmenter, metrics, downloads)
 
 
-def _reasoner(settings: Settings) -> Reasoner:
+def make_segmenter(settings: Settings, metrics: Metrics) -> Segmenter:
+    """SAM 2 on worker processes, which report to `metrics`."""
+    return SegmenterPool(settings, metrics.segmenter.worker)
+
+
+def make_reasoner(settings: Settings) -> Reasoner:
+    """vLLM, or none."""
     if settings.reasoner == NO_REASONER:
         return NoReasoner()
     return VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)

@@ -35,6 +35,20 @@ def place(digest: str, loads: Mapping[str, int]) -> str:
     return min(loads, key=loads.__getitem__)
 
 
+def in_order(digest: str, loads: Mapping[str, int], attempt: int = 0) -> list[str]:
+    """All places, in the order in which a call about an image should try them.
+
+    loads: as of `place`. The image's places that are not full come first, in their order, then the
+    others by their load. attempt: how often the call was sent before: each time, another place
+    comes first.
+    """
+    bound = load_bound(sum(loads.values()), max(1, len(loads)))
+    free = [name for name in ranked(digest, loads) if loads[name] < bound]
+    first = attempt % max(1, len(free))
+    full = sorted((name for name in loads if loads[name] >= bound), key=loads.__getitem__)
+    return free[first:] + free[:first] + full
+
+
 def load_bound(total: int, places: int) -> int:
     """Requests in flight from which a place counts as full; `total`: those of all places."""
     return max(LEAST_BOUND, math.ceil(LOAD_FACTOR * (total + 1) / places))

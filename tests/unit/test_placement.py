@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from wise_serve.placement import LEAST_BOUND, load_bound, place, ranked
+from wise_serve.placement import LEAST_BOUND, in_order, load_bound, place, ranked
 
 DIGESTS = [f"digest-{number}" for number in range(4000)]
 
@@ -53,3 +53,23 @@ def test_order_of_places_does_not_matter() -> None:
 def test_some_place_is_always_found(names: str) -> None:
     loads = dict.fromkeys(names, 10**6)
     assert place("x", loads) in names
+
+
+def test_the_order_of_a_call_begins_with_its_place_and_ends_with_the_fullest() -> None:
+    first, second, third, fourth = ranked("x", "abcd")
+    assert in_order("x", idle("abcd")) == [first, second, third, fourth]
+    loads = idle("abcd") | {first: 9, third: 7}
+    assert in_order("x", loads) == [second, fourth, third, first]
+
+
+def test_a_repeated_call_begins_with_another_place() -> None:
+    order = ranked("x", "abc")
+    begins = [in_order("x", idle("abc"), attempt)[0] for attempt in range(4)]
+    assert begins == [*order, order[0]]
+
+
+def test_full_places_are_all_in_the_order_of_a_repeated_call() -> None:
+    loads = {"a": 40, "b": 20}
+    assert in_order("x", loads, attempt=3)[-1] == "a"
+    assert sorted(in_order("x", loads, attempt=3)) == ["a", "b"]
+    assert in_order("x", {}) == []

@@ -1,0 +1,95 @@
+"""The Ray Serve application: which deployments there are, and what each may take.
+
+What is set here follows from the settings. Numbers of replicas, GPUs and autoscaling are set in
+Serve's configuration file, by the deployments' names (`deploy/ray/serve.yaml`).
+"""
+
+from typing import Any, Final
+
+from pydantic import ValidationError
+from ray.serve.config import RequestRouterConfig
+
+from ray import serve
+from wise_serve.ray.ingress import Ingress
+from wise_serve.ray.replicas import ReasonerReplica, SegmenterReplica
+from wise_serve.reasoner.strategies import load_strategies
+from wise_serve.settings import NO_REASONER, Settings
+
+INGRESS: Final = "Ingress"
+REASONER: Final = "Reasoner"
+SEGMENTER: Final = "Segmenter"
+
+# Requests besides those for the models that an ingress replica answers at once: probes, pages.
+_OTHER_REQUESTS: Final = 64
+_ROUTER: Final = "wise_serve.ray.routing.ByDigest"
+_HEALTH_EVERY_S: Final = 2.0
+_UNBOUNDED: Final = -1
+
+
+def app(args: dict[str, Any]) -> Any:
+    """Ray Serve's application builder. `args`: the server's settings by their names; what they
+    leave out comes from the environment (`WISE_...`), as for `wise-serve serve`.
+
+    Raises ValueError for a setting that is wrong, or that has no meaning on Ray, StrategyError for
+    a strategy file that cannot be used.
+    """
+    settings = read_settings(args)
+    load_strategies(settings)
+    return build(settings)
+
+
+def build(
+    settings: Settings,
+    reasoner_replica: type = ReasonerReplica,
+    segmenter_replica: type = SegmenterReplica,
+) -> Any:
+    """The bound application. Other replicas than the models' are for tests and benchmarks."""
+    segmenter = _deployment(SEGMENTER, segmenter_replica, settings).bind(settings)
+    if settings.reasoner == NO_REASONER:
+        return _ingress(settings).bind(settings, segmenter)
+    reasoner = _deployment(REASONER, reasoner_replica, settings).bind(settings)
+    return _ingress(settings).bind(settings, segmenter, reasoner)
+
+
+def read_settings(args: dict[str, Any]) -> Settings:
+    """The settings of a builder's `args`. Raises ValueError, in one line for each mistake."""
+    try:
+        settings = Settings(**args)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ValueError("wise-serve on Ray: " + "; ".join(wrong)) from None
+    if settings.ops_port is not None:
+        raise ValueError(
+            "wise-serve on Ray: ops_port: Ray's proxy has one port; leave this setting out."
+        )
+    return settings
+
+
+def _deployment(name: str, replica: type, settings: Settings) -> Any:
+    """A model's deployment. Requests beyond `max_ongoing_requests` a replica wait at the ingress,
+    at most `max_queued_requests` for each ingress replica; then callers get 429."""
+    return serve.deployment(
+        name=name,
+        num_replicas=1,
+        max_ongoing_requests=settings.max_inflight_requests,
+        max_queued_requests=settings.max_queued_requests,
+        graceful_shutdown_timeout_s=settings.drain_deadline_s,
+        health_check_period_s=_HEALTH_EVERY_S,
+        request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
+        ray_actor_options={"num_cpus": 1},
+    )(replica)
+
+
+def _ingress(settings: Settings) -> Any:
+    """Our own admission refuses what is too much, as a problem document; Ray must pass it on."""
+    inside = settings.max_inflight_requests + settings.max_queued_requests
+    return serve.deployment(
+        name=INGRESS,
+        num_replicas=1,
+        max_ongoing_requests=2 * inside + _OTHER_REQUESTS,
+        max_queued_requests=_UNBOUNDED,
+        graceful_shutdown_timeout_s=settings.drain_deadline_s,
+        health_check_period_s=_HEALTH_EVERY_S,
+        health_check_timeout_s=settings.startup_deadline_s,
+        ray_actor_options={"num_cpus": 1},
+    )(serve.ingress()(Ingress))

@@ -1,0 +1,103 @@
+"""Calls to replicas: Ray's errors as ours, repetition while nothing was answered, pixels once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+
+import ray
+from wise_serve.contract.errors import NotReady, Overloaded, Unavailable, WiseError
+
+ATTEMPTS: Final = 4
+_PAUSES_S: Final = (0.05, 0.5, 1.5)  # before the second attempt and those after it
+_INLINE_BYTES: Final = 2**20  # larger arrays are copied in a thread
+
+
+def as_ours(error: Exception, lost: type[Unavailable]) -> Exception:
+    """What Ray raised at a call, as an error of our tree; `lost`: for a replica that is gone.
+
+    What is no failure of Ray's, nor ours, is returned as it is: a defect.
+    """
+    if isinstance(error, RayTaskError):  # raised in the replica; its text holds the whole trace
+        cause = error.cause
+        return cause if isinstance(cause, WiseError) else error
+    if isinstance(error, BackPressureError):
+        return Overloaded("All replicas are busy and many requests wait.", retry_after_s=1.0)
+    if isinstance(error, RayServeException):
+        return NotReady("No replica of this model can be reached now.", retry_after_s=5.0)
+    if isinstance(error, RayError):
+        return lost("The replica that worked on this request was lost.", 1.0)
+    return error
+
+
+async def ask(
+    method: Any, *args: object, lost: type[Unavailable], digest: str | None = None
+) -> Any:
+    """The answer to a call of a replica's method; a lost or unready replica is asked again, each
+    time another one where there is one. The caller's deadline bounds all of it.
+
+    method: of a DeploymentHandle. Raises WiseError; when cancelled, the call is cancelled as well.
+    """
+    for attempt in range(ATTEMPTS):
+        named = {} if digest is None else {"digest": digest, "attempt": attempt}
+        response = method.remote(*args, **named)
+        try:
+            return await response
+        except Exception as error:
+            failure = as_ours(error, lost)
+            if not may_repeat(failure, attempt):
+                raise failure from None
+        finally:
+            response.cancel()  # does nothing once it is answered
+        await pause(attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def may_repeat(failure: Exception, attempt: int) -> bool:
+    """Whether a call that failed so, before it gave any result, should be sent once more."""
+    return isinstance(failure, Unavailable) and attempt + 1 < ATTEMPTS
+
+
+async def pause(attempt: int) -> None:
+    """Wait before the attempt after this one."""
+    await asyncio.sleep(_PAUSES_S[attempt])
+
+
+@dataclass(slots=True)
+class _Held:
+    putting: "asyncio.Future[Any]"
+    users: int = 0
+
+
+class SharedPixels:
+    """Arrays in Ray's object store: each there once, for as long as a request uses it."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, _Held] = {}
+
+    @asynccontextmanager
+    async def put(self, digest: str, pixels: NDArray[np.uint8]) -> AsyncIterator[Any]:
+        """A reference to the array; `digest` names it. Entering is quick for an array that another
+        request has put there."""
+        if digest not in self._held:
+            self._held[digest] = _Held(asyncio.ensure_future(_put(pixels)))
+        held = self._held[digest]
+        held.users += 1
+        try:
+            yield await asyncio.shield(held.putting)
+        finally:
+            held.users -= 1
+            if not held.users:
+                del self._held[digest]
+
+
+async def _put(pixels: NDArray[np.uint8]) -> Any:
+    if pixels.nbytes <= _INLINE_BYTES:
+        return ray.put(pixels)
+    return await asyncio.to_thread(ray.put, pixels)

@@ -1,0 +1,45 @@
+"""The ingress: our HTTP application in a Ray Serve replica, on the models' replicas."""
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+
+from wise_serve.contract.errors import NotReady
+from wise_serve.http.app import build_app
+from wise_serve.observe import logs
+from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.ray.reasoner import RemoteReasoner
+from wise_serve.ray.segmenter import RemoteSegmenter
+from wise_serve.reasoner import Reasoner
+from wise_serve.reasoner.none import NoReasoner
+from wise_serve.settings import Settings
+
+
+class Ingress:
+    """A replica of the ingress. Ray counts it as healthy once both models have answered, so that a
+    caller never meets one that still waits for them."""
+
+    def __init__(self, settings: Settings, segmenter: Any, reasoner: Any = None) -> None:
+        """`segmenter`, `reasoner`: handles of the deployments; none: a server of /refine alone."""
+        logs.configure(settings.log_level)
+        remote: Reasoner = NoReasoner() if reasoner is None else RemoteReasoner(settings, reasoner)
+        self._runtime = build_runtime(
+            settings, remote, RemoteSegmenter(settings, segmenter), Metrics()
+        )
+        self._settled = asyncio.Event()
+        self._runtime.lifecycle.on_ready = self._settled.set
+        self._runtime.lifecycle.on_failed = self._settled.set
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Ray; the application's lifespan then starts and stops the runtime."""
+        return build_app(self._runtime)
+
+    async def check_health(self) -> None:
+        """Called by Ray before the first request, then every few seconds; an error ends the replica
+        and starts another one. Raises NotReady."""
+        async with asyncio.timeout(self._runtime.settings.startup_deadline_s):
+            await self._settled.wait()
+        if self._runtime.lifecycle.failure:
+            raise NotReady(self._runtime.lifecycle.failure)

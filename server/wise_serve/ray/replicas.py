@@ -1,0 +1,140 @@
+"""The models in Ray Serve replicas: the same classes that the single server runs."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from wise_serve.compose import make_reasoner, make_segmenter
+from wise_serve.contract.errors import ImageUnknown, NotReady
+from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.downloads import Downloads, checkpoints_of
+from wise_serve.observe import logs
+from wise_serve.observe.metrics import Metrics
+from wise_serve.ray.messages import ImageAt, Question, ReasonerFacts, Step
+from wise_serve.reasoner import Reasoner, ReasonRequest
+from wise_serve.reasoner.engine_args import read_engine_args
+from wise_serve.segmenter import ImageSession, Segmenter, Timing
+from wise_serve.settings import MINIATURE, NO_REASONER, Settings
+
+# `digest` and `attempt` of the methods below are for the router alone (see `routing`).
+
+
+class ReasonerReplica:
+    """vLLM in this process, its engine core in a process of its own that ends with this one."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+        logs.configure(settings.log_level)
+        await _download(settings.model_copy(update={"segmenter": MINIATURE}))
+        self._reasoner = self.make(settings)
+        await self._reasoner.start()
+        logs.event(logging.INFO, "ready", {"part": "reasoner"})
+
+    def make(self, settings: Settings) -> Reasoner:
+        """The model; nothing is loaded yet."""
+        return make_reasoner(settings)
+
+    async def facts(self) -> ReasonerFacts:
+        """What an ingress asks once."""
+        return ReasonerFacts(self._reasoner.image_size, self._reasoner.special_tokens())
+
+    async def stream(
+        self, question: Question, pixels: NDArray[np.uint8], *, digest: str, attempt: int
+    ) -> AsyncGenerator[Step, None]:
+        """See `Reasoner.stream`. pixels: H x W x 3, RGB, uint8, as the model sees the image.
+
+        Raises ReasonerLost, NotReady.
+        """
+        request = ReasonRequest(
+            request_id=question.request_id,
+            image=Image.fromarray(pixels),
+            image_digest=digest,
+            prompt=question.prompt,
+            max_tokens=question.max_tokens,
+            pattern=question.pattern,
+            system=question.system,
+        )
+        async with aclosing(self._reasoner.stream(request)) as deltas:
+            async for delta in deltas:
+                yield Step(delta, self._reasoner.token_texts(delta.token_ids))
+
+    async def check_health(self) -> None:
+        """Called by Ray; an error replaces the replica."""
+        if not self._reasoner.alive:
+            raise NotReady("The reasoning engine does not answer.")
+
+    async def __del__(self) -> None:
+        """Called by Ray when the replica is stopped."""
+        if hasattr(self, "_reasoner"):
+            await self._reasoner.stop()
+
+
+class SegmenterReplica:
+    """SAM 2 in its worker processes, which batch what all ingress replicas send."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+        logs.configure(settings.log_level)
+        await _download(settings.model_copy(update={"reasoner": NO_REASONER}))
+        self._segmenter = self.make(settings)
+        await self._segmenter.start()
+        logs.event(logging.INFO, "ready", {"part": "segmenter"})
+
+    def make(self, settings: Settings) -> Segmenter:
+        """The model's workers; none is started yet."""
+        return make_segmenter(settings, Metrics())
+
+    async def facts(self) -> None:
+        """What an ingress asks once: whether there is a replica."""
+
+    async def encode(self, image: ImageAt, *, digest: str, attempt: int) -> Timing:
+        """Make the embedding, unless it is there. Raises SegmenterLost, NotReady, Overloaded,
+        ImageUnknown if the image comes without pixels and its embedding is gone."""
+        _, timing = await self._at(image, digest, None)
+        return timing
+
+    async def decode(
+        self, image: ImageAt, prompts: Sequence[Prompt], *, digest: str, attempt: int
+    ) -> tuple[list[Mask], Timing]:
+        """A mask for each prompt, in order. Encodes the image again if another replica has done it.
+        Raises as `encode`."""
+        return await self._at(image, digest, prompts)
+
+    async def check_health(self) -> None:
+        """Called by Ray; an error replaces the replica. A lost worker is not one: it is started
+        again within the replica, unless it is lost for good."""
+        if self._segmenter.failed:
+            raise NotReady("The segmenter is lost.")
+
+    async def __del__(self) -> None:
+        """Called by Ray when the replica is stopped."""
+        if hasattr(self, "_segmenter"):
+            await self._segmenter.stop()
+
+    async def _at(
+        self, image: ImageAt, digest: str, prompts: Sequence[Prompt] | None
+    ) -> tuple[list[Mask], Timing]:
+        """On the embedding that is here; else from the pixels, which only then are fetched."""
+        try:
+            async with self._segmenter.reopen(image.size, digest, image.request_id) as session:
+                return await _asked(session, prompts)
+        except ImageUnknown:
+            if image.pixels is None:
+                raise
+        pixels = await image.pixels
+        async with self._segmenter.open(pixels, digest, image.request_id) as session:
+            return await _asked(session, prompts)
+
+
+async def _asked(
+    session: ImageSession, prompts: Sequence[Prompt] | None
+) -> tuple[list[Mask], Timing]:
+    timing = await session.encoded()
+    return ([], timing) if prompts is None else await session.decode(prompts)
+
+
+async def _download(settings: Settings) -> None:
+    """The checkpoint of one model, if it is not on this node."""
+    await Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args))).run()

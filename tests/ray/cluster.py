@@ -1,0 +1,48 @@
+"""A Ray of its own on loopback with the server on it, for tests and benchmarks."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ray.serve.config import HTTPOptions
+
+import ray
+from ray import serve
+
+OBJECT_STORE_BYTES: Final = 256 * 2**20
+APPLICATION: Final = "wise-serve"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def ray_cluster(cpus: int = 8) -> Iterator[str]:
+    """Ray with Serve's proxy on a free loopback port; gives its address. `cpus`: how many Ray is
+    told to have, which limits what it places; the machine's own do the work."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    port = free_port()
+    ray.init(
+        num_cpus=cpus,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def deploy(application: Any) -> None:
+    """Run the application, or bring what runs to this one; returns when all replicas answer."""
+    serve.run(application, name=APPLICATION, route_prefix="/")
