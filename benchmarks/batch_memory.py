@@ -1,10 +1,10 @@
 """Memory of `wise-segment batch` over many inputs, against the gateway on fake models.
 
-Each image of the tar or the Parquet file is another one, of some 100 kB, and the answers go to
-Parquet. The process's resident memory is sampled from its first answer to its end; the first tenth,
-in which buffers take their size, does not count. Then its rows are counted. One JSON line comes
-last; exit status 1 if memory grew by more than 5 % from the first quarter to the last, or rows are
-not one for each input.
+All images of the tar or the Parquet file are different, of about 100 kB each, and the answers are
+written to Parquet. The process's resident memory is sampled from its first answer to its end,
+without the first tenth, in which buffers grow to their size. Then the rows are counted. Prints one
+JSON line last. The exit status is 1 if memory grew by more than 5 % from the first quarter to the
+last, or if there is not exactly one row for each input.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def fakes(delay_s: float = 0.0) -> Iterator[RunningServer]:
 
 
 def images(count: int) -> Iterator[bytes]:
-    """PNG files, each another one, with what follows their end making them larger."""
+    """Different PNG files; bytes after their end make them larger."""
     noise = np.random.default_rng(0)
     for number in range(count):
         yield bulk_data.png(number) + noise.bytes(_IMAGE_BYTES)
@@ -59,7 +59,7 @@ def as_tar(folder: Path, count: int) -> Path:
 
 
 def as_parquet(folder: Path, count: int) -> Path:
-    """Row groups of some 200 MB, which a reader must not hold."""
+    """Write a Parquet file with row groups of about 200 MB, too large to read at once."""
     path = folder / "in.parquet"
     rest = images(count)
     with pq.ParquetWriter(path, pa.schema({"image": pa.binary()}), use_dictionary=False) as writer:
@@ -95,7 +95,7 @@ def measure(made: Path, folder: Path, url: str, concurrency: int, part: int) -> 
 
 
 def broken(result: dict[str, Any], count: int) -> list[str]:
-    """The promises that were not kept."""
+    """The promises that were broken."""
     kept = {
         "exactly one row each": result["rows"] == result["distinct"] == count,
         "all were answered": result["exit_status"] == 0 and result["found"] == count,

@@ -1,7 +1,7 @@
 """Draws docs/tokens-dashboard.png: a server, a Prometheus, requests of all strategies, the picture.
 
-By default it serves the miniature pair, which takes minutes on two cores. --url takes a running
-server, whose counts then include what it answered before.
+By default it serves the miniature pair, which takes minutes on two cores. With --url it uses a
+running server; its counts then include what it answered before.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", help="a running server; by default one is started")
-    parser.add_argument("--requests", type=int, default=120, help="to send (default: 120)")
+    parser.add_argument("--requests", type=int, default=120, help="how many to send (default: 120)")
     parser.add_argument("--output", type=Path, default=PICTURE, help="where to write it")
     args = parser.parse_args()
     with ExitStack() as stack:

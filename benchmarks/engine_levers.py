@@ -1,10 +1,10 @@
-"""A/B of the reasoning engine's levers: for each, servers with and without it, in turn.
+"""Compares the reasoning engine with and without each of its levers, on servers started in turn.
 
-Each server is asked the same: fresh images at 16 in flight and at rest, then another query about
-the same images, which the engine's caches know. `same` is the share of the lever's answers
-(rationale, boxes) that are those without it. Prefix caching has no switch: `known` against `fresh`
-shows what it and the processor cache save together, `image-cache` what the latter does of that.
-One JSON line comes last.
+Each server gets the same requests: new images, 16 in flight and one by one; then another query
+about the same images, which are now in the engine's caches. `same` is the share of answers
+(rationale, boxes) that the lever does not change. Prefix caching cannot be switched off: `known`
+against `fresh` shows what it and the processor cache save together, `image-cache` what the
+processor cache saves. Prints one JSON line last.
 """
 
 import argparse
@@ -32,7 +32,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Lever:
-    """What the server is started with beyond its defaults, and the strategy it is asked with."""
+    """The server's flags besides its defaults, and the strategy of the requests."""
 
     flags: tuple[str, ...] = ()
     strategy: str = "wise-s"

@@ -1,13 +1,14 @@
-"""Everything that only a GPU can tell, in one command of less than nine minutes.
+"""Measures everything that needs a GPU, in one command of less than nine minutes.
 
-Three parts, each in a process of its own that is ended when its time is up; what it has found by
-then is kept: SAM 2 large by lever and batch (`gpu_segmenter.py`), the whole server under load
-(`gpu_server.py`), reasoning of Qwen2.5-VL-7B's size (`gpu_reasoning.py`). No weights are needed:
-all are random. A bare node needs torch, torchvision, transformers and the packages of
-`make gpu-packages`; vLLM is used where it is installed.
+It has three parts: SAM 2 large by lever and batch (`gpu_segmenter.py`), the whole server under load
+(`gpu_server.py`), and a reasoner of Qwen2.5-VL-7B's size (`gpu_reasoning.py`). Each runs in its own
+process, which is ended when its time is up; the figures it has by then are kept. All weights are
+random, so that no checkpoint is needed. A bare node needs torch, torchvision, transformers and the
+packages of `make gpu-packages`; vLLM is used if it is installed.
 
-Prints the Markdown of docs/performance.md's section and one JSON line last. `--small --device cpu`
-runs all of it in its smallest size. Exit status 1 if a part found nothing.
+Prints the section of docs/performance.md in Markdown, and one JSON line last.
+`--small --device cpu` runs everything with small models. The exit status is 1 if a part has no
+figures.
 """
 
 import argparse
@@ -26,12 +27,12 @@ import gpu_page
 from gpu_part import PARTS, Options
 
 BUDGET_S = {"segmenter": 190.0, "server": 150.0, "reasoning": 150.0}
-GRACE_S = 10.0  # for a part to close what it has opened: 520 s of 540, all in all
+GRACE_S = 10.0  # for a part to close what it opened; with the budgets 520 of 540 s
 CHILD = Path(__file__).with_name("gpu_part.py")
 
 
 def run_part(part: str, options: Options) -> tuple[dict[str, Any], str]:
-    """What it found, and how it ended if not by itself."""
+    """The figures of a part, and how it ended if not by itself."""
     fields = asdict(options) | {"result": str(options.result)}
     command = [sys.executable, str(CHILD), part, json.dumps(fields)]
     ended = ""
@@ -40,7 +41,7 @@ def run_part(part: str, options: Options) -> tuple[dict[str, Any], str]:
         status = process.wait(options.left_s)
         ended = f"ended with status {status}" if status else ""
     except subprocess.TimeoutExpired:
-        process.terminate()  # its own clean-up ends the server, where it has one
+        process.terminate()  # the part then ends its server itself
         ended = "was ended when its time was up"
         try:
             process.wait(GRACE_S)

@@ -1,7 +1,7 @@
 """Puts what `make gpu` needs on a bare node into one folder, for its Python and x86-64.
 
-The node has torch, torchvision, transformers and what they bring. Packages that are published as
-source only are pure Python: they are copied from this environment.
+The node already has torch, torchvision, transformers and their dependencies. Packages that are
+published only as source are pure Python: they are copied from this environment.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux201
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="is made anew")
+    parser.add_argument("folder", type=Path, help="an existing one is replaced")
     parser.add_argument("python", help="the node's version, such as 3.12")
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)

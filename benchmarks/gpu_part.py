@@ -1,4 +1,4 @@
-"""One part of `gpu.py` in a process of its own, and what all parts are given."""
+"""One part of `gpu.py` in a process of its own, and the options of all parts."""
 
 import argparse
 import importlib
@@ -17,10 +17,10 @@ PARTS = ("segmenter", "server", "reasoning")
 class Options:
     """What a part is run with.
 
-    device: cuda or cpu. small: small models. compiled: compile SAM 2, too. repeats: of each
-    timing. in_flight: requests at the server, and at vLLM, at once. vllm: whether vLLM may be used
-    where it is installed. until: a reading of `time.monotonic()`, the same in all processes of a
-    machine, at which the part is ended. result: the file of its figures.
+    device: cuda or cpu. small: small models. compiled: also compile SAM 2. repeats: of each timing.
+    in_flight: requests at the same time, to the server and to vLLM. vllm: use vLLM if it is
+    installed. until: the value of `time.monotonic()` at which the part is ended; all processes of a
+    machine have the same clock. result: the file of its figures.
     """
 
     device: str
@@ -38,7 +38,7 @@ class Options:
         return self.until - time.monotonic()
 
     def save(self, figures: dict[str, Any]) -> None:
-        """Keep what was found so far: a part that is ended loses nothing of it."""
+        """Write the figures found so far, so that they are kept if the part is ended."""
         new = self.result.with_suffix(".new")
         new.write_text(json.dumps(figures))
         new.replace(self.result)
@@ -50,10 +50,10 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("options", help="the fields of Options, as a JSON object")
     args = parser.parse_args()
-    # So that what a part has opened is closed: a server above all.
+    # So that a part can close what it opened, such as a server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     fields = json.loads(args.options)
-    # Imported here: each part brings libraries that the others do without, or that are missing.
+    # Imported here: each part needs other libraries, some of which may be missing.
     part = importlib.import_module(f"gpu_{args.part}")
     part.run(Options(**{**fields, "result": Path(fields["result"])}))
 

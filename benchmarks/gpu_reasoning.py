@@ -1,7 +1,7 @@
-"""Part of `gpu.py`: reasoning of Qwen2.5-VL-7B's size by transformers, and by vLLM where it is.
+"""Part of `gpu.py`: a reasoner of Qwen2.5-VL-7B's size on transformers, and on vLLM if installed.
 
-The weights are random, and the numbers of tokens fixed: what the papers publish of thinking for
-WISE-S and Seg-Zero (arXiv 2604.02040), and an answer.
+The weights are random and the numbers of tokens are fixed: the thinking tokens that the paper gives
+for WISE-S and Seg-Zero (arXiv 2604.02040), plus an answer.
 """
 
 import importlib
@@ -48,7 +48,7 @@ def _inputs(processor: Any, count: int) -> tuple[str, list[Image.Image]]:
 
 
 def _transformers(folder: Path, options: Options, figures: dict[str, Any]) -> None:
-    """Seconds of `generate` for a whole batch, by strategy and batch, as the public scripts run."""
+    """Seconds of `generate` for a whole batch, as in the public scripts, by strategy and batch."""
     torch.set_default_dtype(torch.bfloat16)
     with torch.device(options.device):
         model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(folder)).eval()
@@ -80,7 +80,7 @@ def _generate(model: Any, inputs: Any, tokens: int) -> float:
 
 
 def _vllm(folder: Path, options: Options, figures: dict[str, Any]) -> None:
-    """Requests a second of vLLM's engine alone, so many in flight."""
+    """Requests per second of vLLM's engine alone, with `options.in_flight` at a time."""
     vllm = importlib.import_module("vllm")  # not there on every node
     memory: dict[str, Any] = (
         {"gpu_memory_utilization": 0.7}

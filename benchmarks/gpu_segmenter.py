@@ -1,8 +1,8 @@
-"""Part of `gpu.py`: SAM 2 on one device, each lever beside the package's own predictor.
+"""Part of `gpu.py`: SAM 2 on one device, each lever compared with the package's own predictor.
 
-SAM 2 large has random weights, so its times are the real model's, and its masks are noise: of two
-precisions they differ more than those of a trained model would. torchao's published marks are
-milliseconds an image of SAM 2 large prompted by one point, encode and decode together.
+SAM 2 large has random weights. Its times are those of the real model, but its masks are noise, and
+differ more between two precisions than those of a trained model. torchao publishes milliseconds per
+image of SAM 2 large prompted by one point, encode and decode together.
 """
 
 import copy
@@ -44,7 +44,7 @@ class Clock:
         self.device, self._repeats = device, repeats
 
     def ms(self, call: Callable[[], object]) -> float:
-        """Median of the repeats. The caller has run it before: the first time is slower."""
+        """Median of the repeats. Run the call once before, because the first time is slower."""
         return float(np.median([self._one(call) for _ in range(self._repeats)])) * 1e3
 
     def _one(self, call: Callable[[], object]) -> float:
@@ -82,7 +82,7 @@ def questions(count: int, side: int) -> list[Question]:
 
 
 def levers(device: torch.device, *, compiled: bool) -> dict[str, Levers]:
-    """What is compared, the most telling first. `default`: how a server runs without options."""
+    """The levers to compare, the most important first. `default`: a server without options."""
     if device.type != "cuda":  # no TF32 there, and no kernels for float16
         found = {
             "default": Levers(),
@@ -126,8 +126,10 @@ def host_waits(call: Callable[[], object]) -> int:
 def predictor(
     clock: Clock, model: Any, asked: Sequence[Question]
 ) -> tuple[dict[str, Any], list[NDArray[np.bool_]]]:
-    """ms an image of the package's predictor, image by image, in float32 and as the public
-    evaluation runs it, with the IoU of the latter's masks; and the masks in full float32."""
+    """Measure the package's predictor, image by image.
+
+    Returns ms per image in float32 and as in the public evaluation, with the IoU of the latter's
+    masks; and the masks in full float32."""
     public = predictor_of(model)
 
     def one(question: Question) -> NDArray[np.bool_]:
@@ -153,7 +155,7 @@ def _agreement(found: Sequence[float]) -> dict[str, float]:
 
 
 def marks(clock: Clock, sam: Sam2, asked: Sequence[Question]) -> dict[str, float]:
-    """ms an image, encode and decode together, of prompts of one point, by batch."""
+    """ms per image, encode and decode together, with one point per prompt, by batch."""
 
     def both(part: Sequence[Question]) -> None:
         sam.decode(
@@ -178,7 +180,7 @@ def marks(clock: Clock, sam: Sam2, asked: Sequence[Question]) -> dict[str, float
 def measure(
     clock: Clock, sam: Sam2, asked: Sequence[Question], expected: Sequence[NDArray[np.bool_]]
 ) -> dict[str, Any]:
-    """ms an image by batch size, and how near the masks are; on CUDA, waits of a batch of 16."""
+    """ms per image by batch size, and the masks' IoU; on CUDA, the waits in a batch of 16."""
     encode, decode, found = {}, {}, []
     for size in BUCKETS:
         part = asked[:size]
@@ -206,7 +208,7 @@ def measure(
 
 
 def run(options: Options) -> None:
-    """All levers on copies of one model. A lever that would not fit into the time is left out."""
+    """Measure all levers on copies of one model. Levers for which no time is left are omitted."""
     device = torch.device(options.device)
     clock = Clock(device, options.repeats)
     torch.manual_seed(0)

@@ -1,7 +1,7 @@
 """Part of `gpu.py`: the whole server under load, its segmenter on the device.
 
-The reasoner is vLLM of Qwen2.5-VL-7B's size where vLLM is installed, made to write an answer of the
-published length; else a timed stand-in, which the figures name as such.
+If vLLM is installed, the reasoner has Qwen2.5-VL-7B's size and is forced to write an answer of the
+published length. Otherwise a stand-in waits for the same time; the figures then say so.
 """
 
 import importlib.util
@@ -32,7 +32,7 @@ AT_REST = 16
 
 
 def run(options: Options) -> None:
-    """At rest, then so many in flight in rounds of fresh images until half the time is over."""
+    """Measure at rest, then under load in rounds of new images until half the time is over."""
     figures: dict[str, Any] = {"in_flight": options.in_flight}
     count = 2 * options.in_flight if options.small else IMAGES
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def _server(
     environment = {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_CACHE": str(hub),
-        # The processes that a server starts find their modules where this one does.
+        # So that the server's processes find the same modules as this one.
         "PYTHONPATH": os.pathsep.join([str(HERE), tests, *filter(None, sys.path)]),
     }
     flags = ["--port", "0", "--device", options.device, "--segmenter", segmenter]

@@ -1,4 +1,4 @@
-"""Load on a running server through the client: closed loop, open loop, and the figures of a run."""
+"""Sends load to a running server through the client, in a closed or an open loop, and times it."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from quality import fresh_scenes
 from wise_client import AsyncClient, Segmentation
 
 JPEG_QUALITY = 90
-OTHER_QUERY = "the largest shape"  # one that every scene has an answer to
+OTHER_QUERY = "the largest shape"  # every scene has an answer to this one
 MAX_CONNECTIONS = 1024
 
 
@@ -46,9 +46,9 @@ class Run:
 
 
 def make_cases(count: int, seed: int, quality: int = JPEG_QUALITY) -> list[Case]:
-    """Scenes of the whole domain, one query each; no image twice over all seeds.
+    """Scenes of the whole domain, one query each; no image occurs twice, for all seeds.
 
-    Another quality gives the same scenes with pixels that no cache knows.
+    Another JPEG quality gives the same scenes with different pixels, which are in no cache.
     """
     return [case for case, _ in make_scenes(count, seed, quality)]
 
@@ -56,7 +56,7 @@ def make_cases(count: int, seed: int, quality: int = JPEG_QUALITY) -> list[Case]
 def make_scenes(
     count: int, seed: int, quality: int = JPEG_QUALITY
 ) -> list[tuple[Case, list[Shape]]]:
-    """The same, each with the shapes that its query means."""
+    """The same cases, each with the indices of the shapes that its query means."""
     scenes = []
     for scene, query in fresh_scenes(count, 500_000 + seed):
         out = io.BytesIO()
@@ -84,7 +84,7 @@ def ask_with(strategy: Any) -> Ask:
 
 
 def closed_loop(url: str, cases: Sequence[Case], in_flight: int, ask: Ask = ask_once) -> Run:
-    """So many callers, each of whom asks again as soon as it has its answer."""
+    """Ask in a closed loop: each caller asks again as soon as it has its answer."""
 
     async def run() -> Run:
         answers: list[Any] = [None] * len(cases)
@@ -106,7 +106,7 @@ def closed_loop(url: str, cases: Sequence[Case], in_flight: int, ask: Ask = ask_
 
 
 def open_loop(url: str, cases: Sequence[Case], rate: float, seed: int) -> Run:
-    """Poisson arrivals, `rate` a second, whether or not earlier ones have been answered."""
+    """Ask in an open loop: Poisson arrivals, `rate` per second, independent of the answers."""
 
     async def run() -> Run:
         gaps = random.Random(seed)

@@ -1,8 +1,8 @@
-"""What recording metrics costs a request: the gateway on fakes, with and without, in one run.
+"""How much time a request spends on metrics: gateways on fake models, with and without metrics.
 
-Two gateways, one of them with a recorder that does nothing, answer the same request in turn. The
-cost is the difference of their medians. It is held against the latency of a request whose models
-take --reason-ms, far less than any real reasoner. One JSON line comes last; exit status 1 if the
+Two gateways answer the same request in turn; one of them has metrics that do nothing. The cost is
+the difference of their medians. It is compared with the latency of a request whose models need
+--reason-ms, far less than any real reasoner. Prints one JSON line last. The exit status is 1 if the
 share is 1 % or more.
 """
 

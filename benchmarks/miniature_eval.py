@@ -1,8 +1,8 @@
-"""The miniature's own table: all four strategies on held-out scenes, into docs/evaluation.md.
+"""Writes the miniature's table in docs/evaluation.md: all four strategies on held-out scenes.
 
-Draws scenes that training never saw to a plain folder, runs the client's evaluation on it, and
-rewrites the document's marked region. Each strategy gets a server of its own, so that none finds
-the images of another one in the caches (with --url they share that one). Prints one JSON line last.
+Draws scenes that were not in training to a folder, runs the client's evaluation on it, and replaces
+the marked region of the page. Each strategy gets its own server, so that no images are in its
+caches (with --url all strategies use that server). Prints one JSON line last.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def write_scenes(folder: Path, count: int, seed: int) -> None:
 def measure(
     dataset: Dataset, strategy: Strategy, url: str | None, concurrency: int
 ) -> runner.StrategyRun:
-    """Raises RuntimeError when a pair failed: such a table is not written."""
+    """Raises RuntimeError if a pair failed, so that no incomplete table is written."""
     with ExitStack() as stack:
         address = url or stack.enter_context(running_server()).url
         client = stack.enter_context(Client(address, max_connections=concurrency))
@@ -59,7 +59,7 @@ def measure(
 
 
 def region(runs: Sequence[runner.StrategyRun], scenes: int, seed: int, concurrency: int) -> str:
-    """What goes between the marks: how it was measured, the table, one scene's rationales."""
+    """The text between the marks: how it was measured, the table, one scene's rationales."""
     models = sorted({name for run in runs for pair in run.models for name in pair})
     how = (
         f"{scenes} scenes (seed {seed}), {concurrency} requests at once, {', '.join(models)}; "
@@ -82,7 +82,7 @@ def region(runs: Sequence[runner.StrategyRun], scenes: int, seed: int, concurren
 
 
 def rewritten(document: str, text: str) -> str:
-    """The document with `text` between the marks; raises ValueError when it has not both."""
+    """The document with `text` between the marks. Raises ValueError if a mark is missing."""
     found = re.search(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", document, re.S)
     if found is None:
         raise ValueError(f"The document has no {BEGIN} with {END} after it")
@@ -90,7 +90,7 @@ def rewritten(document: str, text: str) -> str:
 
 
 def _example(runs: Sequence[runner.StrategyRun]) -> tuple[Scored, ...] | None:
-    """The first scene that every strategy answered with something."""
+    """The first scene in which every strategy found something."""
     rows = zip(*(run.scored for run in runs), strict=True)
     return next((row for row in rows if all(one.status == "found" for one in row)), None)
 
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", type=Path, default=DOCUMENT, help=f"default: {DOCUMENT.name}")
     args = parser.parse_args(arguments)
     before = args.document.read_text("utf-8")
-    rewritten(before, "")  # told before the work, not after it
+    rewritten(before, "")  # an error here is better than after the work
     with tempfile.TemporaryDirectory() as folder:
         write_scenes(Path(folder), args.scenes, args.seed)
         dataset = datasets.read(Path(folder))

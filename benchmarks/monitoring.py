@@ -1,4 +1,4 @@
-"""A real Prometheus beside a running server, under the project's own rules, and some load."""
+"""A real Prometheus that scrapes a running server with the project's own rules, and some load."""
 
 import json
 import shutil
@@ -33,9 +33,9 @@ _HTTP_TIMEOUT_S: Final = 10.0
 
 @contextmanager
 def running_prometheus(*server_urls: str) -> Iterator[str]:
-    """Scrapes the servers each second, under deploy/prometheus; gives its address.
+    """Run Prometheus with deploy/prometheus; it scrapes the servers each second. Its address.
 
-    Ended by its own pid; its data are deleted. Raises FileNotFoundError if it is not installed.
+    Its data are deleted at the end. Raises FileNotFoundError if it is not installed.
     """
     binary = shutil.which("prometheus")
     if binary is None:
@@ -69,7 +69,7 @@ def running_prometheus(*server_urls: str) -> Iterator[str]:
 
 
 def _configuration(server_urls: Sequence[str]) -> dict[str, Any]:
-    """deploy/prometheus/prometheus.yml, in a hurry, and aimed at these servers."""
+    """deploy/prometheus/prometheus.yml with short intervals and the addresses of these servers."""
     configuration: dict[str, Any] = yaml.safe_load((RULES / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": _SCRAPE, "evaluation_interval": _SCRAPE}
     configuration["rule_files"] = [str(RULES / name) for name in configuration["rule_files"]]
@@ -99,7 +99,7 @@ def _wait_ready(prometheus: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 def ask(prometheus: str, expression: str) -> list[float]:
-    """The values of an instant query, NaN left out. Raises ValueError when it is not PromQL."""
+    """The values of an instant query, without NaN. Raises ValueError if it is not valid PromQL."""
     url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:
@@ -111,7 +111,7 @@ def ask(prometheus: str, expression: str) -> list[float]:
 
 
 def wait_for(prometheus: str, expressions: Sequence[str], within_s: float) -> list[str]:
-    """Wait until every expression returns data; those that do not."""
+    """Wait until every expression returns data; returns those that do not in time."""
     give_up = time.monotonic() + within_s
     missing = list(expressions)
     while missing and time.monotonic() < give_up:

@@ -1,11 +1,11 @@
 """What the server does at five times its capacity: goodput, the time of a refusal, memory.
 
-First its capacity: as many callers as there are slots, each asking again when it is answered. Then
-arrivals at --factor times that rate, at random times (Poisson), whether or not anything was
-answered. A request's latency counts from the moment at which it was due. Images come in turn, from
-so many and with caches so small that none is known any more when its turn comes again; with
---repeated a few come over and over, which the caches answer. One JSON line comes last; exit status
-1 if a promise of docs/operations.md was not kept.
+First it measures the capacity: as many callers as slots, each of which asks again when it has its
+answer. Then requests arrive at --factor times that rate, at random times (Poisson), independent of
+the answers. A request's latency counts from the time at which it was due. The images come in turn;
+there are so many, and the caches are so small, that an image is no longer cached when it comes
+again. With --repeated only a few images are used, which stay in the caches. Prints one JSON line
+last. The exit status is 1 if a promise of docs/operations.md is broken.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from running import READY_WITHIN_S, RunningServer, running_server
 
 REFUSAL_P99_MS: Final = 50.0
 GOODPUT_SHARE: Final = 0.9
-GROWTH_SHARE: Final = 0.05  # of memory, from the first quarter to the last
+GROWTH_SHARE: Final = 0.05  # most growth of memory, from the first quarter to the last
 _TESTS: Final = Path(__file__).parents[1] / "tests"
-_UNSEEN: Final = 1000  # images; a fifth of them are let in between an image and its next turn
+_UNSEEN: Final = 1000  # images; a fifth of them are admitted before an image comes again
 _REPEATED: Final = 32
-_SMALL_CACHES: Final = {  # some fifty images' worth
+_SMALL_CACHES: Final = {  # about fifty images
     "WISE_EMBEDDING_CACHE_BYTES": str(8 * 2**20),
     "WISE_ENGINE_IMAGE_CACHE_BYTES": str(16 * 2**20),
     "WISE_KV_CACHE_BYTES": str(32 * 2**20),
@@ -49,7 +49,7 @@ _MIB: Final = 2**20
 
 
 async def watch(pid: int, times: list[float], sizes: list[float]) -> None:
-    """Append the tree's resident memory, MiB, each second."""
+    """Append the resident memory of the server's processes, MiB, each second."""
     while True:
         times.append(time.perf_counter())
         sizes.append(await asyncio.to_thread(resident_bytes, pid) / _MIB)
@@ -77,7 +77,7 @@ async def measure(
     capacity_s: float,
     seconds: float,
 ) -> dict[str, Any]:
-    """Both phases. `images` come in turn. `slots`: those of the server."""
+    """Run both phases. `images` are used in turn. `slots`: of the server."""
     bodies = itertools.cycle(requests(urlsplit(server.url).netloc, images))
     peak = await capacity(server.url, bodies, slots, capacity_s)
     before = counters(server.url)
@@ -112,7 +112,7 @@ def report(peak: float, seen: Seen, counted: Counter[str], seconds: float) -> di
 
 
 def memory(times: Sequence[float], sizes: Sequence[float]) -> dict[str, Any]:
-    """Memory over time, without the first tenth, in which buffers take their size."""
+    """Memory over time, without the first tenth, in which buffers grow to their size."""
     skipped = len(times) // 10
     times, sizes = times[skipped:], sizes[skipped:]
     quarter = max(1, len(sizes) // 4)
@@ -130,7 +130,7 @@ def _quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def broken(result: dict[str, Any]) -> list[str]:
-    """The promises that were not kept."""
+    """The promises that were broken."""
     kept = {
         "all was answered or refused": not result["others"],
         "no image of a refused request was decoded": result["images_decoded"] == result["answered"],

@@ -23,12 +23,12 @@ _GIVE_UP_S: Final = 180.0
 
 @dataclass
 class Seen:
-    """What became of the requests. Latencies are in milliseconds."""
+    """The outcomes of the requests. Latencies are in milliseconds."""
 
     answered_ms: list[float] = field(default_factory=list)
     refused_ms: list[float] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    in_time: int = 0  # answered before the offering ended
+    in_time: int = 0  # answered before the last request was sent
 
     def note(self, status: int, took_ms: float, *, in_time: bool) -> None:
         """Count one answer. in_time: whether it came before the deadline."""
@@ -56,7 +56,7 @@ def requests(host: str, count: int) -> list[bytes]:
 
 
 async def ask(url: str, request: bytes) -> int:
-    """Send on a connection of its own; the status, once the whole answer is here."""
+    """Send on a new connection, read the whole answer, and return its status."""
     place = urlsplit(url)
     async with asyncio.timeout(_GIVE_UP_S):
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
@@ -71,7 +71,7 @@ async def ask(url: str, request: bytes) -> int:
 
 
 async def capacity(url: str, bodies: Iterator[bytes], slots: int, seconds: float) -> float:
-    """Answers a second when every slot is always taken and nobody waits."""
+    """Answers per second when every slot is always in use and no request waits."""
     for body in itertools.islice(bodies, _WARM):
         assert await ask(url, body) == 200
     began, answered = time.perf_counter(), 0

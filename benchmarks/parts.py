@@ -1,8 +1,8 @@
-"""Each part of the server alone, in a process of its own: what `/segment` is compared with.
+"""Measures each part of the server alone, in its own process, for comparison with `/segment`.
 
 `reasoner`: the engine on prepared squares and prompts. `segmenter`: the worker on decoded images,
 with the boxes of the scenes. `images`: Pillow's decoding and the reasoner's resize, in one thread.
-Same scenes as the server gets, caches cold. One JSON line comes last.
+The scenes are the same as for the server; caches are empty. Prints one JSON line last.
 """
 
 import argparse
@@ -57,8 +57,10 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Part:
-    """rate: a second. median_ms: latency of a call. cpu_ms: CPU time a call, of all its processes;
-    front_cpu_ms: of the calling one. of_ms: medians of its stages."""
+    """The figures of one part.
+
+    rate: calls per second. median_ms: latency of a call. cpu_ms: CPU time per call, of all its
+    processes. front_cpu_ms: of the calling process. of_ms: medians of its stages."""
 
     rate: float
     median_ms: float
@@ -71,7 +73,7 @@ Call = Callable[[int], Awaitable[dict[str, float]]]  # the case's number -> its 
 
 
 async def closed_loop(call: Call, numbers: Sequence[int], in_flight: int, title: str) -> Part:
-    """`in_flight` callers in turn through the numbers."""
+    """Call with the numbers in turn, from `in_flight` callers."""
     waiting = iter(tqdm(numbers, desc=f"{title}, {in_flight} in flight"))
     latencies: list[float] = []
     stages: list[dict[str, float]] = []
@@ -94,7 +96,7 @@ async def closed_loop(call: Call, numbers: Sequence[int], in_flight: int, title:
 
 
 async def reasoner_alone(cases: Sequence[Case], in_flight: int, warm: Sequence[Case]) -> Part:
-    """vLLM with the server's own arguments; the first `</answer>` ends a call."""
+    """Measure vLLM with the server's own arguments; the first `</answer>` ends a call."""
     engine = VllmReasoner(Settings(), REASONER_FOLDER, REASONER_IMAGE_SIZE)
     everything = [*cases, *warm]
     loaded = [images.load(case.image, 1 << 30, 1 << 30) for case in everything]
@@ -119,7 +121,7 @@ async def reasoner_alone(cases: Sequence[Case], in_flight: int, warm: Sequence[C
 
 
 async def segmenter_alone(count: int, seed: int, in_flight: int, warm: int) -> Part:
-    """Hand over, encode, decode one prompt (none where nothing is meant), masks as RLE."""
+    """Measure the segmenter: send an image, encode it, decode its prompt, if any, to RLE."""
     client = SegmenterClient(Settings())
     scenes = [*make_scenes(count, seed), *make_scenes(warm, seed + 1)]
     loaded = [images.load(case.image, 1 << 30, 1 << 30) for case, _ in scenes]
@@ -143,7 +145,7 @@ async def segmenter_alone(count: int, seed: int, in_flight: int, warm: int) -> P
 
 
 def images_alone(cases: Sequence[Case]) -> Part:
-    """Pillow's decoding and bilinear resize of each, one thread."""
+    """Measure Pillow's decoding and bilinear resize, in one thread."""
     latencies, cpu_s, begun = [], time.process_time(), time.perf_counter()
     for case in cases:
         one = time.perf_counter()
@@ -156,7 +158,7 @@ def images_alone(cases: Sequence[Case]) -> Part:
 
 
 def measure(name: str, count: int, seed: int, in_flight: int = 1) -> Part:
-    """`name` alone, in a process of its own. Raises CalledProcessError."""
+    """Measure the part `name` in its own process. Raises CalledProcessError."""
     command = [sys.executable, str(Path(__file__)), name, "--cases", str(count)]
     command += ["--seed", str(seed), "--in-flight", str(in_flight)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -164,8 +166,9 @@ def measure(name: str, count: int, seed: int, in_flight: int = 1) -> Part:
 
 
 def engine_start_s() -> float:
-    """From a process's start to vLLM's first token, with the server's arguments. Of ours, vLLM
-    imports the layers for a CPU and its plugin, and nothing else is."""
+    """Seconds from a process's start to vLLM's first token, with the server's arguments.
+
+    Of this project, only the layers for a CPU and the plugin are imported, by vLLM."""
     given = engine_arguments(Settings(), str(REASONER_FOLDER))
     usual = AsyncEngineArgs(model=given.model)
     differs = {k: v for k, v in vars(given).items() if v != getattr(usual, k)}

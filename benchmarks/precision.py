@@ -1,4 +1,4 @@
-"""What SAM 2 in half precision costs in parity: encoder, decoder and both, against float32."""
+"""How much half precision changes SAM 2's masks: in the encoder, the decoder and both."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ HALVES: tuple[Precision, ...] = ("bfloat16", "float16")
 
 
 def decoded(levers: Levers, scenes: Sequence[Scene]) -> list[DecodedMask]:
-    """Every shape of the scenes, with none, one and two points."""
+    """Decode every shape of the scenes, with no, one and two points."""
     device = torch.device("cpu")
     sam = Sam2(load_model(MINIATURE, device), device, levers)
     embeddings = sam.encode([np.array(scene.image) for scene in scenes])

@@ -1,7 +1,7 @@
-"""The processes of a running server, seen from outside: who they are, what they hold.
+"""The processes of a running server, seen from outside: their roles, memory and files.
 
-By psutil, except for the images in shared memory: psutil reports neither memory files nor their
-inodes, so these are read from proc(5).
+psutil reports all but the images in shared memory: it knows neither memory files nor their inodes,
+so these are read from proc(5).
 """
 
 import contextlib
@@ -45,7 +45,7 @@ class Process:
 
     @property
     def rss_bytes(self) -> int:
-        """Its resident memory. Raises ProcessLookupError when it is gone; so do the next two."""
+        """Its resident memory. Raises ProcessLookupError if it is gone; so do the next two."""
         with _alive(self.pid) as process:
             return int(process.memory_info().rss)
 
@@ -58,7 +58,7 @@ class Process:
 
     @property
     def descriptors(self) -> int:
-        """How many it has open."""
+        """How many files it has open."""
         with _alive(self.pid) as process:
             return int(process.num_fds())
 
@@ -91,7 +91,7 @@ def family(gateway: int) -> dict[str, Process]:
 
 
 def resident_bytes(gateway: int) -> int:
-    """Resident memory of that server's processes; what they share counts in each."""
+    """Resident memory of that server's processes, added; shared memory counts for each of them."""
     return sum(process.rss_bytes for process in family(gateway).values())
 
 
@@ -101,7 +101,7 @@ def shared_memory() -> set[str]:
 
 
 def wait_until(condition: Callable[[], bool], within_s: float) -> float:
-    """Poll until `condition()`; the seconds it took. Raises TimeoutError."""
+    """Poll until `condition()` is true; returns the seconds it took. Raises TimeoutError."""
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > within_s:

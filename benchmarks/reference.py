@@ -1,8 +1,8 @@
-"""What the public WISE evaluation does, on the same weights: the baseline of parity and speed.
+"""The steps of the public WISE evaluation on the same weights: the baseline of parity and speed.
 
-transformers' greedy `generate` on a batch of images, then `SAM2ImagePredictor.set_image` and
-`predict`, image by image. Prompts, resize and rounding are the public scripts'; the answers are
-read with `json` as they do. Shares no code with the server but the prompt file.
+It runs transformers' greedy `generate` on a batch of images, then `SAM2ImagePredictor.set_image`
+and `predict`, image by image. Prompts, resizing and rounding are the same as in the public scripts,
+and answers are read with `json`. It shares only the prompt file with the server.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""A rehearsal of serving the public checkpoints: everything is true but the weights.
+"""A rehearsal of serving the public checkpoints: everything is real except the weights.
 
 Writes a checkpoint in the published form of Qwen2.5-VL-7B with few layers, and a SAM 2 in the
 hub's cache (`rehearsal_checkpoint.py`), serves both offline on the CPU, and checks what the
 miniature cannot show: the published vocabulary of 151,643 tokens, 900 tokens an image, tags and
-letters that are split over tokens, the coordinates of an 840 square, memory, the time to start.
+letters that are split over tokens, coordinates in the square of 840 pixels, memory, time to start.
 `--small` builds narrower layers and SAM 2 tiny: about a minute on two cores instead of a quarter of
 an hour. Exit status 1 if a check fails. One JSON line comes last.
 """
@@ -39,7 +39,7 @@ READY_WITHIN_S = 900.0
 CHECK_WITHIN_S = 120.0
 MEMORY_MARGIN = 0.15
 GIB = 2**30
-# Small, so that what is kept for later requests hides nothing of what the models need.
+# Small caches, so that the measured memory is that of the models.
 FLAGS = (
     *("--device", "cpu", "--structured-answers"),
     *("--max-thinking-tokens", str(MAX_TOKENS), "--request-deadline-s", "900"),
@@ -99,8 +99,11 @@ def preflight(flags: list[str], environment: dict[str, str]) -> tuple[Finding, i
 
 
 def memory(held: Watched, computed_bytes: int, *, small: bool) -> Finding:
-    """What was held against what was computed. The small form's models are so small that the
-    computed allowance for activations is most of it: there it is a bound alone."""
+    """Compare the memory in use with the computed memory.
+
+    With the small form, most of the computed memory is the allowance for activations, so that it is
+    only an upper bound.
+    """
     share = held.most_bytes / computed_bytes
     ok = share <= 1 + MEMORY_MARGIN and (small or share >= 1 - MEMORY_MARGIN)
     each = " + ".join(f"{size / GIB:.2f}" for size in held.bytes_by_process)

@@ -1,10 +1,11 @@
 """`wise-serve serve` whose reasoner writes what a file says, for benchmarks/rehearsal.py.
 
-First argument: a JSON file, an object from query to the grammar that its answer is held to. The
-others are flags of `wise-serve serve`, with `--structured-answers` among them. All else is the
-server's own: the model computes every token, of which the grammar leaves one.
-A query that the file does not name is answered as ever; with the word "freely" in it, without a
-form. A checkpoint's folder without weights gets random ones, made by vLLM.
+The first argument is a JSON file: an object that maps a query to the grammar of its answer. The
+others are flags of `wise-serve serve`; `--structured-answers` must be one of them. Everything else
+is the server's own: the model computes every token, and the grammar allows only one.
+
+A query that is not in the file is answered normally; if it contains the word "freely", the answer
+may have any form. For a checkpoint without weights vLLM makes random ones.
 """
 
 import json
@@ -30,7 +31,7 @@ FREELY = "freely"
 
 
 class ScriptedReasoner(VllmReasoner):
-    """Writes the text of a grammar where the prompt holds one of the queries `grammars` names."""
+    """Writes the text of a grammar if the prompt contains one of the queries in `grammars`."""
 
     def __init__(self, grammars: dict[str, str], *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -40,7 +41,7 @@ class ScriptedReasoner(VllmReasoner):
         """As `VllmReasoner.start`; then let generations follow a grammar instead of a pattern."""
         await super().start()
         engine: Any = self._engine and self._engine.llm
-        # An instance's attribute: `stream` can hand over a regular expression only.
+        # Replaced here, because a request can only carry a regular expression.
         engine.generate = partial(_generate_by_grammar, engine.generate)
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:

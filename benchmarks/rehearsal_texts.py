@@ -1,4 +1,4 @@
-"""Answers as the papers' checkpoints write them, and what a server must make of each.
+"""Answers in the forms of the papers' checkpoints, and what a server must read in each.
 
 A checkpoint with random weights writes noise, so the rehearsal's server is made to write these
 texts: token by token the tokenizer's own encoding of the whole text. What is expected is computed
@@ -20,7 +20,7 @@ BOX, BOX_IN_IMAGE = (84, 168, 420, 504), (100, 100, 500, 300)
 POINTS, POINTS_IN_IMAGE = ((126, 210), (252, 336)), ((150, 125), (300, 200))
 _ANSWER = f'{{"bbox": {list(BOX)}, "points_1": {list(POINTS[0])}, "points_2": {list(POINTS[1])}}}'
 _ONE_LINE = _ANSWER.replace(" ", "").replace('"', "'")
-# After the answer, where generation must have stopped.
+# After the answer: generation must have stopped before it.
 _TAIL = "\n<d_think> The detailed explanation, which is never paid for. </d_think>"
 
 
@@ -46,7 +46,7 @@ TEXTS: Final = (
         "<think> The cup with a handle stands nearest to her hand. </think>\n"
         f"<answer>{_ANSWER}</answer>{_TAIL}",
     ),
-    # No white space anywhere, so that tags share tokens with what is around them; letters that
+    # No white space, so that tags share tokens with the text around them; and letters that
     # take two to four bytes, of which some lie in several tokens.
     Written(
         "letters cut in the middle",
@@ -83,7 +83,7 @@ class Counts:
 
 
 def bytes_by_token() -> dict[int, bytes]:
-    """What each number of the vocabulary stands for, the added tokens included."""
+    """The bytes of each token of the vocabulary, the added tokens included."""
     lines = vocabulary_file().read_bytes().split(b"\n")
     pairs = (line.split() for line in lines if line)
     plain = {int(number): base64.b64decode(token) for token, number in pairs}
@@ -92,7 +92,7 @@ def bytes_by_token() -> dict[int, bytes]:
 
 
 def count(text: str, token_ids: Sequence[int], vocabulary: dict[int, bytes]) -> Counts:
-    """What a generation of `text` in these tokens must be counted as."""
+    """The counts that the server must report for `text` in these tokens."""
     pieces = [vocabulary[number] for number in token_ids]
     whole = text.encode()
     assert b"".join(pieces) == whole, "the tokenizer and its vocabulary file disagree"

@@ -19,8 +19,9 @@ _SERVE = ("-m", "wise_serve", "serve", "--port", "0")
 
 @dataclass(frozen=True)
 class RunningServer:
-    """url: where it answers. process: its own, ended with `running_server` if it still runs.
-    log: everything it wrote to standard error."""
+    """A server that runs. url: its address. process: its process, which `running_server` ends.
+
+    log: the file of its standard error."""
 
     url: str
     process: subprocess.Popen[str]

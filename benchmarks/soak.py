@@ -1,9 +1,9 @@
-"""Half an hour of good, bad, cancelled and repeated requests, a segmenter killed every 2 minutes.
+"""Half an hour of good, bad, cancelled and repeated requests, with killed segmenters.
 
-Nothing may be lost: requests sent = answered + refused + cancelled; none is answered twice, none
-with another's image, and each mask is the one that the server made of that scene at rest. Reports
-memory, descriptors and shared memory of the server's processes. Prints one JSON line last; exit
-status 1 if anything was not as it must be.
+A segmenter is killed every two minutes. Nothing may be lost: requests sent = answered + refused +
+cancelled. No request may be answered twice or with the image of another one, and each mask must
+be the same as when the server was idle. Reports memory, descriptors and shared memory of the
+server's processes. Prints one JSON line last. The exit status is 1 if there was a problem.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from soak_traffic import LONGEST_S, Sent, Traffic, draw_cases
 SAMPLE_EVERY_S = 2.0
 BACK_WITHIN_S = 60.0  # a killed segmenter
 IDLE_WITHIN_S = 15.0
-WARM_UP = 0.25  # of the samples, before memory is taken to be level
+WARM_UP = 0.25  # share of the samples in which memory may still grow
 MIB = 2**20
 MORE_DESCRIPTORS = 4  # after the run than before: a young child's, a connection that is closing
 
@@ -55,7 +55,7 @@ async def soak(
     seed: int,
     growth_limit_mib: float,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Run against a server that is idle. Returns the report, and what was not as it must be."""
+    """Run against an idle server. Returns the report and the problems."""
     run = Run()
     timeout = httpx.Timeout(LONGEST_S)
     async with httpx.AsyncClient(base_url=server.url, timeout=timeout) as client:
@@ -144,7 +144,7 @@ def _holdings(gateway: int) -> dict[str, tuple[int, int]]:
 
 
 def _account(run: Run, server: RunningServer) -> None:
-    """The server's own log has each request once; one whose caller left before it came, never."""
+    """Check that the server's log has each request once, or never if its caller left too early."""
     lines = Counter(re.findall(r'"request_id":"(soak-[^"]+)"', server.log.read_text()))
     for sent in run.sent:
         count = lines[sent.request_id]
@@ -181,7 +181,7 @@ def _report(
 
 
 def _growth(samples: list[tuple[float, float]]) -> float:
-    """MiB that a straight line through the samples after the warm-up rises by, over their span."""
+    """MiB of growth after the warm-up, by a straight line through the samples."""
     level = samples[int(len(samples) * WARM_UP) :]
     if len(level) < 3:
         return 0.0

@@ -24,7 +24,7 @@ _SEED = 8_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """An image, a sentence about it, and (height, width), which no other case shares."""
+    """An image, a sentence about it, and its (height, width), which differ from all other cases."""
 
     image: bytes
     query: str
@@ -33,8 +33,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one request. `problem`: what is wrong with that, if anything. `unavailable`:
-    it was refused because a model was lost."""
+    """The outcome of one request. `problem`: what is wrong with it, or empty.
+
+    `unavailable`: it was refused because a model was lost."""
 
     request_id: str
     end: End
@@ -44,7 +45,7 @@ class Sent:
 
 
 def draw_cases(count: int, seed: int) -> list[Case]:
-    """Scenes of sizes that differ, so that an answer shows whose it is."""
+    """Scenes of different sizes, so that an answer shows to which scene it belongs."""
     cases: dict[tuple[int, int], Case] = {}
     rng = np.random.default_rng(_SEED + seed)
     while len(cases) < count:
@@ -77,11 +78,11 @@ class Traffic:
         }
 
     def use(self, client: httpx.AsyncClient) -> None:
-        """Send the rest through this one."""
+        """Send all further requests through this client."""
         self._client = client
 
     async def learn(self) -> None:
-        """Ask for every case alone: the answers to which all later ones are compared."""
+        """Ask for every case, one at a time: later answers are compared with these."""
         for index, case in enumerate(self._cases):
             response = await self._post(self._name("rest"), case)
             response.raise_for_status()
@@ -154,7 +155,7 @@ class Traffic:
         return Sent(name, sent.end, sent.problem, ids=(*sent.ids, second["id"]))
 
     async def _bad(self, name: str) -> Sent:
-        """Each has its documented status."""
+        """Send a bad request, which must get its documented status."""
         case = self._random.choice(self._cases)
         half = Case(case.image[: len(case.image) // 2], case.query, case.size)
         text = Case(b"no image at all", case.query, case.size)
@@ -208,7 +209,7 @@ def _refusal(name: str, status: int, document: dict[str, Any]) -> Sent:
 
 
 def iou(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """Of the two answers' masks, all instances together; 1 where neither has any."""
+    """IoU of two answers, each with all its masks together; 1 if both have none."""
     masks = [
         [{**item["mask"], "counts": item["mask"]["counts"].encode()} for item in each["instances"]]
         for each in (one, other)

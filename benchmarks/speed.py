@@ -1,8 +1,8 @@
-"""How fast the server is, each figure a ratio measured in this run: docs/performance.md's table.
+"""How fast the server is, in ratios that one run measures: the table of docs/performance.md.
 
-The baseline is `reference.py`: what the public evaluation computes, on the same weights, images and
-queries. The server runs in a process of its own and is asked over HTTP. The run fails (exit status
-1) if one of its masks has less than IoU 0.99 with the reference's. One JSON line comes last.
+The baseline is `reference.py`: the steps of the public evaluation on the same weights, images and
+queries. The server runs in its own process and is asked over HTTP. Prints one JSON line last. The
+exit status is 1 if one of its masks has less than IoU 0.99 with the reference's.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from wise_client import Segmentation
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- speed: written by `make speed` -->\n", "<!-- speed end -->"
 LEAST_IOU = 0.99
-# Small enough to be full before their growth is looked at, and room for all who wait.
+# Caches so small that they are full before growth is measured, and a queue for all requests.
 GROWTH = {
     "--embedding-cache-bytes": 16 * 2**20,
     "--engine-image-cache-bytes": 16 * 2**20,
@@ -43,7 +43,7 @@ GROWTH = {
 def run_reference(
     reference: Reference, cases: Sequence[Case], batch: int
 ) -> tuple[float, list[NDArray[np.bool_]]]:
-    """Images a second, decoding included, and the union of each answer's masks."""
+    """Images per second, decoding included, and the union of each answer's masks."""
 
     def asked(case: Case) -> Asked:
         return Asked(Image.open(io.BytesIO(case.image)).convert("RGB"), case.query, "wise-s")
@@ -80,7 +80,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def write(rows: Sequence[Row], curve: Sequence[str], compiled: Sequence[Row]) -> None:
-    """Into the page, between its marks."""
+    """Write the tables into the page, between its marks."""
     lines = [f"`make speed`, {date.today()}, {platform.processor() or platform.machine()}:", ""]
     lines += [*table(rows), "", "Latency under Poisson arrivals:", "", *curve, ""]
     lines += ["With `--engine-compile`, in the same run:", "", *table(compiled), ""]

@@ -1,4 +1,4 @@
-"""The rows of docs/performance.md's table that are asked of a running server, in turn."""
+"""The rows of docs/performance.md's table that are measured on a running server."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ def thinking(run: Run) -> float:
 
 
 class Measurement:
-    """The rows of the table, in turn, against one running server; caches are cold for each."""
+    """Measures the rows of the table on one running server; no row's images are in a cache."""
 
     def __init__(self, url: str, pid: int, cases: int) -> None:
         self.url, self.pid, self.cases = url, pid, cases
@@ -173,9 +173,11 @@ class Measurement:
         self.row("strategy_tokens", what, "<= 1/5; report; report", tokens, text)
 
     def growth(self) -> None:
-        """By a client that costs next to nothing: httpx takes 3 ms a request with 64 callers on
-        these cores, and 9 with 640. The server's caches are small (see `speed.py`), and what else
-        grows at first, such as oneDNN's kernels, has had its time before this begins."""
+        """Throughput and memory with many callers.
+
+        It uses a client that needs almost no CPU: httpx needs 3 ms per request with 64 callers on
+        these cores, and 9 ms with 640. The server's caches are small (see `speed.py`), and what
+        else grows at first, such as oneDNN's kernels, has grown before this begins."""
         bodies = itertools.cycle(requests(urlsplit(self.url).netloc, UNSEEN))
 
         def rate(callers: int, seconds: float = GROWTH_S) -> float:

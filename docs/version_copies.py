@@ -31,7 +31,7 @@ def with_version(text: str, before: str, version: str = VERSION) -> str:
 
 
 def main() -> int:
-    """Write the copies; the exit status."""
+    """Write the copies; returns the exit status."""
     for name, before in COPIES.items():
         path = ROOT / name
         path.write_text(with_version(path.read_text(encoding="utf-8"), before), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the two dashboards show: one entry a panel. `build.py` makes Grafana's JSON of it."""
+"""A panel of the dashboards, and the queries that panels share. `build.py` makes Grafana's JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Draws the token dashboard's data from a Prometheus: what the dashboard shows, as a picture.
+"""Draws a picture of what the token dashboard shows, from the data of a Prometheus.
 
 `make dashboard-picture` (benchmarks/dashboard_picture.py) starts a server and a Prometheus for it.
 """
@@ -52,7 +52,7 @@ def mean(prometheus: str, part: str) -> Series:
 
 
 def distribution(prometheus: str, strategy: str) -> Mapping[float, float]:
-    """Share of answers with at most so many thinking tokens."""
+    """Share of answers (0 to 1) with at most so many thinking tokens, by number of tokens."""
     selector = f'{{strategy="{strategy}"}}'
     buckets = query(prometheus, f"sum by (le) (wise_thinking_tokens_bucket{selector})", "le")
     total = buckets.get("+Inf", 0.0)
@@ -118,7 +118,7 @@ def _draw_savings(axes: Axes, prometheus: str, strategies: list[str]) -> None:
 
 
 def render(prometheus: str, picture: Path, subject: str) -> None:
-    """Write the picture. Raises ValueError when the Prometheus holds no answers."""
+    """Write the picture. Raises ValueError if the Prometheus has no answers."""
     present = mean(prometheus, "thinking")
     strategies = [name for name in FIRST if name in present]
     strategies += sorted(set(present) - set(FIRST))

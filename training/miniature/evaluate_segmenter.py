@@ -1,4 +1,4 @@
-"""How well the miniature segmenter does, on held-out scenes, at their own resolution."""
+"""How accurate the miniature segmenter is on held-out scenes, at their own resolution."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Draws the playground's example image: `python -m miniature.example out.jpg`.
 
-Four shapes inside the models' domain, without chance: the same file every time.
+It has four shapes of the models' domain. Nothing is random: the file is the same every time.
 """
 
 import math

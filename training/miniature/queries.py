@@ -1,9 +1,9 @@
 """Sentences about a scene that mean exactly one of its shapes, or none of them.
 
 Families: attribute ("the red circle"), extremum ("the largest shape"), relation ("the shape left of
-the blue square"), likeness ("the one that could roll"), absent (names what is not there), and
-plural ("all circles", for strategies that answer with several objects). A query whose answer is a
-matter of opinion (two shapes nearly as large) is not asked.
+the blue square"), likeness ("the one that could roll"), absent (names something that is not there),
+and plural ("all circles", for strategies that answer with several objects). A query without a clear
+answer (two shapes of nearly the same size) is not asked.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,11 @@ MARGIN = 0.04  # of the image's side: how clearly a shape must lie on one side o
 
 @dataclass(frozen=True)
 class Query:
-    """A sentence, the indices of the shapes it means, and for a relation the shape it goes by.
+    """A sentence and the indices of the shapes that it means.
 
-    `form`: the family whose words the sentence has. For an absent thing that is "attribute" or
-    "likeness", since a rationale must not give away at its start that nothing is there.
+    `anchor`: in a relation, the shape to which the meant one is related. `form`: the family whose
+    words the sentence has. For an absent thing that is "attribute" or "likeness", because the
+    start of a rationale must not reveal that nothing is there.
     """
 
     text: str
@@ -38,7 +39,7 @@ class Query:
 
 
 def make_query(scene: Scene, rng: np.random.Generator, family: str) -> Query | None:
-    """A query of the family, or None where this draw finds none that is clear."""
+    """A query of the family, or None if this draw finds no clear one."""
     made = _MAKERS[family](scene, rng)
     if made is None:
         return None
@@ -173,7 +174,7 @@ def _likeness(scene: Scene, rng: np.random.Generator) -> Made | None:
 
 
 def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
-    """Something that is not there: by its colour, its kind, both, or only their combination."""
+    """A query for an absent thing: its colour, its kind, or only their combination is absent."""
     colour: str | None = pick(rng, list(COLOURS))
     kind: str | None = pick(rng, KINDS)
     draw = rng.random()
@@ -191,7 +192,7 @@ def _absent(scene: Scene, rng: np.random.Generator) -> Made | None:
 
 
 def _plural(scene: Scene, rng: np.random.Generator) -> Made | None:
-    """All of a kind, of a colour, or all there are; from the left to the right."""
+    """A query for all shapes of a kind or a colour, or for all shapes; from left to right."""
     shape = scene.shapes[int(rng.integers(len(scene.shapes)))]
     colour, kind = ((None, shape.kind), (shape.colour, None), (None, None))[int(rng.integers(3))]
     found = sorted(_matching(scene, colour, kind), key=lambda i: scene.shapes[i].centre[0])

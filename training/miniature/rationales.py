@@ -1,9 +1,9 @@
 """What the miniature reasoner is taught to write: `<think>` -> `<answer>` -> `<d_think>`.
 
-The lengths are the point, as in WISE (arXiv 2604.02040, section 3): `wise-s` a few words, `wise` a
-short sentence, `seg-zero` at least 40 tokens, and a detailed explanation after the answer that
-serving never reaches. A rationale names the thing and its coarse region, for a relation after the
-thing it goes by, so that the box is written by a model that has already said where to look.
+The lengths matter, as in WISE (arXiv 2604.02040, section 3): `wise-s` has a few words, `wise` a
+short sentence, `seg-zero` at least 40 tokens; after the answer comes a detailed explanation, which
+serving never reaches. A rationale names the object and its rough region, in a relation after the
+other object. So the model has already said where to look when it writes the box.
 """
 
 import json
@@ -33,7 +33,7 @@ HOW = {
 
 
 def region(shape: Shape, scene: Scene) -> str:
-    """Which ninth of the image the shape's centre lies in."""
+    """The ninth of the image that contains the shape's centre, in words."""
     column = min(2, int(shape.centre[0] / scene.image.width * 3))
     row = min(2, int(shape.centre[1] / scene.image.height * 3))
     return REGIONS[row][column]
@@ -41,7 +41,7 @@ def region(shape: Shape, scene: Scene) -> str:
 
 @dataclass(frozen=True)
 class Response:
-    """The assistant's turn, and which stretch of it (start, end) speaks of which shape (index).
+    """The assistant's turn. `mentions`: which part of it (start, end) is about which shape (index).
     `complete`: the turn ends here; otherwise `<d_think>` would follow, which serving never reaches.
     """
 
@@ -53,7 +53,7 @@ class Response:
 def response(
     strategy: str, scene: Scene, query: Query, image_size: int, *, detailed: bool = False
 ) -> Response:
-    """What to write. Coordinates are in the reasoner's `image_size` x `image_size` space."""
+    """The text to write. Coordinates are in the reasoner's square, `image_size` pixels a side."""
     text = f"<think>{_think(strategy, scene, query)}</think>"
     text += f"<answer>{answer(strategy, scene, query, image_size)}</answer>"
     explains = strategy in ("wise", "wise-s")
@@ -70,7 +70,7 @@ def _mention(index: int, text: str) -> str:
 
 
 def find_mentions(marked: str, *, complete: bool) -> Response:
-    """The text without the marks that `place` and `answer` put around what speaks of a shape."""
+    """Remove the marks that `place` and `answer` put around the parts about a shape."""
     letters: list[str] = []
     mentions: list[tuple[int, int, int]] = []
     start, index = 0, 0

@@ -31,9 +31,11 @@ DETAILED_SHARE = 0.03
 
 @dataclass
 class Turn:
-    """One query's tokens from `<|vision_end|>` on. `labels`: -100 where nothing is predicted.
-    `looks`: the index of the shape that the predicted token speaks of, or -1. `weights`: what the
-    predicted token counts: the first of a mention decides which shape is meant, the rest follows.
+    """One query's tokens from `<|vision_end|>` on.
+
+    labels: the token to predict, or -100. looks: the index of the shape that the predicted token is
+    about, or -1. weights: the weight of the predicted token in the loss. The first token of a
+    mention weighs most, because it decides which shape is meant.
     """
 
     tokens: list[int]
@@ -57,10 +59,12 @@ class TrainingBatch:
 
 
 class Examples(IterableDataset[TrainingBatch]):
-    """An endless stream of batches. `speaks` off: images alone, twice as many. Each worker has a
-    seed of its own."""
+    """An endless stream of batches. Each worker of a DataLoader has its own seed.
 
-    max_side = 384  # of nearly all scenes, pixels; larger ones look alike once resized
+    speaks: False: batches have only images, twice as many.
+    """
+
+    max_side = 384  # pixels, of nearly all scenes; larger ones look the same when resized
     # Tokens that short and long turns are padded to; a longer one is not drawn.
     turn_lengths: ClassVar[dict[bool, int]] = {True: 80, False: 136}
 
@@ -119,7 +123,7 @@ class Examples(IterableDataset[TrainingBatch]):
     def turn(self, scene: Scene, query: Query, strategy: str, rng: np.random.Generator) -> Turn:
         """The tokens of one question and its answer, with labels and weights."""
         question = query.text.lower().strip(self.strips[strategy])
-        if rng.random() < 0.04:  # a word nobody taught it
+        if rng.random() < 0.04:  # an unknown word
             drawn = rng.integers(0, 26, int(rng.integers(3, 9)))
             letters = "".join(chr(97 + int(i)) for i in drawn)
             question = f"{letters} {question}" if rng.random() < 0.5 else f"{question} {letters}"
@@ -155,20 +159,22 @@ class Examples(IterableDataset[TrainingBatch]):
     def write(
         self, strategy: str, scene: Scene, query: Query, rng: np.random.Generator
     ) -> Response:
-        """What the assistant is taught to say."""
+        """The text that the assistant learns to write."""
         detailed = bool(rng.random() < DETAILED_SHARE)
         return response(strategy, scene, query, IMAGE_SIZE, detailed=detailed)
 
     def decision(self, answer: list[int], strategy: str, scene: Scene, query: Query) -> int:
-        """Index of the first token that would differ if the thing were (or were not) there: it
-        decides for all that follows, so it must weigh the same both ways."""
+        """Index of the first token that depends on whether the object is there.
+
+        It decides about all tokens after it, so it has the same weight in both cases.
+        """
         other = replace(query, targets=() if query.targets else (0,), anchor=None)
         text = response(strategy, scene, other, IMAGE_SIZE).text
         pairs = zip(answer, self.tokenizer.encode(text).ids, strict=False)
         return next(i for i, (token, instead) in enumerate(pairs) if token != instead)
 
     def weight(self, token: int, looks: list[int]) -> float:
-        """`looks`: of this token, and of the one or two before it."""
+        """The weight of a token. `looks`: of this token and of the one or two before it."""
         if token in self.number_ids:
             return NUMBER_WEIGHT
         if token in self.empty_ids or (looks[-1] >= 0 and looks[-1] not in looks[-2:-1]):

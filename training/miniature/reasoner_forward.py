@@ -1,8 +1,8 @@
 """The miniature reasoner's forward in training: several queries that share one image.
 
-It computes what `Qwen2_5_VLForConditionalGeneration.forward` does
-(tests/process/reasoner/test_mini_reasoner.py holds the two together), and gives out what training
-looks at besides: image tokens, hidden states and attention.
+It computes the same as `Qwen2_5_VLForConditionalGeneration.forward`
+(tests/process/reasoner/test_mini_reasoner.py compares the two), and also returns what training
+needs: image tokens, hidden states and attention.
 """
 
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ def project(attention: Any, x: Tensor, rotary: tuple[Tensor, Tensor]) -> tuple[T
 
 
 def see(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> Activations:
-    """Only the image, and only as far as text layer PLACE_LAYER; `hidden` and `looks` are empty."""
+    """Run only the image, up to text layer PLACE_LAYER; `hidden` and `looks` are empty."""
     cells, shared, shared_at = shared_input(model, batch, rotary)
     mask = causal_mask(shared.shape[1], shared.shape[1])
     for layer in model.model.language_model.layers[: PLACE_LAYER + 1]:
@@ -141,7 +141,7 @@ def see(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> Activations:
 def shared_input(
     model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Image tokens, prefix and image as the text model takes them in, and their rotary parts."""
+    """Image tokens, the text model's input for prefix and image, and their rotary parts."""
     language = model.model.language_model
     cells = encode_image(model, batch.patches, rotary)
     prefix = language.embed_tokens(batch.prefix).expand(len(cells), -1, -1)
@@ -161,7 +161,7 @@ def shared_layer(
 
 
 def forward(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> Activations:
-    """All hidden states of a batch; apply `model.lm_head` where logits are wanted."""
+    """All hidden states of a batch. `model.lm_head` makes logits of them."""
     language = model.model.language_model
     cells, shared, shared_at = shared_input(model, batch, rotary)
     queries, length = batch.turns.shape[1:]

@@ -37,7 +37,7 @@ class Cells:
 
 
 def patches_of(image: Image.Image) -> Floats32:
-    """(GRID*GRID) x 588 in the order of Qwen2-VL's processor; resizes as serving does."""
+    """(GRID*GRID) x 588 float32 in the order of Qwen2-VL's processor, resized as in serving."""
     square = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
     pixels: Floats32 = (np.asarray(square, np.float32) / np.float32(255) - MEAN) / STD
     blocks = pixels.reshape(CELLS, MERGE, PATCH, CELLS, MERGE, PATCH, 3)

@@ -1,4 +1,4 @@
-"""What the miniature reasoner's training minimises: the text, and its aids.
+"""The loss of the miniature reasoner's training: of the text, and of the training aids.
 
 The aids exist only in training (docs/decisions/0004-training-the-miniatures.md).
 """
@@ -33,7 +33,7 @@ class Loss:
         self.value_of = torch.full((vocabulary,), -1)
         self.value_of[ids] = torch.arange(len(ids))
         distance = torch.arange(len(ids))[:, None] - torch.arange(len(ids))
-        self.seen: dict[str, float] = {}  # what the aids last got right, for the log
+        self.seen: dict[str, float] = {}  # the aids' accuracy in the last step, for the log
         self.blur = torch.softmax(-(distance**2) / (2 * BLUR_PIXELS**2), dim=-1)
 
     def text(self, model: Any, hidden: Tensor, data: TrainingBatch) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ class Loss:
         values = self.value_of[wanted]
         numbers = values >= 0
         loss[numbers] = -(self.blur[values[numbers]] * log_p[numbers][:, self.ids]).sum(-1)
-        # Every query counts alike, however long its rationale.
+        # Every query has the same weight, whatever the length of its rationale.
         return (loss * weights).sum() / (data.labels.shape[0] * data.labels.shape[1] * 12), logits
 
     def looking(self, out: Activations, data: TrainingBatch) -> Tensor:
@@ -71,7 +71,7 @@ class Loss:
             return torch.from_numpy(np.stack([getattr(c, name) for c in data.cells]))
 
         shown = stack("owner") >= 0
-        # Few cells show a shape: they count as much as all the others together.
+        # Only few cells show a shape, so their weight is raised.
         weight = torch.where(shown, 1 / shown.sum(), 0.4 / (~shown).sum())
 
         def classes(logits: Tensor, wanted: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Loss:
         centre = (torch.stack((column, row, column, row), dim=-1) + 0.5) * CELL
         box = stack("box")
         seen, placed = aids.seen(out.cells.float()), aids.placed(out.placed.float())
-        # The kind is what a small tower learns last.
+        # A small vision tower learns the kind last.
         loss = classes(seen[..., :9], stack("colour")) + 2 * classes(seen[..., 9:14], stack("kind"))
         relative = functional.smooth_l1_loss(
             seen[..., 14:18][shown], ((box - centre) / CELL)[shown], beta=0.1

@@ -1,7 +1,7 @@
 """The miniature reasoner: a Qwen2.5-VL of a few million parameters.
 
-The class, its processor and its files are transformers' own, so vLLM reads it as it reads the
-public checkpoints. Its forward in training is in `reasoner_forward.py`.
+Its class, processor and files are those of transformers, so vLLM loads it like the public
+checkpoints. The forward pass for training is in `reasoner_forward.py`.
 """
 
 import torch
@@ -15,8 +15,8 @@ GRID = IMAGE_SIZE // PATCH  # patches a side
 CELLS = GRID // MERGE  # merged tokens a side
 PREFIX_LENGTH = 7  # tokens before the image in the chat template
 TEXT_WIDTH = 192
-# The multimodal rotary's slowest frequencies carry the column. At the usual 1e4 they turn by 0.03
-# radians over eight columns, which a model this small does not learn to read; at 20, by 1.2.
+# The slowest frequencies of the multimodal rotary embedding encode the column. With the usual 1e4
+# they turn by 0.03 radians over eight columns, too little for a small model; with 20 by 1.2.
 ROPE_THETA = 20.0
 LOOK_LAYER, LOOK_HEADS = 3, 2  # the text layer and its first heads that learn to look at the target
 PLACE_LAYER = 1  # after this text layer, image tokens know where they are
@@ -77,8 +77,10 @@ class TrainingAids(nn.Module):
 
 
 def make_model(config: Qwen2_5_VLConfig, number_ids: Tensor) -> Qwen2_5_VLForConditionalGeneration:
-    """Random weights, scaled to this narrow a model (the class's own 0.02 is meant for thousands of
-    channels, and leaves the layers of this one mute for long); near numbers start near each other.
+    """Random weights for a narrow model; tokens of near numbers start with similar embeddings.
+
+    The class's own standard deviation, 0.02, is meant for thousands of channels; with it the layers
+    of this model would have almost no effect for a long time.
     """
     model = Qwen2_5_VLForConditionalGeneration(config)
     depth = config.text_config.num_hidden_layers

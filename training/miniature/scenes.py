@@ -1,8 +1,8 @@
 """Procedural scenes: 2 to 5 shapes that do not overlap, on a plain, gradient or noisy background.
 
-The domain is wider than what the models are asked to read, so that scenes which somebody else draws
-from the same description stay inside it. Coordinates are pixels of the scene's image, x to the
-right, y down, pixel centres at half-integers.
+The domain is wider than the models' description says, so that scenes which others draw from that
+description are inside it. Coordinates are pixels of the scene's image, x to the right, y down, with
+pixel centres at half-integers.
 """
 
 import io
@@ -128,7 +128,7 @@ def _place(
 def _colour(
     rng: np.random.Generator, kind: str, background: Floats, used: set[tuple[str, str]]
 ) -> tuple[str, tuple[int, int, int]]:
-    """A colour that shows on the background; the same kind and colour twice only now and then."""
+    """A colour that is visible on the background; the same kind and colour twice only rarely."""
     while True:
         colour = str(rng.choice(list(COLOURS)))
         jitter = rng.integers(-COLOUR_JITTER, COLOUR_JITTER + 1, 3)

@@ -1,4 +1,4 @@
-"""Aids that exist only in training of the miniature segmenter, to make it learn *where* soon."""
+"""Aids for the training of the miniature segmenter, with which it learns positions sooner."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from wise_serve.segmenter.sam2.stages import Features
 
 
 def start_local(model: Any) -> None:
-    """Start the mask decoder so that prompts look at the image near them, and it at them.
+    """Initialise the mask decoder so that prompts and the image near them attend to each other.
 
-    The position code's inner products fall with distance, so equal query and key projections make
-    attention local from the first step. Heads this narrow (6 wide) find that from random
-    projections only after thousands of steps. Learned embeddings start small beside the code, and
-    so do the logits.
+    The inner product of two position codes falls with their distance, so equal projections of query
+    and key make attention local from the first step. From random projections, heads this narrow (6
+    channels) learn that only after thousands of steps. Learned embeddings start small compared with
+    the code, and so do the logits.
     """
     decoder, encoder = model.sam_mask_decoder, model.sam_prompt_encoder
     attentions = [decoder.transformer.final_attn_token_to_image]

@@ -38,7 +38,7 @@ class Prompts:
 
 
 def draw_sample(rng: np.random.Generator) -> Sample:
-    """A random scene of the domain, most of them small, since the square is 256 px anyway."""
+    """A random scene of the domain. Most are small, because the model's square has only 256 px."""
     aspect = None if rng.random() < 0.6 else math.exp(rng.uniform(-2.0, 2.0))
     needed = MIN_SIDE * max(aspect or 1, 1 / (aspect or 1))
     limit = math.exp(rng.uniform(math.log(240), math.log(700 if rng.random() < 0.9 else 1600)))
@@ -83,7 +83,7 @@ def noisy_prompt(
     box: tuple[float, float, float, float],
     noise: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Two corners and two points (4 x 2), as far off as the reasoner's are.
+    """Two corners and two points (4 x 2), with errors like those of the reasoner.
 
     mask: H x W bool, of the same frame as `box`. noise: 1 is what training uses, 0 is exact: the
     box itself, and two points inside the mask.

@@ -19,7 +19,7 @@ def losses(logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     with torch.no_grad():
         real = _ious(logits, targets)
         chosen_iou = real.gather(1, scores.argmax(dim=1, keepdim=True)).mean()
-    # The best mask of three gets most of the gradient; another one a little, so that none dies.
+    # The best of three masks gets most of the gradient; one other gets a little, to keep learning.
     rows = torch.arange(len(logits))
     best = (real + 1e-3 * scores.detach()).argmax(dim=1)
     other = (best + torch.randint(1, 3, best.shape)) % 3
@@ -30,7 +30,7 @@ def losses(logits: Tensor, scores: Tensor, targets: Tensor) -> tuple[Tensor, Ten
 
 
 def _ious(logits: Tensor, targets: Tensor) -> Tensor:
-    """N x 3: of every mask, measured at half of SIDE to save time."""
+    """N x 3: the IoU of every mask, measured at half of SIDE to save time."""
     side = SIDE // 2
     hard = (_enlarge(logits, side) > 0).float().flatten(2)
     truth = (functional.avg_pool2d(targets, 2) >= 0.5).float().flatten(1)[:, :, None]
@@ -43,12 +43,12 @@ def _enlarge(logits: Tensor, side: int = SIDE) -> Tensor:
 
 
 def _mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy, half of it on the shape however small it is, plus dice (means over N)."""
+    """Cross-entropy, balanced so that small shapes count as well, plus dice (means over N)."""
     entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     area = targets.sum(dim=(1, 2)) + 1e-3
     inside = (entropy * targets).sum(dim=(1, 2))
     outside = entropy.sum(dim=(1, 2)) - inside
-    # The background counts as three times the shape's area, for most of it is easy.
+    # The background counts as three times the shape's area, because most of it is easy.
     balanced = inside / area + outside / (3 * area + 0.01 * targets[0].numel())
     share = logits.sigmoid()
     overlap = (share * targets).sum(dim=(1, 2))

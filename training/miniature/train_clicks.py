@@ -1,8 +1,8 @@
-"""Teach the trained miniature segmenter what people do: clicks of both labels, boxes alone, a lone
-point, and masks of an earlier answer.
+"""Train the miniature segmenter further on the prompts of people.
 
-The image encoder stays as it is, so embeddings do; a third of the prompts are those of the first
-training (`train_segmenter`), so that what a reasoner asks is not forgotten.
+Those are clicks of both labels, boxes without points, single points, and masks of earlier answers.
+The image encoder and so the embeddings do not change. A third of the prompts are those of the first
+training (`train_segmenter`), so that the model does not forget the reasoner's prompts.
 
     python -m miniature.train_clicks --seconds 600 --out segmenter.safetensors
     python -m miniature.train_clicks --evaluate segmenter.safetensors
@@ -90,7 +90,7 @@ def first_prompts(rng: np.random.Generator, picked: list[tuple[Sample, int]], ki
 
 
 def correcting_clicks(rng: np.random.Generator, found: Tensor, targets: Tensor) -> Prompts:
-    """One click each where the mask is wrong; where it is right, one on the object."""
+    """One click for each mask, where it is wrong; on the object if it is right everywhere."""
     points, labels = [], []
     for mask, target in zip(found.numpy(), (targets >= 0.5).numpy(), strict=True):
         wrong = np.argwhere(mask != target)

@@ -1,9 +1,10 @@
 """Train the miniature reasoner from scratch: `python -m miniature.train_reasoner --help`.
 
-Cross-entropy on the assistant's turns of all four strategies, with aids that exist only in training
-(docs/decisions/0004-training-the-miniatures.md): heads that name what each image cell shows and
-where it is, a pull of two attention heads onto the cells of the shape being spoken of, and number
-targets blurred over their neighbours. Resumes from its last checkpoint when called again.
+The loss is cross-entropy on the assistant's turns of all four strategies, with aids that exist
+only in training (docs/decisions/0004-training-the-miniatures.md): heads that predict what each
+image cell shows and where it is, a loss that draws two attention heads to the cells of the shape
+that is mentioned, and number targets spread over their neighbours. A run that is started again
+continues from its last checkpoint.
 """
 
 import argparse
@@ -125,7 +126,7 @@ class Trainer:
         partial.replace(self.checkpoint)
 
     def learning_rate(self) -> float:
-        """In either stage a linear warm-up, then a cosine to a fiftieth."""
+        """The learning rate: in each stage a linear warm-up, then a cosine down to a fiftieth."""
         args, warm = self.args, 100
         seeing = self.step < args.see_steps
         at = self.step if seeing else self.step - args.see_steps

@@ -1,4 +1,4 @@
-"""How a query says what it means: the words are drawn, the meaning is not touched."""
+"""The wording of queries: the words are random, the meaning is fixed."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from miniature.words import (
 
 
 def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    """One of the options, each as likely."""
+    """One of the options, each with the same probability."""
     return options[int(rng.integers(len(options)))]
 
 

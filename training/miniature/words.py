@@ -1,7 +1,6 @@
-"""The words that the miniature's queries are put together from.
+"""The words of the miniature's queries; `queries.py` has their grammar.
 
-Held apart from the grammar in `queries.py`. The tokenizer takes its vocabulary from here, so a new
-word is a new model.
+The tokenizer's vocabulary consists of these words, so a new word needs a new model.
 """
 
 KIND_WORDS = {

@@ -1,4 +1,4 @@
-"""What the policy is asked in training, and what a response earns."""
+"""The prompts of the policy in training, and the rewards of its responses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """Train a miniature to think short, with WISE's rewards: `python -m wise.grpo --help`.
 
-GRPO (arXiv 2402.03300): several responses a prompt are sampled from the policy and rewarded. Each
-becomes likelier or less so by how far its reward is from the mean of its prompt's; a KL penalty
-holds the policy to the starting point. One gradient step a batch. Every batch is drawn from the
-seed and the step's number, so a run that was stopped continues as if it had not been.
+GRPO (arXiv 2402.03300) samples several responses per prompt from the policy and rewards them. A
+response becomes more likely if its reward is above the mean of its prompt, and less likely if it is
+below. A KL penalty keeps the policy near the starting point. There is one gradient step per batch.
+Every batch depends only on the seed and the step's number, so a run that was stopped continues as
+if it had not stopped.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def kl_penalty(log_p: Tensor, reference: Tensor) -> Tensor:
 
 
 class Policy:
-    """The model in training, the starting point it is held to, and the run's files in `out`."""
+    """The model in training, the starting point (reference), and the run's files in `out`."""
 
     def __init__(self, plan: Plan, start: Path, out: Path) -> None:
         self.plan, self.out, self.step = plan, out, 0
@@ -184,7 +185,7 @@ class Policy:
         return float(kl.detach().mean())
 
     def train(self) -> None:
-        """Up to the plan's last step; then the curves and the folder that a server loads."""
+        """Train up to the plan's last step; then write the curves and a folder for the server."""
         self.out.mkdir(parents=True, exist_ok=True)
         steps = range(self.step, self.plan.steps)
         bar = tqdm(steps, initial=self.step, total=self.plan.steps, unit="step")
