@@ -79,7 +79,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 
 # Ray beside the project's own packages, which it finds in .venv: one torch, one vLLM.
 RAY := .venv-ray
-RAY_CHECKS := tests/ray/check_batch.py
+RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_batch.py)
 ray-test: setup ## the server and deploy/ray on a real Ray on this machine, with kills (minutes)
 	@test -x $(RAY)/bin/ray || { $(PYTHON) -m venv $(RAY) && \
 	  $(RAY)/bin/python tests/ray/join.py $(BIN)/python && \

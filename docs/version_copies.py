@@ -19,6 +19,7 @@ COPIES: Final = {
     "docker-compose.yml": "image: wise-serve:",
     "deploy/kubernetes/base/deployment.yaml": "image: wise-serve:",
     "deploy/kubernetes/gpu/deployment.yaml": "image: wise-serve:",
+    "deploy/ray/rayservice.yaml": "wise-serve:",
 }
 
 

@@ -42,12 +42,14 @@ def build(
     settings: Settings,
     reasoner_replica: type = ReasonerReplica,
     segmenter_replica: type = SegmenterReplica,
+    replicas: int = 1,
 ) -> Any:
-    """The bound application. Other replicas than the models' are for tests and benchmarks."""
-    segmenter = _deployment(SEGMENTER, segmenter_replica, settings).bind(settings)
+    """The bound application, with so many replicas of each model. Other classes than the models'
+    are for tests and benchmarks."""
+    segmenter = _deployment(SEGMENTER, segmenter_replica, settings, replicas).bind(settings)
     if settings.reasoner == NO_REASONER:
         return _ingress(settings).bind(settings, segmenter)
-    reasoner = _deployment(REASONER, reasoner_replica, settings).bind(settings)
+    reasoner = _deployment(REASONER, reasoner_replica, settings, replicas).bind(settings)
     return _ingress(settings).bind(settings, segmenter, reasoner)
 
 
@@ -65,12 +67,12 @@ def read_settings(args: dict[str, Any]) -> Settings:
     return settings
 
 
-def _deployment(name: str, replica: type, settings: Settings) -> Any:
+def _deployment(name: str, replica: type, settings: Settings, replicas: int) -> Any:
     """A model's deployment. Requests beyond `max_ongoing_requests` a replica wait at the ingress,
     at most `max_queued_requests` for each ingress replica; then callers get 429."""
     return serve.deployment(
         name=name,
-        num_replicas=1,
+        num_replicas=replicas,
         max_ongoing_requests=settings.max_inflight_requests,
         max_queued_requests=settings.max_queued_requests,
         graceful_shutdown_timeout_s=settings.drain_deadline_s,

@@ -29,7 +29,7 @@ def as_ours(error: Exception, lost: type[Unavailable]) -> Exception:
         return cause if isinstance(cause, WiseError) else error
     if isinstance(error, BackPressureError):
         return Overloaded("All replicas are busy and many requests wait.", retry_after_s=1.0)
-    if isinstance(error, RayServeException):
+    if isinstance(error, RayServeException) and not isinstance(error, RayError):
         return NotReady("No replica of this model can be reached now.", retry_after_s=5.0)
     if isinstance(error, RayError):
         return lost("The replica that worked on this request was lost.", 1.0)

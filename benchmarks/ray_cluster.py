@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
+import psutil
 from ray.serve.config import HTTPOptions
 
 import ray
@@ -16,6 +17,7 @@ APPLICATION: Final = "wise-serve"
 
 
 def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -46,3 +48,14 @@ def ray_cluster(cpus: int = 8) -> Iterator[str]:
 def deploy(application: Any) -> None:
     """Run the application, or bring what runs to this one; returns when all replicas answer."""
     serve.run(application, name=APPLICATION, route_prefix="/")
+
+
+def replica_processes(deployment: str) -> list[psutil.Process]:
+    """The processes of a deployment's replicas, the oldest first."""
+    title = f"ray::ServeReplica:{APPLICATION}:{deployment}"
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title):
+                found.append(process)
+    return sorted(found, key=lambda one: one.create_time())

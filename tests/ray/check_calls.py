@@ -1,0 +1,143 @@
+"""Ray's errors in our words, repetition, and pixels that are in the object store once."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RequestCancelledError
+
+import ray
+from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost, Unavailable
+from wise_serve.ray import calls
+
+
+class Method:
+    """A DeploymentHandle's method whose calls end as the list says."""
+
+    def __init__(self, *ends: Any) -> None:
+        self._ends = list(ends)
+        self.named: list[dict[str, Any]] = []
+        self.cancelled = 0
+
+    def remote(self, *_: object, **named: Any) -> "Call":
+        self.named.append(named)
+        return Call(self, self._ends.pop(0))
+
+
+class Call:
+    def __init__(self, method: Method, end: Any) -> None:
+        self._method, self._end = method, end
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        if isinstance(self._end, Exception):
+            raise self._end
+        return self._end
+
+    def cancel(self) -> None:
+        self._method.cancelled += 1
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_PAUSES_S", (0.0, 0.0, 0.0))
+
+
+def ask(method: Method) -> Any:
+    return asyncio.run(calls.ask(method, lost=SegmenterLost, digest="d"))
+
+
+def in_replica(error: Exception) -> RayTaskError:
+    return RayTaskError("decode", "Traceback: File /secret/path", error)
+
+
+def test_a_lost_replica_is_asked_for_again_and_another_one_each_time() -> None:
+    method = Method(ActorDiedError(), in_replica(SegmenterLost("gone")), "answer")
+    assert ask(method) == "answer"
+    assert [named["attempt"] for named in method.named] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        (ActorDiedError(), SegmenterLost),
+        (RequestCancelledError("r"), SegmenterLost),
+        (in_replica(NotReady("The segmenter is not ready.")), NotReady),
+    ],
+)
+def test_after_the_last_attempt_the_caller_is_told_to_come_back(
+    end: Exception, kind: type[Unavailable]
+) -> None:
+    with pytest.raises(kind) as raised:
+        ask(Method(*[end] * calls.ATTEMPTS))
+    assert raised.value.retry_after_s > 0
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        (BackPressureError(9, 8), Overloaded),
+        (in_replica(Overloaded("full", 7.0)), Overloaded),
+        (in_replica(ZeroDivisionError()), RayTaskError),  # a defect: 500, its text in no answer
+    ],
+)
+def test_what_is_no_loss_is_not_repeated(end: Exception, kind: type[Exception]) -> None:
+    method = Method(end)
+    with pytest.raises(kind):
+        ask(method)
+    assert len(method.named) == 1
+
+
+def test_our_errors_come_as_they_were_raised_without_the_replicas_trace() -> None:
+    error = calls.as_ours(in_replica(Overloaded("Too many images.", 7.0)), SegmenterLost)
+    assert type(error) is Overloaded
+    assert (str(error), error.retry_after_s) == ("Too many images.", 7.0)
+
+
+def test_a_cancelled_call_is_cancelled_at_the_replica() -> None:
+    class Never(Call):
+        def __await__(self) -> Any:
+            return asyncio.sleep(60).__await__()
+
+    method = Method()
+    method.remote = lambda *_, **__: Never(method, None)  # type: ignore[method-assign]
+
+    async def scenario() -> None:
+        task = asyncio.create_task(calls.ask(method, lost=SegmenterLost))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert method.cancelled == 1
+
+
+@pytest.mark.parametrize("side", [8, 1024])
+def test_pixels_are_put_once_while_anyone_uses_them(
+    monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    put: list[Any] = []
+
+    def remember(array: Any) -> int:
+        put.append(array)
+        return len(put)
+
+    monkeypatch.setattr(ray, "put", remember)
+    pixels = np.zeros((side, side, 3), np.uint8)
+
+    async def scenario() -> None:
+        shared = calls.SharedPixels()
+
+        async def use() -> Any:
+            async with shared.put("a", pixels) as reference:
+                await asyncio.sleep(0.02)
+                return reference
+
+        assert await asyncio.gather(*(use() for _ in range(5))) == [1] * 5
+        assert await use() == 2  # let go of in between
+        assert shared._held == {}
+
+    asyncio.run(scenario())
+    assert len(put) == 2
