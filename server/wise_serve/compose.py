@@ -1,7 +1,7 @@
 """Puts the real models behind the server. The only module that imports both."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry.trace import Tracer
@@ -15,19 +15,26 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.none import NoReasoner
+from wise_serve.reasoner.strategies import Strategy, load_strategies
 from wise_serve.segmenter import Segmenter
 from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import NO_REASONER, Settings
 from wise_serve.versions import VERSION
 
 
-def compose(settings: Settings) -> Runtime:
+def compose(settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> Runtime:
     """The running parts on the real models. Nothing is loaded yet: the application's lifespan
-    starts them."""
+    starts them.
+
+    strategies: those of the settings, if they are loaded already. Raises StrategyError and
+    EngineArgsError if the settings name files or arguments that cannot be used.
+    """
+    if strategies is None:
+        strategies = load_strategies(settings)
     metrics = Metrics()
     downloads = Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args)))
-    segmenter = make_segmenter(settings, metrics)
-    return build_runtime(settings, make_reasoner(settings), segmenter, metrics, downloads)
+    reasoner, segmenter = make_reasoner(settings, strategies), make_segmenter(settings, metrics)
+    return build_runtime(settings, reasoner, segmenter, metrics, downloads, strategies)
 
 
 def make_segmenter(settings: Settings, metrics: Metrics) -> Segmenter:
@@ -35,11 +42,11 @@ def make_segmenter(settings: Settings, metrics: Metrics) -> Segmenter:
     return SegmenterPool(settings, metrics.segmenter.worker)
 
 
-def make_reasoner(settings: Settings) -> Reasoner:
-    """vLLM, or none."""
+def make_reasoner(settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> Reasoner:
+    """vLLM, or none. strategies: as for `compose`."""
     if settings.reasoner == NO_REASONER:
         return NoReasoner()
-    return VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
+    return VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE, strategies)
 
 
 @contextmanager

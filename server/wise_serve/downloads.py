@@ -5,7 +5,6 @@ The files go to the hub's cache, where both models then find them.
 """
 
 import asyncio
-import errno
 import io
 import logging
 import threading
@@ -15,16 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import LocalEntryNotFoundError
 from tqdm.std import tqdm
 
 from wise_serve.contract.errors import NotReady
+from wise_serve.hub import explain
 from wise_serve.observe import logs
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 
@@ -94,7 +88,9 @@ class Downloads:
                 self._stopped.set()
                 raise
             except Exception as error:  # of several libraries, as the network fails in many ways
-                raise NotReady(_advice(checkpoint.name, error)) from error
+                failure = explain(error)
+                message = f"'{checkpoint.name}': {failure.found}. {failure.advice}"
+                raise NotReady(message) from error
             finally:
                 self._total_bytes = 0
 
@@ -172,27 +168,3 @@ def _bar_class(count: Callable[[int], None]) -> type:
             return updated
 
     return Bar
-
-
-def _advice(name: str, error: Exception) -> str:
-    """One line: what failed, and what to do. The hub's own texts are many lines."""
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None and isinstance(cause, Exception):
-        causes.append(cause)
-    for one in causes:
-        match one:
-            case OSError(errno=errno.ENOSPC):
-                return f"The disk is full: '{name}' needs more space; set HF_HOME to a larger disk."
-            case GatedRepoError():
-                return (
-                    f"The hub requires a token for '{name}': accept its terms, then set HF_TOKEN."
-                )
-            case RepositoryNotFoundError() | RevisionNotFoundError() | HFValidationError():
-                return (
-                    f"'{name}' is neither on this machine nor on the hub: check the spelling; a "
-                    "private repository needs HF_TOKEN."
-                )
-    return (
-        f"'{name}' is not on this machine and could not be downloaded ({type(error).__name__}): "
-        "allow the network, or fetch it elsewhere: docs/operations.md, 'Offline install'."
-    )

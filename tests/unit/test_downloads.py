@@ -118,7 +118,7 @@ async def test_a_stop_ends_the_download(hub: Hub) -> None:
     ("error", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
-        (HFValidationError("bad"), "check the spelling"),
+        (HFValidationError("bad"), "Check the spelling"),
         (ConnectionError("offline\nmore"), "Offline install"),
         (LocalEntryNotFoundError("a\nb"), "Offline install"),
     ],

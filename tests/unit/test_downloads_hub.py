@@ -119,6 +119,16 @@ async def test_an_unknown_repository_and_no_network(
     with pytest.raises(NotReady, match="check the spelling"):
         await Downloads([Checkpoint("a/unknown")]).run()
     monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(NotReady, match="Offline install"):
+    with pytest.raises(NotReady, match=r"HF_HUB_OFFLINE forbids.*Offline install") as raised:
         await Downloads([Checkpoint("a/b")]).run()
+    assert "DryRunError" not in str(raised.value)
     assert not fetched
+
+
+async def test_a_hub_that_does_not_answer_is_named_by_what_the_network_said(
+    fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(NotReady, match=r"cannot be reached \(Connect\w*\)") as raised:
+        await Downloads([Checkpoint("a/b")]).run()
+    assert "DryRunError" not in str(raised.value)

@@ -1,6 +1,7 @@
 """`wise-serve`: the server's command line."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from wise_serve import processes
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return strategies.run(given)
     settings = settings_from(parser, given)
     try:
-        load_strategies(settings)
+        loaded = load_strategies(settings)
     except StrategyError as error:
         parser.error(str(error))
     # Imported only here: these imports take a second (the hub's client) or more (vLLM). --help, a
@@ -87,11 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processes.pause_collector()
     from wise_serve.compose import compose, tracing
     from wise_serve.http.access import AccessError
+    from wise_serve.reasoner.engine_args import EngineArgsError
     from wise_serve.server.serving import serve
 
     processes.resume_collector()
     try:
         with tracing(settings) as tracer:
-            return serve(compose(settings), tracer)
-    except AccessError as error:
-        parser.error(str(error))
+            return serve(compose(settings, loaded), tracer)
+    except (AccessError, EngineArgsError) as error:
+        print(f"wise-serve: {error}", file=sys.stderr)
+        return 1

@@ -40,12 +40,14 @@ def build_runtime(
     segmenter: Segmenter,
     metrics: Metrics,
     downloads: Downloads | None = None,
+    strategies: Mapping[str, Strategy] | None = None,
 ) -> Runtime:
     """Put the parts together; starts nothing but the (idle) image threads.
 
-    Raises StrategyError if a strategy file cannot be used.
+    strategies: those of the settings, if they are loaded already. Raises StrategyError if a
+    strategy file cannot be used.
     """
-    strategies = load_strategies(settings)
+    strategies = load_strategies(settings) if strategies is None else strategies
     metrics.expect_strategies(strategies)
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)

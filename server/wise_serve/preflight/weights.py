@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+from wise_serve.hub import explain
 from wise_serve.settings import MINIATURE
 
 # A repository may hold the same weights in several formats: the first of these counts.
@@ -50,9 +46,8 @@ def find_weights(name: str, miniature: Path) -> Weights:
         return _some(_size(Path(name)), "a folder", "Name a folder that holds *.safetensors.")
     try:
         cached = snapshot_download(name, local_files_only=True)
-    except HFValidationError:
-        advice = "Name a folder that exists, or a hub repository such as facebook/sam2-hiera-large."
-        raise WeightsError("neither a folder nor a hub name", advice) from None
+    except HFValidationError as error:
+        raise _failed(error) from None
     except LocalEntryNotFoundError:
         return _on_hub(name)
     return _some(
@@ -83,16 +78,12 @@ def _some(size_bytes: int, where: str, advice: str) -> Weights:
 def _on_hub(name: str) -> Weights:
     try:
         info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT_S)
-    except GatedRepoError:
-        advice = "Accept its terms on the hub, then set HF_TOKEN."
-        raise WeightsError("the hub requires a token for it", advice) from None
-    except RepositoryNotFoundError:
-        advice = "Check the spelling; a private repository needs HF_TOKEN."
-        raise WeightsError("the hub has no such repository", advice) from None
     except Exception as error:  # of several libraries, as the network fails in many ways
-        advice = "Allow network access, or see docs/operations.md, 'Offline install'."
-        raise WeightsError(
-            f"not on this machine, and the hub cannot be reached ({type(error).__name__})", advice
-        ) from None
+        raise _failed(error) from None
     files = {item.rfilename: item.size or 0 for item in info.siblings or ()}
     return _some(_weight_files(files), "on the hub, to be downloaded", "Choose another checkpoint.")
+
+
+def _failed(error: Exception) -> WeightsError:
+    failure = explain(error)
+    return WeightsError(failure.found, failure.advice)

@@ -10,11 +10,11 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -25,7 +25,7 @@ from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
-from wise_serve.reasoner.strategies import load_strategies
+from wise_serve.reasoner.strategies import Strategy, load_strategies
 from wise_serve.reasoner.thinking import until_answered
 from wise_serve.reasoner.tokens import token_bytes
 from wise_serve.settings import MINIATURE, Settings
@@ -43,17 +43,24 @@ START_METHOD_VARIABLE = "VLLM_WORKER_MULTIPROC_METHOD"
 class VllmReasoner:
     """`Reasoner` on vLLM. Nothing is loaded before `start`."""
 
-    def __init__(self, settings: Settings, miniature: Path, miniature_image_size: int) -> None:
-        """`miniature`: folder of the packaged checkpoint; `miniature_image_size`: pixels."""
+    def __init__(
+        self,
+        settings: Settings,
+        miniature: Path,
+        miniature_image_size: int,
+        strategies: Mapping[str, Strategy] | None = None,
+    ) -> None:
+        """`miniature`: folder of the packaged checkpoint; `miniature_image_size`: pixels.
+        `strategies`: those of the settings, if they are loaded already."""
         self._settings = settings
         is_miniature = settings.reasoner == MINIATURE
         self._model = str(miniature) if is_miniature else settings.reasoner
         self.name = settings.reasoner
         default_size = miniature_image_size if is_miniature else None
         self.image_size = settings.reasoner_image_size_pixels or default_size
-        self._strategies = load_strategies(settings)
+        self._strategies = load_strategies(settings) if strategies is None else strategies
         self._engine: Engine | None = None
-        self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115, until started
+        self._log_file: IO[str] | None = None  # while it starts
         self._tokenizer: Any = None
         self._added: frozenset[str] = frozenset()
         self._special: frozenset[str] = frozenset()
@@ -94,9 +101,10 @@ class VllmReasoner:
         Its child processes read this configuration from the environment.
         """
         level = "DEBUG" if self._settings.log_level == "debug" else "WARNING"
-        self._log_file.write(json.dumps(logs.library_configuration(level)))
-        self._log_file.flush()
-        os.environ.setdefault(LOG_FILE_VARIABLE, self._log_file.name)
+        file = self._log_file = tempfile.NamedTemporaryFile("w", suffix=".json")  # noqa: SIM115
+        file.write(json.dumps(logs.library_configuration(level)))
+        file.flush()
+        os.environ.setdefault(LOG_FILE_VARIABLE, file.name)
         os.environ.setdefault("VLLM_LOGGING_LEVEL", level)
         vllm_logger = logging.getLogger("vllm")
         vllm_logger.setLevel(level)
@@ -104,9 +112,12 @@ class VllmReasoner:
         vllm_logger.propagate = True
 
     def _forget_log_file(self) -> None:
-        if os.environ.get(LOG_FILE_VARIABLE) == self._log_file.name:
-            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process sets its own
-        self._log_file.close()
+        file, self._log_file = self._log_file, None
+        if file is None:
+            return
+        if os.environ.get(LOG_FILE_VARIABLE) == file.name:
+            del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
+        file.close()
 
     def _cut_template(self, system: str | None) -> tuple[str, str]:
         """The chat template's text before and after the user's text; a placeholder shows where."""

@@ -33,24 +33,30 @@ _FIXED: Final = {
 }
 
 
+class EngineArgsError(ValueError):
+    """`--engine-args` cannot be used; the message says why."""
+
+
 def read_engine_args(text: str) -> dict[str, Any]:
-    """The arguments in `--engine-args`. Raises ValueError with a text that says what is wrong."""
+    """The arguments in `--engine-args`. Raises EngineArgsError."""
     try:
         arguments = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"--engine-args is not JSON: {error}.") from None
+        raise EngineArgsError(f"--engine-args is not JSON: {error}.") from None
     if not isinstance(arguments, dict):
-        raise ValueError('--engine-args must be a JSON object, such as {"quantization": "fp8"}.')
+        raise EngineArgsError(
+            '--engine-args must be a JSON object, such as {"quantization": "fp8"}.'
+        )
     for name in arguments:
         if name in _OWNED:
-            raise ValueError(f"--engine-args: '{name}' is set by {_OWNED[name]}.")
+            raise EngineArgsError(f"--engine-args: '{name}' is set by {_OWNED[name]}.")
         if name in _FIXED:
-            raise ValueError(f"--engine-args: '{name}' cannot be set: {_FIXED[name]}.")
+            raise EngineArgsError(f"--engine-args: '{name}' cannot be set: {_FIXED[name]}.")
         known = engine_fields()
         if known and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"--engine-args: vLLM's engine has no argument '{name}'.{hint}")
+            raise EngineArgsError(f"--engine-args: vLLM's engine has no argument '{name}'.{hint}")
     return arguments
 
 
