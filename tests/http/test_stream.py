@@ -22,9 +22,8 @@ async def test_events_come_in_order_and_agree_with_the_whole(start: Start) -> No
     assert "".join(data["text"] for name, data in got if name == "thinking") == whole["reasoning"]
     for index, expected in enumerate(whole["instances"]):
         place = [data for name, data in got if name == "instance" and data["index"] == index]
-        assert place == [
-            {"query_index": 0, "index": index, "box": expected["box"], "points": expected["points"]}
-        ]
+        parts = {name: expected[name] for name in ("box", "points", "labels")}
+        assert place == [{"query_index": 0, "index": index, **parts}]
         masks = [data for name, data in got if name == "mask" and data["index"] == index]
         assert masks == [{"query_index": 0, "index": index, **expected}]
         order = [name for name, data in got if data.get("index") == index]

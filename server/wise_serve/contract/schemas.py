@@ -159,6 +159,9 @@ class InstanceResult(BaseModel):
         examples=[(120, 80, 310, 402)],
     )
     points: list[tuple[int, int]] = Field(description="x, y each", examples=[[(200, 190)]])
+    labels: list[int] = Field(
+        description="Of the points: 1 on the object, 0 beside it.", examples=[[1]]
+    )
     score: float = Field(description="Predicted IoU of the mask, 0 to 1.", examples=[0.94])
     area: int = Field(description="Pixels of the mask.", examples=[41250])
     mask: RleMask | PngMask | PolygonMask

@@ -3,7 +3,7 @@
 from typing import Any
 
 from wise_serve.contract.names import MaskFormat
-from wise_serve.contract.prompts import Box, Mask, Prompt
+from wise_serve.contract.prompts import FOREGROUND, Box, Mask, Prompt
 from wise_serve.contract.refining import (
     AlternativeMask,
     RefinedInstance,
@@ -123,7 +123,8 @@ async def shown_mask(mask: Mask, mask_format: MaskFormat, threads: ImageThreads)
 
 
 def _place(prompt: Prompt) -> dict[str, Any]:
-    return {"box": prompt.box, "points": prompt.points}
+    labels = prompt.labels or (FOREGROUND,) * len(prompt.points)
+    return {"box": prompt.box, "points": prompt.points, "labels": labels}
 
 
 def _box(prompt: Prompt, mask: Mask) -> Box:

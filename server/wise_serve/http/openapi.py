@@ -37,7 +37,7 @@ _EVENTS: Final = {
 STREAM_EXAMPLE: Final = (
     'event: thinking\ndata: {"query_index":0,"text":"round, so it rolls"}\n\n'
     'event: instance\ndata: {"query_index":0,"index":0,"box":[120,80,310,402],'
-    '"points":[[200,190],[220,300]]}\n\n: keep-alive\n\n'
+    '"points":[[200,190],[220,300]],"labels":[1,1]}\n\n: keep-alive\n\n'
     'event: mask\ndata: {"query_index":0,"index":0, ...}\n\nevent: done\ndata: {...}\n\n'
 )
 _ONE_IMAGE: Final = [
@@ -156,9 +156,10 @@ def event_schema() -> dict[str, Any]:
     corner = {"type": ["array", "null"], "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
     point = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
     points = {"type": "array", "items": point}
+    labels = {"type": "array", "items": {"enum": [0, 1]}}
     data = {
         "thinking": _fields(query_index=index, text={"type": "string"}),
-        "instance": {"allOf": [place, _fields(box=corner, points=points)]},
+        "instance": {"allOf": [place, _fields(box=corner, points=points, labels=labels)]},
         "mask": {"allOf": [place, _schema_of("InstanceResult")]},
         "done": {"anyOf": [_schema_of("SegmentResult"), _schema_of("SegmentResults")]},
         "error": _schema_of("Problem"),

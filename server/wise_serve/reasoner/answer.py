@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wise_serve.contract.names import Status
-from wise_serve.contract.prompts import Prompt
+from wise_serve.contract.prompts import FOREGROUND, Prompt
 from wise_serve.reasoner import FinishReason
 from wise_serve.reasoner.parts import PartReader, Step
 from wise_serve.reasoner.scanner import RawInstance
@@ -150,18 +150,22 @@ def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
         return strategy.round(scaled)
 
     placed = [(pixel(x, x_factor, width), pixel(y, y_factor, height)) for x, y in raw.points]
-    if raw.box is None:
-        placed = [(x, y) for x, y in placed if 0 <= x <= width and 0 <= y <= height]
+    kept = [
+        at for at, (x, y) in enumerate(placed) if raw.box or (0 <= x <= width and 0 <= y <= height)
+    ][: strategy.max_points]
     points = tuple(
-        (_within(x, width - 1), _within(y, height - 1)) for x, y in placed[: strategy.max_points]
+        (_within(placed[at][0], width - 1), _within(placed[at][1], height - 1)) for at in kept
     )
+    labels = tuple(raw.labels[at] for at in kept) if raw.labels else ()
+    choice = strategy.mask_choice
     if raw.box is None:
-        return Prompt(points=points) if points else None
+        foreground = FOREGROUND in labels if raw.labels else bool(points)
+        return Prompt(points=points, labels=labels, choice=choice) if foreground else None
     xs = sorted(_within(pixel(value, x_factor, width), width) for value in raw.box[0::2])
     ys = sorted(_within(pixel(value, y_factor, height), height) for value in raw.box[1::2])
     if xs[0] == xs[1] or ys[0] == ys[1]:
         return None
-    return Prompt((xs[0], ys[0], xs[1], ys[1]), points)
+    return Prompt((xs[0], ys[0], xs[1], ys[1]), points, labels, choice=choice)
 
 
 def _within(value: int, most: int) -> int:

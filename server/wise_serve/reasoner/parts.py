@@ -13,6 +13,7 @@ models omit tags, and write about the tags in their rationale. The rules:
 - Without `</think>`, nothing is certain before the text ends. Then the last `<answer>` that
   contains an answer counts, and the thinking ends where it starts. If the token limit ended the
   text before `</answer>` and `<think>` is there, all of it is thinking.
+- Where keys are tags (`reading/tags.py`), there is no `<answer>`: it begins behind `</think>`.
 - Without `<answer>`, the text after `</think>` is the answer; without any tag, the whole text.
 """
 
@@ -147,6 +148,9 @@ class PartReader:
             step.thinking += [*self._unread, *self._held]
             self.thinking = self._opened or 0, self._at
             self._phase, self._unread = "between", []
+            if self._keys.as_tags:
+                self._phase, self.answered = "answer", True
+                self._start = self._at + len(piece)
         elif piece == THINK_OPEN and self._opened is None and not self._held:
             self._opened, self._unread = self._at + len(piece), []
         elif piece == ANSWER_OPEN or self._held:

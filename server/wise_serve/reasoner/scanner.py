@@ -21,6 +21,7 @@ from wise_serve.reasoner.reading import literals
 from wise_serve.reasoner.reading.keys import STRAY, USUAL_KEYS, Keys
 from wise_serve.reasoner.reading.lexer import Lexer, Token
 from wise_serve.reasoner.reading.objects import Reading, read_object
+from wise_serve.reasoner.reading.tags import TagKeys
 from wise_serve.reasoner.reading.values import (
     Field,
     NotUnderstood,
@@ -42,6 +43,7 @@ class AnswerScanner:
     def __init__(self, keys: Keys = USUAL_KEYS) -> None:
         self._keys = keys
         self._lexer = Lexer(keys)
+        self._tags = TagKeys() if keys.as_tags else None
         self._objects = [OpenObject()]  # the first is implied: it holds keys outside any brace
         self._waiting: list[Token] = []  # a key, if a colon follows; else a value
         self._line = False  # a line has ended since the last word
@@ -55,11 +57,15 @@ class AnswerScanner:
 
     def feed(self, text: str) -> list[RawInstance]:
         """Read on; the instances whose objects were closed in this piece."""
+        if self._tags:
+            text = self._tags.feed(text)
+            self._structure |= self._tags.found
         return [one for token in self._lexer.feed(text) for one in self._read(token)]
 
     def close(self) -> list[RawInstance]:
         """The text is over: the objects still open are read as if they were closed here."""
-        found = [one for token in self._lexer.close() for one in self._read(token)]
+        tokens = self._lexer.feed(self._tags.close()) if self._tags else []
+        found = [one for token in (*tokens, *self._lexer.close()) for one in self._read(token)]
         self._end_value()
         if self._lexer.in_comment:
             self._objects[-1].damaged |= len(self._objects) > 1  # its end is in the comment
@@ -199,7 +205,7 @@ class AnswerScanner:
         try:
             if closed.damaged:
                 raise NotUnderstood
-            reading = read_object(closed.fields, self._keys.lone_points)
+            reading = read_object(closed.fields, self._keys)
             if reading.keyless:
                 raise NotUnderstood  # what key is missing?
             found = self._accept(reading, parent)
@@ -245,8 +251,7 @@ class AnswerScanner:
         root.current.end_row()
         self._filled |= root.damaged
         try:
-            reading = read_object(root.fields, self._keys.lone_points)
-            found = self._accept(reading, Field(STRAY))
+            found = self._accept(read_object(root.fields, self._keys), Field(STRAY))
             if root.damaged and found:
                 raise NotUnderstood
             return found

@@ -28,13 +28,15 @@ class ThinkingDelta:
 class InstanceFound:
     """An object's box and points are complete; its mask follows in a MaskReady of the same `index`.
 
-    box: None where the model gave points alone; the answer then has the mask's own.
+    box: None where the model gave points alone; the answer then has the mask's own. labels: of each
+    point, whether it is on the object (1) or beside it (0).
     """
 
     index: int
     box: Box | None
     points: tuple[Point, ...]
     query_index: int = 0
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,4 +140,5 @@ def _found(document: Mapping[str, Any], frame: Frame, query_index: int) -> Insta
         box = x1, y1, x2, y2
     pairs = [frame.coordinates([float(x), float(y)]) for x, y in document["points"]]
     points = tuple((x, y) for x, y in pairs)
-    return InstanceFound(int(document["index"]), box, points, query_index)
+    labels = tuple(int(label) for label in document.get("labels") or [1] * len(points))
+    return InstanceFound(int(document["index"]), box, points, query_index, labels)

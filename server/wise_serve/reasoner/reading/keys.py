@@ -14,7 +14,8 @@ from typing import Final, Literal
 Axis = Literal["x", "y"]
 Role = Literal["low", "high", "center", "size"]
 KeyKind = Literal[
-    "box", "point", "coordinate", "amount", "certainty", "holder", "format", "other", "stray"
+    "box", "point", "point label", "coordinate", "amount", "certainty", "holder", "format", "other",
+    "stray",
 ]  # fmt: skip
 
 _LONGEST: Final = 64  # characters; a longer text is no key of interest
@@ -84,13 +85,16 @@ class Keys:
     """How a strategy names its keys, where the closed lists above do not say it.
 
     boxes, points: other names of them, alone or numbered. labels: keys of text, whatever the lists
-    say of the name. lone_points: whether points without a box are an object.
+    say of the name. point_labels: keys of a label for each point. lone_points: whether points
+    without a box are an object. as_tags: whether keys are written as tags, `<bbox>...</bbox>`.
     """
 
     boxes: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    point_labels: tuple[str, ...] = ()
     lone_points: bool = False
+    as_tags: bool = False
 
     def read(self, text: str) -> Key:
         """The key that a quoted or bare text before a colon is."""
@@ -105,6 +109,8 @@ def _read(keys: Keys, text: str) -> Key:
     if len(text) > _LONGEST:
         return Key("", "other")
     name = _plain(text)
+    if name in map(_plain, keys.point_labels):
+        return Key(name, "point label")
     if name in map(_plain, keys.labels):
         return Key(name, "other")
     for kind, pattern, names in (("box", _BOX, keys.boxes), ("point", _POINT, keys.points)):

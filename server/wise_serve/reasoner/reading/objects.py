@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
+from wise_serve.reasoner.reading.labels import labelled, marks_background
 from wise_serve.reasoner.reading.named import names_nothing, read_names
 from wise_serve.reasoner.reading.owners import Part, assign
 from wise_serve.reasoner.reading.values import (
@@ -54,11 +56,10 @@ class Reading:
     keyless: bool = False
 
 
-def read_object(fields: Sequence[Field], lone_points: bool = False) -> Reading:
+def read_object(fields: Sequence[Field], keys: Keys = USUAL_KEYS) -> Reading:
     """Read the fields of one object, in their order; the first holds what stands under no key.
 
-    lone_points: whether points without a box are an object; else they are refused. Raises
-    NotUnderstood.
+    Raises NotUnderstood.
     """
     parts = [part for one in fields if (part := _part(one)) is not None]
     keyed = [box for part in parts for box in part.boxes if box is not None]
@@ -70,11 +71,11 @@ def read_object(fields: Sequence[Field], lone_points: bool = False) -> Reading:
     if any(boxes != given[0] for boxes in given[1:]):
         raise NotUnderstood  # which of them is meant?
     if not given:
-        return _without_box(fields, parts, place, lone_points)
+        return _without_box(fields, parts, place, keys)
     if any(map(_says_none, fields)):
         raise NotUnderstood  # a box, and no object
     pointed = any(map(any, (part.points for part in parts)))
-    if pointed and any(map(_marks_background, fields)):
+    if pointed and any(map(marks_background, fields)):
         raise NotUnderstood
     if not keyed and not loose and not pointed:
         return Reading(place=place)
@@ -83,7 +84,7 @@ def read_object(fields: Sequence[Field], lone_points: bool = False) -> Reading:
     elif len(place) == POINT_NUMBERS and not pointed and tuple(place) != keyed[0][:POINT_NUMBERS]:
         parts.append(Part(None, points=(((place[0], place[1]),),)))  # else its corner again
     found = [RawInstance(box, points) for box, points in assign(parts) if box is not None]
-    return Reading(tuple(found))
+    return Reading(labelled(found, fields, keys))
 
 
 def _place(fields: Sequence[Field], keyed: Sequence[Box]) -> tuple[Number, ...]:
@@ -99,19 +100,19 @@ def _without_box(
     fields: Sequence[Field],
     parts: Sequence[Part],
     place: tuple[Number, ...],
-    lone_points: bool,
+    keys: Keys,
 ) -> Reading:
     """What an object without a box says."""
     filled = any(map(_fills, fields))
     if place:
-        if lone_points and any(map(_says_none, fields)):
+        if keys.lone_points and any(map(_says_none, fields)):
             raise NotUnderstood  # a point, and no object
         return Reading(place=place, filled=filled)
     zeros = any(one.key.kind == "box" and one.numbers - {None} for one in fields)
     if not zeros and any(one.key.kind == "point" and not one.empty for one in fields):
-        if not lone_points:
+        if not keys.lone_points:
             raise NotUnderstood
-        return Reading((_lone(fields, parts),))
+        return Reading(labelled([_lone(fields, parts)], fields, keys))
     none_found = names_nothing(fields) or any(
         _says_none(one) or (one.empty and one.key.kind in ("box", "point", "holder"))
         for one in fields
@@ -125,7 +126,7 @@ def _lone(fields: Sequence[Field], parts: Sequence[Part]) -> RawInstance:
     """The object that these points are. Raises NotUnderstood where there may be a box as well, or
     no object."""
     points = tuple(pair for part in parts for row in part.points for pair in row)
-    doubtful = any(_says_none(one) or _marks_background(one) or _may_be_box(one) for one in fields)
+    doubtful = any(_says_none(one) or marks_background(one) or _may_be_box(one) for one in fields)
     if doubtful or not points:
         raise NotUnderstood
     return RawInstance(None, points)
@@ -134,12 +135,6 @@ def _lone(fields: Sequence[Field], parts: Sequence[Part]) -> RawInstance:
 def _says_none(one: Field) -> bool:
     """Whether it is an amount or a certainty of 0."""
     return one.key.kind in ("amount", "certainty") and one.numbers == {0}
-
-
-def _marks_background(one: Field) -> bool:
-    """Whether it labels points, and one of them as background, as SAM's prompts do."""
-    many = sum(map(len, one.rows)) > 1 or one.key.name.startswith("point")
-    return one.key.name.endswith(("label", "labels")) and many and 0 in one.numbers
 
 
 def _fills(one: Field) -> bool:

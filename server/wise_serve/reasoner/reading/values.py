@@ -27,11 +27,13 @@ class RawInstance:
     """A box (x1, y1, x2, y2) and its points as written, in the strategy's frame, not checked
     against it. Every number is finite, and an int if it was written as one.
 
-    box: None where the strategy has objects that are points alone.
+    box: None where the strategy has objects that are points alone. labels: of the points, as SAM 2
+    has them; empty where the strategy has none.
     """
 
     box: Box | None
     points: tuple[Pair, ...]
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

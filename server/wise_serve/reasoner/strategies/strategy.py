@@ -136,15 +136,21 @@ class AnswerForm(_Part):
     boxes: _Names = Field((), description="Other keys of boxes.")
     points: _Names = Field((), description="Other keys of points.")
     labels: _Names = Field((), description="Keys of text about an object.")
+    point_labels: _Names = Field(
+        (),
+        description="Keys of a label for each point: 1 on the object, 0 beside it. Points that "
+        "have not one label each are dropped.",
+    )
     lone_points: bool = Field(
         False,
         description="Whether points without a box are an object, for which SAM 2 is given the "
         "points alone. Else such an answer is not understood.",
     )
-    tags: Literal["think_answer", "none"] = Field(
+    tags: Literal["think_answer", "think_keys", "none"] = Field(
         "think_answer",
-        description="think_answer: <think>...</think><answer>...</answer>. none: the whole text is "
-        "the answer.",
+        description="think_answer: <think>...</think><answer>...</answer>. think_keys: "
+        "<think>...</think>, then each key as a tag, <bbox>...</bbox>. none: the whole text is the "
+        "answer.",
     )
 
 
@@ -167,6 +173,11 @@ class Strategy(_Part):
     max_points: int = Field(
         2, ge=0, le=64, description="Points of one object that SAM 2 is given; further are dropped."
     )
+    mask_choice: Literal["best", "single"] = Field(
+        "best",
+        description="Which of SAM 2's masks is kept. best: of several, the one with the highest "
+        "predicted IoU. single: that of its single-mask output.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -176,13 +187,22 @@ class Strategy(_Part):
             raise ValueError("the frame 'square' needs an image of square_pixels")
         if self.answer.lone_points and not self.max_points:
             raise ValueError("with answer.lone_points, max_points must be at least 1")
+        if self.answer.tags == "think_keys" and self.example:
+            raise ValueError("with answer.tags 'think_keys', turn.example must be empty")
         return self
 
     @property
     def keys(self) -> Keys:
         """The strategy's names of boxes, points and labels, and which objects they make."""
         form = self.answer
-        return Keys(form.boxes, form.points, form.labels, form.lone_points)
+        return Keys(
+            form.boxes,
+            form.points,
+            form.labels,
+            form.point_labels,
+            form.lone_points,
+            as_tags=form.tags == "think_keys",
+        )
 
     @property
     def example(self) -> str:
@@ -191,8 +211,8 @@ class Strategy(_Part):
 
     @property
     def tagged(self) -> bool:
-        """Whether thinking and answer have tags; otherwise the whole text is the answer."""
-        return self.answer.tags == "think_answer"
+        """Whether the thinking has tags; otherwise the whole text is the answer."""
+        return self.answer.tags != "none"
 
     @property
     def round(self) -> Callable[[float], int]:

@@ -1,0 +1,37 @@
+"""Answers whose keys are tags, such as Seg-R1's `<bbox>[...]</bbox>, <points>[...]</points>`.
+
+Each tag is turned into the key or the comma that it stands for, so that everything behind reads
+one form: `"bbox": [...], , "points": [...], `.
+"""
+
+import re
+from typing import Final
+
+_LONGEST: Final = 32  # characters of a tag's name
+_TAG: Final = re.compile(rf"<(/?)([A-Za-z]\w{{0,{_LONGEST - 1}}})>")
+_TAG_BEGINS: Final = re.compile(rf"</?(?:[A-Za-z]\w{{0,{_LONGEST - 1}}})?\Z")
+
+
+class TagKeys:
+    """Fed with text in any pieces. found: whether there was a tag."""
+
+    def __init__(self) -> None:
+        self.found = False
+        self._held = ""  # the end of the text, while it may be the beginning of a tag
+
+    def feed(self, text: str) -> str:
+        """The text that is certain now, with keys in place of tags."""
+        text = self._held + text
+        begins = _TAG_BEGINS.search(text, max(0, len(text) - _LONGEST - 2))
+        certain = text[: begins.start()] if begins else text
+        self._held = text[len(certain) :]
+        return _TAG.sub(self._key, certain)
+
+    def close(self) -> str:
+        """The text is over: what was held back was no tag."""
+        held, self._held = self._held, ""
+        return held
+
+    def _key(self, tag: re.Match[str]) -> str:
+        self.found = True
+        return ", " if tag[1] else f'"{tag[2]}": '
