@@ -5,7 +5,7 @@
 | `index`, `image`, `query`, `label`        | the pair: its place among the inputs, its names    |
 | `status`                                  | found, no_target, unparsed, truncated, or error    |
 | `width`, `height`                         | pixels of the image as displayed                   |
-| `instances`                               | a list of box, points, score, area, mask (RLE)     |
+| `instances`                               | a list of box, points, labels, score, area, mask   |
 | `reasoning`                               | the rationale                                      |
 | `text`                                    | the whole generated text, where it was unparsed    |
 | `image_digest`                            | names the image at the server                      |
@@ -14,8 +14,9 @@
 | `reasoner`, `segmenter`, `strategy`, `id` | who answered; the request                          |
 | `error_code`, `error_detail`, ...         | of a pair that failed; null otherwise              |
 
-Boxes are x1, y1, x2, y2 and points x, y, in pixels of the image as displayed. A mask is COCO's
-compressed RLE: `size` is height, width. Columns that a failed pair cannot have are null.
+Boxes are x1, y1, x2, y2 and points x, y, in pixels of the image as displayed; a point's label is 1
+on the object, 0 beside it. A mask is COCO's compressed RLE: `size` is height, width. Columns that a
+failed pair cannot have are null.
 """
 
 from collections.abc import Mapping
@@ -36,8 +37,9 @@ def schema() -> Any:
     pa = pyarrow()
     text, number, real = pa.string(), pa.int64(), pa.float64()
     mask = pa.struct({"size": pa.list_(pa.int32()), "counts": text})
-    instance = {"box": pa.list_(real), "points": pa.list_(pa.list_(real)), "score": real}
-    instances = pa.list_(pa.struct({**instance, "area": number, "mask": mask}))
+    points = {"points": pa.list_(pa.list_(real)), "labels": pa.list_(pa.int32())}
+    instance = {"box": pa.list_(real), **points, "score": real, "area": number, "mask": mask}
+    instances = pa.list_(pa.struct(instance))
     columns = {
         "index": number,
         **dict.fromkeys(("image", "query", "label", "status"), text),
