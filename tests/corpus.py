@@ -17,6 +17,7 @@ from PIL import Image
 from pictures import bomb, chunk, encode, picture, png
 
 FORM = "multipart/form-data; boundary=b"
+CLICK = b'[{"points": [{"x": 0, "y": 0}]}]'  # within any image
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
@@ -106,11 +107,17 @@ def swelling_texts(count: int = 60, size: int = 1_000_000) -> bytes:
 
 def form(image: bytes, query: bytes = b"x", head: bytes = b"", extra: bytes = b"") -> bytes:
     """A form with the boundary of FORM. `head`: more headers of the image's part."""
-    return (
-        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n' + head
-        + b"\r\n" + image + b'\r\n--b\r\nContent-Disposition: form-data; name="query"\r\n\r\n'
-        + query + b"\r\n" + extra + b"--b--\r\n"
-    )  # fmt: skip
+    return _image_part(image, head) + _field(b"query", query) + extra + b"--b--\r\n"
+
+
+def refine_form(image: bytes, prompts: bytes = CLICK, extra: bytes = b"") -> bytes:
+    """A form for /refine."""
+    return _image_part(image) + _field(b"prompts", prompts) + extra + b"--b--\r\n"
+
+
+def _image_part(image: bytes, head: bytes = b"") -> bytes:
+    start = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n'
+    return start + head + b"\r\n" + image + b"\r\n"
 
 
 def parts(count: int) -> bytes:
@@ -122,6 +129,12 @@ def parts(count: int) -> bytes:
 def in_json(image: bytes | str, **fields: object) -> bytes:
     text = image if isinstance(image, str) else base64.b64encode(image).decode()
     return json.dumps({"image": text, "query": "x", **fields}).encode()
+
+
+def refine_in_json(image: bytes, prompts: bytes = CLICK) -> bytes:
+    """A JSON body for /refine; the text of `prompts` as it is."""
+    text = base64.b64encode(image)
+    return b'{"image": "%s", "prompts": %s}' % (text, prompts)
 
 
 def bodies() -> Iterator[Case]:
@@ -161,6 +174,56 @@ def bodies() -> Iterator[Case]:
         ("zero-width", "a\u200b\u200d\ufeffb"),
     ):  # fmt: skip
         yield Case(f"{name} text", form(picture(), text.encode()), **kinds)
+
+
+def refine_bodies() -> Iterator[Case]:
+    """Bodies for /refine whose prompts lie or are crooked."""
+    field, malformed = (422, "invalid_field"), (400, "malformed_request")
+    huge = b"9" * 400
+    for name, prompts in (
+        ("a string", b'"box"'), ("a number", b"1"), ("null", b"null"), ("an object", b"{}"),
+        ("no prompt", b"[]"), ("an empty prompt", b"[{}]"), ("an unknown key", b'[{"boxes": []}]'),
+        ("a box without area", b'[{"box": [9, 9, 9, 9]}]'),
+        ("a box beside the image", b'[{"box": [70, 0, 90, 20]}]'),
+        ("a box of huge numbers", b'[{"box": [0, 0, %s, 1e999]}]' % huge),
+        ("a point beside the image", b'[{"points": [{"x": -1, "y": 0}]}]'),
+        ("a point of 1e999", b'[{"points": [{"x": 1e999, "y": 0}]}]'),
+        ("label -1, SAM 2's padding", b'[{"points": [{"x": 0, "y": 0, "label": -1}]}]'),
+        ("label true", b'[{"points": [{"x": 0, "y": 0, "label": true}]}]'),
+        ("a mask of another size", b'[{"mask": {"size": [64, 48], "counts": "P`2"}}]'),
+        ("a mask of 10^18", b'[{"mask": {"size": [%d, %d], "counts": "0"}}]' % ((10**9,) * 2)),
+        ("a mask of negative size", b'[{"mask": {"size": [-48, -64], "counts": "P`2"}}]'),
+        ("a mask beyond its pixels", b'[{"mask": {"size": [48, 64], "counts": "oooo0"}}]'),
+        ("a mask of negative runs", b'[{"mask": {"size": [48, 64], "counts": "N`2"}}]'),
+        ("a mask of NUL", b'[{"mask": {"size": [48, 64], "counts": "\\u0000"}}]'),
+        ("a mask of a lone surrogate", b'[{"mask": {"size": [48, 64], "counts": "\\ud800"}}]'),
+        ("a mask without an end", b'[{"mask": {"size": [48, 64], "counts": "%s"}}]' % (b"P" * 999)),
+    ):  # fmt: skip
+        yield from _refined(f"prompts: {name}", prompts, *field)
+    yield from _refined("prompts: 65", b"[%s]" % b",".join([CLICK[1:-1]] * 65), 413, "too_large")
+    point = b'{"x": 0, "y": 0}'
+    points = b'[{"points": [%s]}]' % b",".join([point] * 65)
+    yield from _refined("prompts: 65 points", points, 413, "too_large")
+    nested = b"[" * 100_000 + b"]" * 100_000
+    for name, prompts in (("NaN", b'[{"box": [NaN, 0, 9, 9]}]'), ("nested deeply", nested)):
+        body = refine_in_json(picture(), prompts)
+        yield Case(f"prompts: {name} in JSON", body, *malformed, content_type="application/json")
+        body = refine_form(picture(), prompts)
+        yield Case(f"prompts: {name} in a form", body, *field, content_type=FORM)
+    query = refine_form(picture(), extra=_field(b"query", b"x"))
+    yield Case("a query for /refine", query, *field, content_type=FORM)
+    for name, digest in (("a path", "../../etc/passwd"), ("NUL", "0" * 31 + "\0"), ("nothing", "")):
+        body = json.dumps({"image_digest": digest, "prompts": json.loads(CLICK)}).encode()
+        yield Case(f"a digest of {name}", body, *field, content_type="application/json")
+
+
+def _refined(name: str, prompts: bytes, status: int, code: str) -> Iterator[Case]:
+    """The same prompts in both media types."""
+    body = refine_in_json(picture(), prompts)
+    yield Case(f"{name} in JSON", body, status, code, content_type="application/json")
+    yield Case(
+        f"{name} in a form", refine_form(picture(), prompts), status, code, content_type=FORM
+    )
 
 
 def _field(name: bytes, value: bytes) -> bytes:

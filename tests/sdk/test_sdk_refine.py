@@ -13,6 +13,7 @@ from PIL import Image
 from both_clients import Both
 from fakes import DAB, FakeReasoner, FakeSegmenter
 from gateway_thread import GatewayThread
+from sent_bytes import BodyBytes
 from wise_client import (
     AsyncClient,
     Client,
@@ -201,6 +202,34 @@ def test_no_image_is_sent_twice(
             assert list(client.stream(path, "the red circle"))
             client.refine(path, box=(1, 2, 30, 40))
     assert sent_whole(gateway) == (1, 3)
+
+
+def test_a_click_on_an_image_that_was_sent_carries_no_image_bytes(
+    both: Both, image: Pixels, tmp_path: Path
+) -> None:
+    path, bodies = tmp_path / "a.png", BodyBytes()
+    Image.fromarray(image).save(path)
+
+    async def run(url: str) -> None:
+        async with AsyncClient(url) as client:
+            first = await client.segment(path, "the red circle")
+            await client.segment(path, "the blue square")
+            await client.refine_instance(first, add=[(100, 80)])
+
+    fakes = FakeReasoner(), FakeSegmenter()
+    with GatewayThread(*fakes, ready=True, key=None, around=bodies.around) as gateway:
+        if both.kind == "async":
+            asyncio.run(run(gateway.url))
+        else:
+            with Client(gateway.url) as client:
+                first = client.segment(path, "the red circle")
+                client.segment(path, "the blue square")
+                first.refine(add=[(100, 80)])
+    (_, whole), (_, second), (_, click) = bodies.requests
+    assert [route for route, _ in bodies.requests] == ["/segment", "/segment", "/refine"]
+    assert whole > path.stat().st_size > 30_000
+    assert second < 300
+    assert click < 500
 
 
 def test_another_image_in_the_same_file_is_another_image(

@@ -16,6 +16,14 @@ from wise_serve.contract.schemas import (
 )
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _not_truth(value: object) -> object:
+    if isinstance(value, bool):  # which Python holds for 1 and 0
+        raise ValueError("0 or 1 is expected")
+    return value
+
+
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 _BoxIn = Annotated[tuple[Coordinate, Coordinate, Coordinate, Coordinate], _FROM_LIST]
 _SizeIn = Annotated[tuple[int, int], _FROM_LIST]
@@ -26,7 +34,7 @@ class PointPrompt(Refusing):
 
     x: Coordinate = Field(examples=[200])
     y: Coordinate = Field(examples=[190])
-    label: Literal[0, 1] = Field(
+    label: Annotated[Literal[0, 1], BeforeValidator(_not_truth)] = Field(
         1, description="1: the object is here; 0: what is here is not the object."
     )
 
