@@ -68,7 +68,7 @@ def test_the_page_stands_alone(run: Run, tmp_path: Path, server: ScriptedServer)
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
     namespaces = re.compile(r' xmlns(:xlink)?="http://www.w3.org/[^"]*"')
     assert not re.search(r"https?://|@import|url\((?!#)", namespaces.sub("", source))
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 3
     marks = {f'id="{name} {one}"' for name in ("gIoU", "cIoU") for one in ("seg-zero", "wise-s")}
     assert all(source.count(mark) == 1 for mark in marks)
     assert page.tags.count("img") == 2 * 2 * 3  # strategies, worst cases, pictures of each

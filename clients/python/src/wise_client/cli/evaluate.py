@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from wise_client import extras
 from wise_client.cli.common import (
     FOUND,
     GATE,
@@ -19,11 +20,12 @@ from wise_client.cli.common import (
     parser,
     positive_int,
     say,
+    strategy_name,
 )
 from wise_client.cli.failures import Failures
 from wise_client.client import Client
 from wise_client.errors import InputError, WiseClientError
-from wise_client.eval import gate, html, report, table
+from wise_client.eval import figures, frontier, gate, html, report, table
 from wise_client.eval.datasets import FORMATS, read
 from wise_client.eval.runner import Options, StrategyRun, run
 from wise_client.eval.samples import Dataset
@@ -34,6 +36,7 @@ for several strategies.
 
   wise-segment eval ReasonSeg --split val
   wise-segment eval ReasonSeg_val --strategy seg-zero,wise-s --html report.html --output answers
+  wise-segment eval photos --strategies-of-server --picture choice.svg
   wise-segment eval photos --limit 50 --fail-below 'gIoU=0.6,tokens<30'
 """
 _EPILOG = """\
@@ -79,9 +82,13 @@ def main(arguments: Sequence[str]) -> int:
 def _strategies_of(client: Client, options: argparse.Namespace) -> tuple[str, ...]:
     """All that the server offers, or its default one."""
     info = client.info()
-    if options.strategies_of_server:
-        return tuple(map(str, info["strategies"]))
-    return (str(info["strategy"]),)
+    names = info["strategies"] if options.strategies_of_server else [info["strategy"]]
+    if not names:
+        raise InputError(f"The server at {client.base_url} offers no strategy")
+    try:
+        return tuple(strategy_name(str(name)) for name in names)  # they name files of --output
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"The server at {client.base_url} offers what {error}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     told.add_argument("--csv", type=Path, metavar="FILE", help="the figures; - prints them")
     told.add_argument("--html", type=Path, metavar="FILE", help="a page with figures and pictures")
     told.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="SVG of accuracy against tokens and latency, for several strategies",
+    )
+    told.add_argument(
         "--worst",
         type=positive_int,
         default=12,
@@ -124,12 +137,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    files = [path for path in (options.json, options.csv, options.html) if path != Path("-")]
-    check_writable(*files)
-    if options.html == Path("-"):
-        raise InputError("--html needs the name of a file")
+    files = (options.json, options.csv, options.html, options.picture)
+    check_writable(*(path for path in files if path != Path("-")))
+    if Path("-") in (options.html, options.picture):
+        raise InputError("--html and --picture need the name of a file")
     if options.html is not None:
         html.check_installed()
+    if options.picture is not None:
+        extras.matplotlib()
     if Path("-") == options.json == options.csv:
         raise InputError("--json - and --csv - cannot both be printed; name a file for one")
     if options.output is not None:
@@ -163,12 +178,16 @@ def _write(dataset: Dataset, runs: Sequence[StrategyRun], options: argparse.Name
     printed = Path("-") in (options.json, options.csv)
     console = Console(stderr=printed)
     console.print(table.on_screen(summaries, f"{dataset.name}, {len(dataset)} samples"))
+    if (verdict := frontier.verdict(runs)) is not None:
+        console.print(verdict.sentence(runs), highlight=False)
     if options.json is not None:
         _put(options.json, json.dumps(report.document(dataset, runs), indent=1) + "\n")
     if options.csv is not None:
         _put(options.csv, table.as_csv(summaries))
     if options.html is not None:
         _put(options.html, html.page(dataset, runs))
+    if options.picture is not None:
+        _put(options.picture, figures.choice(runs))
 
 
 def _put(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The two figures of the page, drawn by matplotlib as inline SVG."""
+"""The figures of the page, drawn by matplotlib as inline SVG."""
 
 import io
 import math
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from wise_client import extras
+from wise_client.eval import frontier
+from wise_client.eval.runner import StrategyRun
 from wise_client.eval.scores import Summary
 
 # Okabe and Ito's colours that read well on white, for colour-blind readers too.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#000000")
 _WIDTH_INCHES, _ROW_INCHES, _PLOT_INCHES = 8.0, 1.1, 3.6
 _MOST_BINS = 40
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -66,6 +68,52 @@ def accuracy_against_cost(summaries: Sequence[Summary]) -> str:
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     return _svg(figure, "Accuracy against thinking tokens")
+
+
+def choice(runs: Sequence[StrategyRun]) -> str:
+    """gIoU against completion tokens and against latency, side by side. The strategies on the
+    Pareto front are filled and joined by a line; a star marks the best for its tokens.
+
+    Raises InputError where matplotlib is not installed.
+    """
+    matplotlib = extras.matplotlib()
+    figure = matplotlib.figure.Figure((_WIDTH_INCHES, _PLOT_INCHES), layout="constrained")
+    panels = figure.subplots(1, len(frontier.COSTS), sharey=True)
+    verdict = frontier.verdict(runs)
+    best = verdict.best if verdict else None
+    for axes, (cost, label) in zip(panels, frontier.COSTS.items(), strict=True):
+        _against(axes, runs, cost, best)
+        axes.set_xlabel(label)
+        axes.margins(x=0.2)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    panels[0].set(ylabel="gIoU, %  (● Pareto front, ★ best for its tokens)", ylim=(0, 108))
+    return _svg(figure, "Accuracy against completion tokens and against latency")
+
+
+def _against(axes: Any, runs: Sequence[StrategyRun], cost: str, best: str | None) -> None:
+    """One panel: a mark and a name for each strategy, and the front as a line."""
+    ahead = frontier.front(runs, cost)
+    line = []
+    for i, run in enumerate(runs):
+        price, giou = getattr(run.summary, cost), run.summary.giou
+        if price is None or giou is None:
+            continue
+        spot, colour = (price, 100 * giou), COLOURS[i % len(COLOURS)]
+        on_front, is_best = run.strategy in ahead, run.strategy == best
+        mark = axes.scatter(
+            *spot,
+            s=180 if is_best else 60,
+            marker="*" if is_best else "o",
+            facecolors=colour if on_front else "none",
+            edgecolors=colour,
+            zorder=3,
+        )
+        mark.set_gid(f"{cost} {run.strategy}{' front' if on_front else ''}")
+        place = (0, 11 if i % 2 == 0 else -18)  # names of neighbours would lie on each other
+        axes.annotate(run.strategy, spot, place, textcoords="offset points", ha="center")
+        line += [spot] if on_front else []
+    axes.plot(*zip(*sorted(line), strict=True), color="grey", linewidth=1) if line else None
 
 
 def bin_edges(highest: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from wise_client import extras
 from wise_client.errors import WiseClientError
-from wise_client.eval import figures, pictures
+from wise_client.eval import figures, frontier, pictures
 from wise_client.eval.runner import Shown, StrategyRun
 from wise_client.eval.samples import Dataset
 from wise_client.eval.table import cells
@@ -29,6 +29,7 @@ def page(dataset: Dataset, runs: Sequence[StrategyRun]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     summaries = [run.summary for run in runs]
+    verdict = frontier.verdict(runs)
     tokens = [(run.strategy, [one.thinking_tokens for one in run.scored]) for run in runs]
     rendered: str = environment.get_template("page.html.jinja").render(
         dataset=dataset,
@@ -36,6 +37,8 @@ def page(dataset: Dataset, runs: Sequence[StrategyRun]) -> str:
         models=sorted(set().union(*(run.models for run in runs))),
         lines=cells(summaries),
         version=__version__,
+        verdict=verdict.sentence(runs) if verdict else None,
+        choice=figures.choice(runs) if verdict else None,
         accuracy_against_cost=figures.accuracy_against_cost(summaries),
         distributions=figures.distributions(tokens),
         pictures=_pictures,
