@@ -214,5 +214,5 @@ def test_pieces_read_like_the_whole(text: str, reason: FinishReason, cuts: list[
 
 
 def test_time_is_linear_in_the_text() -> None:
-    for junk in ("{" * 50_000, "[" * 50_000, '{"bbox": [' * 5_000, "9" * 50_000, "<" * 50_000):
+    for junk in ("{" * 20_000, "[" * 20_000, '{"bbox": [' * 2_000, "9" * 20_000, "<" * 20_000):
         assert wise("<answer>" + junk).instances == ()

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from wise_serve.contract.prompts import Prompt
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
 from wise_serve.reasoner.strategies.files import read_shipped, shipped_names
 from wise_serve.reasoner.strategies.images import frame_size, view_of
-from wise_serve.reasoner.strategies.strategy import AspectImage, Strategy
+from wise_serve.reasoner.strategies.strategy import Strategy
 
 SIZE = (1280, 960)  # of the image, pixels
 FENCED = (
@@ -138,28 +137,3 @@ def test_a_box_comes_back_within_a_pixel_of_rounding(
     assert box is not None
     for got, meant, unit in zip(box, (x1, y1, x2, y2), (x_unit, y_unit) * 2, strict=True):
         assert abs(got - meant) <= unit / 2 + 0.5 + 1e-6
-
-
-@given(
-    st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([28, 32]), st.integers(1, 2000),
-    st.integers(1, 2000),
-)  # fmt: skip
-def test_an_image_is_resized_as_the_processor_does_it(
-    width: int, height: int, multiple: int, least: int, more: int
-) -> None:
-    assume(max(width, height) <= 100 * min(width, height))
-    least_pixels, most_pixels = least * multiple**2, (least + more) * multiple**2
-    image = AspectImage(
-        least_pixels=least_pixels, most_pixels=most_pixels, multiple_pixels=multiple
-    )
-    strategy = made(image=image.model_dump(), coordinates={"frame": "image"})
-    wanted = smart_resize(height, width, multiple, least_pixels, most_pixels)
-    assert view_of(strategy, (width, height)).size == wanted[::-1]
-
-
-@given(st.integers(1, 20_000))
-def test_an_image_that_the_processor_refuses_is_shown_nonetheless(long: int) -> None:
-    width, height = view_of(FRAMES["image"], (long, 1)).size
-    assert width % 28 == height % 28 == 0
-    assert 28 <= height <= width
-    smart_resize(height, width)  # and this it accepts

@@ -16,8 +16,6 @@ from rehearsal_texts import END, TEXTS, Written, bytes_by_token, count
 from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.reasoner.tokens import count_tokens, token_bytes
 
-pytestmark = pytest.mark.slow  # reads and writes the whole vocabulary
-
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
