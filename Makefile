@@ -39,11 +39,14 @@ endif
 serve: setup ## serve the miniature pair on 127.0.0.1:8000
 	$(BIN)/wise-serve serve
 
+# Tests on fakes run two at a time. The others run one by one: their servers use every core.
+FAKES := tests/unit tests/http tests/sdk
 test: lint ## all checks: ruff, mypy, unit, HTTP, process and end-to-end tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 $(FAKES)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(FAKES))
 
 test-fast: setup ## unit, HTTP and SDK tests, which need no model: under a minute
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit tests/http tests/sdk
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(FAKES)
 
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
