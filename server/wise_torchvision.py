@@ -18,15 +18,20 @@ _library: object | None = None  # torch drops a library's operators when it is c
 
 
 def define_missing_operators() -> None:
-    """Declare `torchvision::nms` and `torchvision::qnms` unless the real operators load."""
+    """Declare `torchvision::nms` and `torchvision::qnms` unless the real operators load.
+
+    Does nothing beside a torch built for a GPU, which torchvision as published is built for.
+    """
     global _library
     import torch
 
+    if torch.version.cuda or torch.version.hip:
+        return
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return
-    compiled = Path(spec.origin).with_name("_C.so")
-    if compiled.exists():
+    # `_C.so` up to torchvision 0.28, `_C_stable.so` since.
+    for compiled in Path(spec.origin).parent.glob("_C*.so"):
         try:
             torch.ops.load_library(str(compiled))
             return

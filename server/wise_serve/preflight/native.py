@@ -35,7 +35,11 @@ OPTIONAL: Final = frozenset({"libtbb.so.12"})
 # (docs/decisions/0002).
 CUDA: Final = re.compile(r"lib(torch_cuda|c10_cuda|cuda|cudart|nv\w+|cu\w+)\.so(\.\d+)*")
 # NVIDIA's packages contain plugins for networks (MPI, InfiniBand) that only clusters have.
-SKIPPED_FOLDERS: Final = ("nvidia",)
+# torchcodec reads sound and video, which nothing here does, and contains one build for each version
+# of FFmpeg; vLLM and transformers go on without it.
+SKIPPED_FOLDERS: Final = ("nvidia", "torchcodec")
+# Not there where an environment is prepared on a machine without a GPU.
+DRIVER: Final = frozenset({"libcuda.so.1"})
 IMPORT_DEADLINE_S: Final = 120.0
 # vLLM chooses a build of its C library by the processor; `import_kernels` only logs a failure.
 ENGINE: Final = "import vllm; from vllm.platforms import current_platform as p; p.import_kernels()"
@@ -103,12 +107,9 @@ def missing_libraries(folder: Path) -> dict[str, list[Path]]:
 
     A library inside a package below `folder` counts as found: packages load their own first.
     """
-    files = [
-        path
-        for path in sorted(folder.rglob("*.so*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in SKIPPED_FOLDERS
-    ]
-    known = {path.name for path in files} | OPTIONAL
+    there = [path for path in sorted(folder.rglob("*.so*")) if path.is_file()]
+    known = {path.name for path in there} | OPTIONAL
+    files = [p for p in there if p.relative_to(folder).parts[0] not in SKIPPED_FOLDERS]
     on_cpu = "libtorch_cuda.so" not in known
     missing: dict[str, list[Path]] = {}
     for start in range(0, len(files), _LDD_FILES):
@@ -126,7 +127,8 @@ def missing_libraries(folder: Path) -> dict[str, list[Path]]:
 
 
 def main() -> int:
-    """Print every missing library of this environment; the exit status is 1 if there is one."""
+    """Print every missing library of this environment; the exit status is 1 if there is one that
+    a package of the system brings (the GPU's driver is reported alone)."""
     folder = Path(sysconfig.get_path("platlib"))
     missing = missing_libraries(folder)
     for library, files in missing.items():
@@ -135,7 +137,7 @@ def main() -> int:
         print(f"missing library {library}, for {first}{more}\n  -> {advice_for(library)}")
     if not missing:
         print("Every shared library of the installed packages is found.")
-    return int(bool(missing))
+    return int(bool(missing.keys() - DRIVER))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,36 @@ def test_ldd_finds_what_a_file_lacks_and_not_what_a_neighbour_brings(tmp_path: P
     build(compiler, tmp_path, "-o", "user.so", "-Wl,--no-as-needed", "libgone.so.7", "libnear.so.1")
     (tmp_path / "libgone.so.7").unlink()
     assert native.missing_libraries(tmp_path) == {"libgone.so.7": [tmp_path / "user.so"]}
+
+
+def test_what_a_skipped_package_brings_counts_as_found_and_what_it_lacks_does_not(
+    tmp_path: Path,
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    (tmp_path / "a.c").write_text("int a(void) { return 1; }")
+    for folder in ("nvidia", "torchcodec"):
+        (tmp_path / folder).mkdir()
+    for name in ("libgone.so.7", "nvidia/libnccl.so.2"):
+        build(compiler, tmp_path, "-o", name, f"-Wl,-soname,{Path(name).name}", "a.c")
+    needed = ("libgone.so.7", "nvidia/libnccl.so.2")
+    build(compiler, tmp_path, "-o", "torchcodec/core.so", "-Wl,--no-as-needed", *needed)
+    build(compiler, tmp_path, "-o", "user.so", "-Wl,--no-as-needed", "nvidia/libnccl.so.2")
+    (tmp_path / "libgone.so.7").unlink()
+    assert native.missing_libraries(tmp_path) == {}
+
+
+def test_a_missing_driver_is_reported_and_does_not_stop_the_set_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    platlib = Path(sysconfig.get_path("platlib"))
+    missing = {"libcuda.so.1": [platlib / "a.so"]}
+    monkeypatch.setattr(native, "missing_libraries", lambda folder: missing)
+    assert native.main() == 0
+    assert "NVIDIA's driver" in capsys.readouterr().out
+    missing["libnuma.so.1"] = [platlib / "b.so"]
+    assert native.main() == 1
 
 
 def build(compiler: str, folder: Path, *arguments: str) -> None:
