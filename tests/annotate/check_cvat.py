@@ -175,6 +175,6 @@ def test_clicks_of_an_agent_go_through_refine() -> None:
         (["a=str:", "shape=str:circle"], "shape is one of mask, polygon, rectangle"),
     ],
 )
-def test_what_is_no_function_is_refused(parameters: list[str], told: str) -> None:
+def test_a_wrong_function_is_refused(parameters: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
         loaded(*parameters)

@@ -99,7 +99,7 @@ def test_a_dragged_box(editing: Editing) -> None:
     assert editing.shown()[CENTRES["circle"][1], CENTRES["circle"][0]]
 
 
-def test_by_touch(editing: Editing) -> None:
+def test_clicks_by_touch_are_refined(editing: Editing) -> None:
     editing.start()
     for shape in ("circle", "square"):
         builder = actions(editing.page, touch=True)

@@ -59,7 +59,7 @@ def test_every_copied_file_exists_and_is_not_ignored() -> None:
     assert "*" in sent
 
 
-def test_copies_between_stages_name_stages() -> None:
+def test_files_are_copied_only_from_named_stages() -> None:
     for stage in FILE.stages.values():
         for text in stage.all("COPY"):
             if found := re.match(r"--from=(\S+)", text):

@@ -169,7 +169,7 @@ def test_selectors_agree() -> None:
     assert monitor["endpoints"][0]["path"] == "/metrics"
 
 
-def test_nothing_goes_out() -> None:
+def test_pods_may_not_open_connections_to_the_outside() -> None:
     policy = base()["NetworkPolicy"]["spec"]
     assert "Egress" in policy["policyTypes"]
     assert policy["egress"] == []

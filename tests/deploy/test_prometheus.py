@@ -196,7 +196,7 @@ def test_no_expression_is_an_error(fakes: Watched) -> None:
         ask(fakes.prometheus, alert["expr"])
 
 
-def test_what_needs_a_gpu_or_the_engine_is_listed_apart() -> None:
+def test_expressions_without_data_here_are_those_that_need_a_gpu_or_the_engine() -> None:
     for titles, mark in ((GPU_PANELS, "DCGM_"), (ENGINE_PANELS, "vllm:")):
         needing = {panel["title"] for panel in panels() if mark in str(expressions(panel))}
         assert needing == titles

@@ -47,7 +47,7 @@ def test_a_query_is_refused_with_the_reason(clicks_alone: RunningServer) -> None
         client.segment(SCENE.image, "the circle")
 
 
-def test_check_agrees() -> None:
+def test_check_finds_the_server_without_a_reasoner_ready() -> None:
     command = [sys.executable, "-m", "wise_serve", "check", "--port", "0", *FLAGS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

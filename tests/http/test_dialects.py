@@ -67,7 +67,7 @@ async def test_a_form_is_read_however_it_arrives(start: Start, name: str, piece_
         b"a preamble\r\nand nothing else",
     ],
 )
-async def test_what_is_no_file_or_no_boundary_is_refused(start: Start, body: bytes) -> None:
+async def test_a_form_without_a_file_or_a_boundary_is_refused(start: Start, body: bytes) -> None:
     server = await start()
     answer = await server.client.post("/segment", content=body, headers={"content-type": FORM})
     assert answer.status_code in (400, 422), answer.text

@@ -103,7 +103,7 @@ async def test_a_form_is_as_good_as_json(start: Start) -> None:
     assert form.json()["instances"] == in_json.json()["instances"]
 
 
-async def test_it_is_counted_and_timed(start: Start) -> None:
+async def test_a_refine_request_is_counted_and_timed(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.03))
     timing = (await refine(server, {"box": BOX})).json()["timing_ms"]
     assert timing["encode"] == 31
@@ -141,7 +141,9 @@ async def test_it_is_counted_and_timed(start: Start) -> None:
         ({"mask": {"size": [48, 64], "counts": [3072]}}, "prompts"),
     ],
 )
-async def test_a_prompt_that_is_none(start: Start, prompt: dict[str, Any], text: str) -> None:
+async def test_an_invalid_prompt_is_refused(
+    start: Start, prompt: dict[str, Any], text: str
+) -> None:
     server = await start()
     response = await refine(server, prompt)
     refused(response, 422, "invalid_field", text)
@@ -150,7 +152,7 @@ async def test_a_prompt_that_is_none(start: Start, prompt: dict[str, Any], text:
     assert server.segmenter.open_now == 0
 
 
-async def test_what_is_missing_or_too_much(start: Start) -> None:
+async def test_missing_and_too_many_prompts_are_refused(start: Start) -> None:
     server = await start(max_prompts=2, max_points=3)
     no_prompts = await server.client.post("/refine", json={"image": "QUJD"})
     refused(no_prompts, 400, "malformed_request", "'prompts' is missing")
@@ -178,7 +180,7 @@ async def test_a_lost_segmenter_is_reported(start: Start) -> None:
     )
 
 
-async def test_late_is_late(start: Start) -> None:
+async def test_a_refine_request_past_its_deadline_is_504(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(decode_s=5.0), request_deadline_s=0.05)
     refused(await refine(server, {"box": BOX}), 504, "deadline_exceeded")
     assert (server.segmenter.open_now, server.runtime.admission.inflight) == (0, 0)

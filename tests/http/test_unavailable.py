@@ -8,7 +8,7 @@ from gateways import Start, eventually
 from refusals import JSON, problem, still_right
 
 
-async def test_full_is_429_whatever_the_body_is(start: Start) -> None:
+async def test_a_full_server_answers_429_to_any_body(start: Start) -> None:
     server = await start(
         reasoner=FakeReasoner(delay_s=0.01), max_inflight_requests=1, max_queued_requests=1
     )

@@ -83,7 +83,9 @@ def test_after_the_last_attempt_the_caller_is_told_to_come_back(
         (in_replica(ZeroDivisionError()), RayTaskError),  # a defect: 500, its text in no answer
     ],
 )
-def test_what_is_no_loss_is_not_repeated(end: Exception, kind: type[Exception]) -> None:
+def test_an_error_that_is_not_a_lost_replica_is_not_repeated(
+    end: Exception, kind: type[Exception]
+) -> None:
     method = Method(end)
     with pytest.raises(kind):
         ask(method)

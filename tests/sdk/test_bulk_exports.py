@@ -201,7 +201,7 @@ def test_questions_about_one_image_need_not_follow_one_another(
         (("--export", "yolo-seg", "--val-share", "2"), "from 0 to 1"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_sent(
+def test_a_mistake_is_reported_before_anything_is_sent(
     run: Run, photos: Path, tmp_path: Path, server: ScriptedServer, words: Any, says: str
 ) -> None:
     (tmp_path / "mine").mkdir()

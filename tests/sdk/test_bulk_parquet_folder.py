@@ -39,7 +39,7 @@ def test_other_questions_or_options_are_not_mixed_up(tmp_path: Path, response: R
         opened(path, 5)
 
 
-def test_fewer_inputs_than_rows_are_told(tmp_path: Path, response: Response) -> None:
+def test_fewer_inputs_than_rows_are_reported(tmp_path: Path, response: Response) -> None:
     with opened(tmp_path / "out") as answers:
         for index in (0, 2):
             answers.append(answered(index, response))
@@ -88,7 +88,7 @@ def test_an_answer_that_comes_while_its_part_is_written_is_kept(
     assert statuses(tmp_path / "out") == {0: "found", 1: "found"}
 
 
-def test_without_pyarrow_what_to_install_is_told(
+def test_without_pyarrow_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
@@ -97,7 +97,7 @@ def test_without_pyarrow_what_to_install_is_told(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_part_is_told(tmp_path: Path, response: Response) -> None:
+def test_a_damaged_part_is_reported(tmp_path: Path, response: Response) -> None:
     path = tmp_path / "out"
     with opened(path) as answers:
         for index in range(4):

@@ -89,7 +89,7 @@ def test_coco_asks_by_query_or_category_each_once(tmp_path: Path) -> None:
         (coco_document(annotations=[]), "--query"),
     ],
 )
-def test_what_is_no_coco_file_is_told(tmp_path: Path, document: Any, says: str) -> None:
+def test_a_file_that_is_not_coco_is_reported(tmp_path: Path, document: Any, says: str) -> None:
     (tmp_path / "x.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=says):
         told(tmp_path / "x.json")
@@ -149,7 +149,7 @@ def test_parquet_rows_that_cannot_be_asked_are_entries_all_the_same(tmp_path: Pa
     ]
 
 
-def test_what_is_no_parquet_or_lacks_a_column_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_or_lacks_a_column_is_reported(tmp_path: Path) -> None:
     path = bulk_data.parquet(tmp_path / "x.parquet", {"image": [png(0)], "caption": ["q"]})
     with pytest.raises(InputError, match="no column query or text; it has image, caption"):
         told(path)
@@ -170,7 +170,7 @@ def test_inputs_of_several_kinds_follow_one_another(tmp_path: Path) -> None:
     assert [one[3] for one in found] == [1, 2, 0, 3, 1, 2]
 
 
-def test_a_missing_input_is_told(tmp_path: Path) -> None:
+def test_a_missing_input_is_reported(tmp_path: Path) -> None:
     for name in ("no.jsonl", "no.tar", "no.parquet", "no.json"):
         with pytest.raises(InputError, match="no"):
             told(tmp_path / name)

@@ -77,7 +77,7 @@ def test_strategies_side_by_side(run: Run, tmp_path: Path, server: ScriptedServe
     assert [one.fields["strategy"] for one in server.received] == ["seg-zero"] * 2 + ["wise-s"] * 2
 
 
-def test_all_strategies_that_the_server_offers(
+def test_every_strategy_of_the_server_is_evaluated(
     run: Run, tmp_path: Path, server: ScriptedServer
 ) -> None:
     data.plain(tmp_path / "set", [None])
@@ -167,7 +167,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, server: ScriptedServe
     assert (figures["answered"], figures["giou"]) == (count, 1.0)
 
 
-def test_limit_and_concurrency(run: Run, tmp_path: Path, server: ScriptedServer) -> None:
+def test_limit_and_concurrency_are_obeyed(run: Run, tmp_path: Path, server: ScriptedServer) -> None:
     data.plain(tmp_path / "set", [None] * 9)
     server.delay_s = 0.05
     assert run("eval", "set", "--limit", "7", "--concurrency", "3", "--no-progress")[0] == 0
@@ -219,7 +219,7 @@ def test_the_command_comes_first(run: Run) -> None:
     assert "Put the command first: wise-segment eval" in err
 
 
-def test_answers_of_other_models_in_the_output_are_told(
+def test_answers_of_other_models_in_the_output_are_reported(
     run: Run, tmp_path: Path, server: ScriptedServer
 ) -> None:
     data.plain(tmp_path / "set", [None, None])

@@ -65,11 +65,11 @@ def test_a_difference_on_every_sample_decides_against_the_tokens() -> None:
     assert "No other one" in found.sentence(runs)
 
 
-def test_of_one_strategy_or_none_there_is_no_verdict() -> None:
+def test_one_strategy_or_none_gives_no_verdict() -> None:
     assert frontier.verdict([ran("one", [1.0], 5), ran("failed", [], 5)]) is None
 
 
-def test_what_shares_no_sample_is_not_compared() -> None:
+def test_strategies_without_common_samples_are_not_compared() -> None:
     other = ran("other", [0.9, 0.9], 5)
     other.scored = [Scored(9, "9", "it", "found", 0, 1, 0.9, 0, 5, 1.0, "")]
     found = frontier.verdict([ran("one", [1.0, 1.0], 50), other])
@@ -115,7 +115,7 @@ def test_all_that_the_server_offers_is_compared(
 
 
 @pytest.mark.parametrize("names", [["../outside"], []])
-def test_names_that_are_none_are_refused(
+def test_unknown_names_of_strategies_are_refused(
     run: Run,
     tmp_path: Path,
     server: ScriptedServer,

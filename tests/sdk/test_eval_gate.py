@@ -24,7 +24,7 @@ SUMMARY = replace(
         ("throughput>1.", Limit("throughput", ">", 1)),
     ],
 )
-def test_one_limit(text: str, expected: Limit) -> None:
+def test_a_limit_is_read(text: str, expected: Limit) -> None:
     assert limits(text) == (expected,)
 
 
@@ -40,7 +40,7 @@ def test_one_limit(text: str, expected: Limit) -> None:
         ("tokens<30%", "tokens is not a fraction"),
     ],
 )
-def test_what_is_not_a_limit(text: str, says: str) -> None:
+def test_a_wrong_limit_is_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         limits(text)
 
@@ -55,7 +55,7 @@ def test_what_is_not_a_limit(text: str, says: str) -> None:
         ("truncated=0", 1),  # there is no such figure in this run
     ],
 )
-def test_limits_are_kept_or_told(text: str, count: int) -> None:
+def test_broken_limits_are_reported(text: str, count: int) -> None:
     assert len(broken(limits(text), [SUMMARY])) == count
 
 

@@ -134,7 +134,7 @@ def test_a_plain_folder(tmp_path: Path) -> None:
     assert third.truth(SIZE).mask.sum() == 400
 
 
-def test_what_a_plain_folder_lacks(tmp_path: Path) -> None:
+def test_a_missing_file_in_a_plain_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("the cup")
     with pytest.raises(InputError, match=r"a\.txt has no image beside it"):
         datasets.read(tmp_path)
@@ -146,7 +146,7 @@ def test_what_a_plain_folder_lacks(tmp_path: Path) -> None:
         datasets.read(tmp_path)
 
 
-def test_what_is_no_dataset(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_dataset_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no known format"):
         datasets.read(tmp_path)
     with pytest.raises(InputError, match="There is no file or folder"):

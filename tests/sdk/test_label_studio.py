@@ -171,7 +171,7 @@ def test_a_config_without_masks_is_refused_at_setup(call: Call, config: str, tol
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", {}, {"label_config": BRUSH, "tasks": 3}])
-def test_what_is_no_request_is_refused(call: Call, body: Any) -> None:
+def test_a_malformed_request_is_refused(call: Call, body: Any) -> None:
     assert call("/predict", body)[0].startswith("400 ")
 
 

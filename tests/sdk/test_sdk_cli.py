@@ -150,7 +150,7 @@ def test_a_server_that_is_down(
     assert f"is wise-serve running at {nowhere}?" in err
 
 
-def test_an_unwritable_overlay_is_told(run: Run, photo: Path, tmp_path: Path) -> None:
+def test_an_unwritable_overlay_is_reported(run: Run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "photo.overlay.png").mkdir()
     code, _, err = run("photo.jpg", "q")
     assert (code, "is a folder" in err) == (2, True)

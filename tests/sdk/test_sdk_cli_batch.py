@@ -113,7 +113,7 @@ def test_failures_are_seven_and_a_second_run_mends_them(
     assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == 3
 
 
-def test_a_server_that_is_not_there_is_told_at_once(
+def test_a_missing_server_is_reported_at_once(
     run: Run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: str
 ) -> None:
     write_pairs(tmp_path / "p.jsonl", [{"image": "photo.jpg", "query": "q"}])

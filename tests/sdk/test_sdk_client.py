@@ -114,7 +114,7 @@ def test_info_names_models_strategy_and_limits(both: Both, server: ScriptedServe
 
 
 @pytest.mark.parametrize("queries", [[], "text", ["a", 3]])
-def test_wrong_queries_are_told_before_sending(
+def test_wrong_queries_are_reported_before_sending(
     both: Both, server: ScriptedServer, photo: Path, queries: Any
 ) -> None:
     with pytest.raises(InputError):

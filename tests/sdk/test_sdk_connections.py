@@ -41,7 +41,7 @@ def test_retry_after_is_waited_for(server: ScriptedServer, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [Disconnect(), CutBody()])
-def test_a_taken_request_is_not_sent_twice(
+def test_a_request_that_the_server_received_is_not_sent_twice(
     both: Both, server: ScriptedServer, photo: Path, step: Any
 ) -> None:
     server.script.append(step)
@@ -71,7 +71,9 @@ def test_a_kept_connection_that_the_server_closes_at_once_is_replaced(
     assert server.queries == ["first", "second", "second"]
 
 
-def test_a_kept_connection_that_breaks_later_is_not(server: ScriptedServer, photo: Path) -> None:
+def test_a_connection_that_breaks_during_a_request_is_not_replaced(
+    server: ScriptedServer, photo: Path
+) -> None:
     server.delay_s = 1.2
     with Client(server.url, retry=FAST) as client:
         client.info()
@@ -81,7 +83,7 @@ def test_a_kept_connection_that_breaks_later_is_not(server: ScriptedServer, phot
     assert len(server.received) == 1
 
 
-def test_nobody_listening(both: Both, photo: Path, nowhere: str) -> None:
+def test_a_port_without_a_server_is_an_error(both: Both, photo: Path, nowhere: str) -> None:
     with pytest.raises(ConnectFailedError) as caught:
         both.call(nowhere, "segment", photo, "q")
     assert caught.value.status is None
@@ -94,7 +96,7 @@ def test_connections_are_kept(server: ScriptedServer, photo: Path) -> None:
     assert len({one.peer for one in server.received}) == 1
 
 
-def test_another_http_server_is_told_as_such(
+def test_a_server_that_is_not_wise_serve_is_recognised(
     both: Both, server: ScriptedServer, photo: Path
 ) -> None:
     def fewer(document: dict[str, Any]) -> Any:

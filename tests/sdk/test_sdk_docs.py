@@ -85,7 +85,7 @@ def test_the_command_lines_of_the_readme_run(at_work: Path) -> None:
     }
 
 
-def test_to_supervision(at_work: Path, server: ScriptedServer) -> None:
+def test_results_convert_to_supervision(at_work: Path, server: ScriptedServer) -> None:
     sv = pytest.importorskip("supervision")
     (example,) = blocks("python supervision")
     with wise_client.Client(server.url) as client:

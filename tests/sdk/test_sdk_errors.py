@@ -128,7 +128,7 @@ def test_no_body_breaks_the_reading_of_an_error(body: bytes) -> None:
         ("nan", None),
     ],
 )
-def test_retry_after(value: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read(value: str | None, seconds: float | None) -> None:
     assert retry_after_s(value, now=lambda: 60.0) == seconds
 
 

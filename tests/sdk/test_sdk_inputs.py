@@ -114,7 +114,7 @@ def test_an_image_beyond_pillow_s_limit_is_sent_or_shrunk() -> None:
         assert prepare(content, max_side_pixels=700).sent_size == (700, 700)
 
 
-def test_more_pixels_than_can_be_decoded_are_told_with_the_bound() -> None:
+def test_too_many_pixels_are_reported_with_the_limit() -> None:
     content = pictures.bomb(23_000)
     assert prepare(content).sent_size == (23_000, 23_000)  # its limits are the server's to tell
     with pytest.raises(InputError, match="23000 x 23000 pixels; at most 500,000,000"):
@@ -132,7 +132,7 @@ def test_arrays_and_pil_images_arrive_to_the_bit(shape: tuple[int, ...]) -> None
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
-def test_every_mode_of_pil_with_an_agreed_range_is_taken(mode: str) -> None:
+def test_every_mode_of_pil_with_a_known_range_is_accepted(mode: str) -> None:
     picture = Image.new("L", (8, 6)).convert("I;16" if mode == "I;16" else "RGB")
     picture = picture if mode == "I;16" else picture.convert(mode)
     assert prepare(picture).sent_size == (8, 6)
@@ -155,7 +155,7 @@ def test_exif_orientation_gives_the_displayed_size(pixels: np.ndarray) -> None:
     assert 0x0112 not in upright.getexif()
 
 
-def test_a_pil_image_is_taken_as_it_is_held(pixels: np.ndarray) -> None:
+def test_a_pil_image_is_not_turned_by_its_orientation(pixels: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     held = Image.open(io.BytesIO(encoded(Image.fromarray(pixels), "JPEG", exif=exif)))
@@ -192,14 +192,14 @@ def test_downscaling_bounds_the_longer_side_and_never_enlarges(jpeg: bytes) -> N
         (Image.new("I", (4, 4)), "mode I"),
     ],
 )
-def test_what_is_no_image_is_refused_in_words(image: object, says: str) -> None:
+def test_input_that_is_not_an_image_is_refused_with_the_reason(image: object, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         prepare(image)  # type: ignore[arg-type]
     assert caught.value.code == "invalid_input"
     assert caught.value.request_id is None
 
 
-def test_a_damaged_file_is_told_when_its_pixels_are_needed(jpeg: bytes) -> None:
+def test_a_damaged_file_is_reported_when_its_pixels_are_needed(jpeg: bytes) -> None:
     half = jpeg[:-40]
     with pytest.raises(InputError, match="damaged or incomplete"):
         prepare(half, max_side_pixels=8)
@@ -212,7 +212,7 @@ def test_max_side_must_be_positive(jpeg: bytes) -> None:
         prepare(jpeg, max_side_pixels=0)
 
 
-def test_identity_tells_images_apart(jpeg: bytes, pixels: np.ndarray) -> None:
+def test_different_images_have_different_identities(jpeg: bytes, pixels: np.ndarray) -> None:
     assert identity(keep("a/b.jpg")) == "a/b.jpg"
     assert identity(keep(jpeg)) == identity(keep(io.BytesIO(jpeg)))
     flat = pixels.reshape(60, 40, 3)

@@ -218,7 +218,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: bytes) 
     assert path.read_bytes() == b'{"index":0}\n' + content
 
 
-def test_an_output_without_a_folder_is_told(tmp_path: Path) -> None:
+def test_an_output_without_a_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         AnswerFile(tmp_path / "no" / "out.jsonl")
 

@@ -40,7 +40,7 @@ def test_long_runs_round_trip() -> None:
         assert np.array_equal(masks.decode(masks.encode(mask), (401, 300)), mask)
 
 
-def test_flat_rings_are_taken_too() -> None:
+def test_flat_rings_are_accepted() -> None:
     rings = [[1, 1, 4, 1, 4, 3, 1, 3], [6, 0, 8, 0, 8, 5, 6, 5]]
     expected = np.zeros((5, 9), bool)
     expected[1:3, 1:4] = expected[0:5, 6:8] = True
@@ -73,7 +73,7 @@ def test_flat_rings_are_taken_too() -> None:
         [["a", "b", "c", "d", "e", "f"]],
     ],
 )
-def test_what_is_no_mask_is_told(payload: object) -> None:
+def test_a_wrong_mask_is_reported(payload: object) -> None:
     with pytest.raises(UnexpectedAnswerError, match="mask"):
         masks.decode(payload, (9, 5))
 

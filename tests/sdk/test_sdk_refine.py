@@ -120,7 +120,7 @@ def test_a_shrunk_image_is_answered_in_the_originals_pixels(
         {"prompts": []},
     ],
 )
-def test_what_is_no_prompt_is_not_sent(
+def test_an_invalid_prompt_is_not_sent(
     gateway: GatewayThread, image: Pixels, wrong: dict[str, Any]
 ) -> None:
     with Client(gateway.url) as client, pytest.raises(InputError):
@@ -128,7 +128,7 @@ def test_what_is_no_prompt_is_not_sent(
     assert sent_whole(gateway) == (0, 0)
 
 
-def test_what_the_server_refuses(gateway: GatewayThread, image: Pixels) -> None:
+def test_a_refusal_of_the_server_is_raised(gateway: GatewayThread, image: Pixels) -> None:
     with Client(gateway.url) as client, pytest.raises(InvalidFieldError, match="outside"):
         client.refine(image, points=[(WIDTH + 1, 3)])
 
@@ -163,7 +163,7 @@ async def test_clicks_of_the_asynchronous_client(gateway: GatewayThread, image: 
             first.refine(add=[(100, 80)])
 
 
-def test_a_change_that_is_none(gateway: GatewayThread, image: Pixels) -> None:
+def test_a_change_without_clicks_or_box_is_refused(gateway: GatewayThread, image: Pixels) -> None:
     with Client(gateway.url) as client:
         result = client.segment(image, "the red circle")
         with pytest.raises(InputError, match="what to change"):

@@ -120,7 +120,7 @@ def test_the_overlay_shows_masks_boxes_and_points(two: Segmentation, pixels: np.
     assert tuple(half[22, 27]) == (242, 207, 128)
 
 
-def test_saving(two: Segmentation, tmp_path: Path) -> None:
+def test_a_result_is_saved(two: Segmentation, tmp_path: Path) -> None:
     for name in ("o.png", "o.jpg", "o.webp"):
         with Image.open(two.save(tmp_path / name)) as picture:
             assert picture.size == (60, 40)

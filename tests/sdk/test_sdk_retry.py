@@ -112,7 +112,9 @@ def test_sent_again(run: Runner, steps: list[Step], waits: list[float]) -> None:
         (httpx.DecodingError("gzip"), errors.UnexpectedAnswerError),
     ],
 )
-def test_not_sent_again(run: Runner, step: Step, kind: type[errors.WiseClientError]) -> None:
+def test_failures_that_are_not_sent_again(
+    run: Runner, step: Step, kind: type[errors.WiseClientError]
+) -> None:
     script = Script(step)
     with pytest.raises(kind) as caught:
         run(script, HALF)
@@ -131,7 +133,7 @@ def test_the_last_failure_is_raised_when_retries_are_used_up(run: Runner) -> Non
 
 
 @both
-def test_statuses_can_be_taken_out(run: Runner) -> None:
+def test_statuses_can_be_excluded(run: Runner) -> None:
     script = Script(problem(504))
     with pytest.raises(errors.DeadlineExceededError):
         run(script, RetryPolicy(statuses=frozenset({429, 503})))

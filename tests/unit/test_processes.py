@@ -33,7 +33,7 @@ def test_the_smaller_library_comes_first(machine: Callable[..., None]) -> None:
     assert added == {"LD_PRELOAD": "libtcmalloc_minimal.so.4"}
 
 
-def test_what_is_preloaded_already_stays(machine: Callable[..., None]) -> None:
+def test_libraries_that_are_preloaded_already_stay(machine: Callable[..., None]) -> None:
     machine("tcmalloc")
     added = processes.allocator_environment(Settings(), {"LD_PRELOAD": "/lib/libgomp.so.1"})
     assert added == {"LD_PRELOAD": "libtcmalloc.so.4:/lib/libgomp.so.1"}

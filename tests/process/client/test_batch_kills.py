@@ -119,7 +119,7 @@ def answered(out: Path) -> int:
     return pending + 20 * len(list(out.glob("*.parquet")))
 
 
-def test_a_server_that_is_killed_loses_nothing_either(tmp_path: Path) -> None:
+def test_a_killed_server_loses_no_row(tmp_path: Path) -> None:
     photos, out = as_folder(tmp_path), tmp_path / "out"
     for kills in (True, True, False):
         with fakes() as server:

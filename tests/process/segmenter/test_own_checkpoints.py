@@ -108,7 +108,7 @@ def test_a_config_that_is_missing_or_wrong(config: str | None, says: str) -> Non
         load_model(str(miniature.SEGMENTER_WEIGHTS), CPU, config)
 
 
-def test_what_a_folder_must_hold(tmp_path: Path) -> None:
+def test_a_folder_must_have_one_file_of_weights(tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="contains no weights"):
         load_model(str(tmp_path), CPU)
     for name in ("a.pt", "b.safetensors"):

@@ -120,7 +120,7 @@ def test_the_reference_makes_masks_at_all(expected: list[Predicted]) -> None:
     assert np.mean([answer.mask.any() for answer in expected]) > 0.9
 
 
-def test_alone_equals_the_predictor(
+def test_one_mask_equals_the_predictors(
     sam: Sam2,
     scenes: list[Scene],
     prompts: list[tuple[int, Prompt]],

@@ -195,7 +195,7 @@ async def test_a_false_content_length_costs_no_memory(error_bytes: int) -> None:
         assert " 200 " not in answers
 
 
-async def test_what_is_not_http_gets_a_problem_document() -> None:
+async def test_data_that_is_not_http_gets_a_problem_document() -> None:
     heads = (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\0" * 1000)
     async with attacked() as attack:
         host, _, port = attack.base.removeprefix("http://").partition(":")

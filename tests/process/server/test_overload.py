@@ -9,7 +9,7 @@ import asyncio
 import overload
 
 
-def test_at_five_times_its_capacity() -> None:
+def test_promises_hold_at_five_times_the_capacity() -> None:
     with overload.server_with(slots=4, queue=4, fakes=True) as server:
         result = asyncio.run(
             overload.measure(server, images=32, slots=4, factor=5.0, capacity_s=3.0, seconds=6.0)

@@ -57,25 +57,25 @@ async def test_a_right_answer_is_right() -> None:
     assert (sent.end, sent.problem) == ("answered", "")
 
 
-async def test_another_s_answer_is_seen() -> None:
+async def test_the_answer_of_another_request_is_noticed() -> None:
     assert "another's image" in (await judged(lambda answers: answers["other"])).problem
 
 
-async def test_another_s_mask_is_seen() -> None:
+async def test_the_mask_of_another_request_is_noticed() -> None:
     def swap(answers: dict[str, Any]) -> dict[str, Any]:
         return {**answers["own"], "instances": answers["other"]["instances"]}
 
     assert "IoU 0.000" in (await judged(swap)).problem
 
 
-async def test_an_answer_under_another_s_name_is_lost() -> None:
+async def test_an_answer_with_a_wrong_id_is_lost() -> None:
     assert (await judged(lambda answers: answers["own"], name="soak-2")).end == "lost"
 
 
 @pytest.mark.parametrize(
     ("status", "wrong"), [(503, ""), (429, ""), (500, "500 x"), (504, "504 x")]
 )
-async def test_only_documented_refusals_pass(status: int, wrong: str) -> None:
+async def test_undocumented_refusals_are_problems(status: int, wrong: str) -> None:
     sent = await judged(lambda _: {"code": "x"}, status)
     assert (sent.end, sent.problem) == ("refused", wrong)
 
@@ -101,7 +101,7 @@ def test_the_account_finds_what_is_missing_or_twice(tmp_path: Any) -> None:
     ]
 
 
-def test_growth_is_of_the_line_after_the_warm_up() -> None:
+def test_growth_is_measured_after_the_warm_up() -> None:
     rising = [(float(second), 100 + 0.5 * second) for second in range(0, 101)]
     assert _growth(rising) == pytest.approx(37.5)
     assert _growth([(0.0, 10.0), *((float(s), 400.0) for s in range(1, 100))]) == pytest.approx(

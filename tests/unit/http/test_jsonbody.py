@@ -38,7 +38,9 @@ def test_base64_is_read_whatever_its_spaces_and_escapes(image: bytes, data: st.D
     "text", ["QUI=QUI=", "QUI=" * 20, "Q", "QUJ", "Q===", "é", "Q\\u0000==", "\\\\"]
 )
 @pytest.mark.parametrize("piece", [8, 1 << 18])
-def test_what_is_not_base64(monkeypatch: pytest.MonkeyPatch, text: str, piece: int) -> None:
+def test_text_that_is_not_base64_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str, piece: int
+) -> None:
     monkeypatch.setattr("wise_serve.http.jsonbody._PIECE_BYTES", piece)
     with pytest.raises(InvalidField):
         read(b'{"image": "%b"}' % text.encode(), 100)

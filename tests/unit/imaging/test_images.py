@@ -42,7 +42,7 @@ def test_other_formats_are_refused(kind: str) -> None:
     [b"", b"\0", b"hello", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF",
      b"8BPS\0\1" + bytes(40), b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "],
 )  # fmt: skip
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_data_that_is_not_an_image_is_refused(data: bytes) -> None:
     with pytest.raises(UnsupportedImage):
         load(data)
 
@@ -93,7 +93,7 @@ def test_damage_gives_pixels_or_a_refusal(kind: str, data: st.DataObject) -> Non
     assert loaded.pixels.shape == (loaded.height, loaded.width, 3)
 
 
-async def test_a_cancelled_call_lets_go_of_what_it_was_given() -> None:
+async def test_a_cancelled_call_releases_its_arguments() -> None:
     threads, hold = ImageThreads(1), threading.Event()
     running = asyncio.create_task(threads.run(hold.wait))
     try:

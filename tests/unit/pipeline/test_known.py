@@ -20,7 +20,7 @@ def test_an_image_is_known_to_those_who_sent_it() -> None:
         assert (found.width, found.height) == (30, 20)
 
 
-def test_what_a_query_brought_is_kept_by_a_click() -> None:
+def test_a_click_keeps_what_a_query_stored() -> None:
     known = KnownImages(100_000)
     known.remember(KnownImage("d", 30, 20), "a", SQUARE)
     known.remember(KnownImage("d", 30, 20), "a")

@@ -126,7 +126,7 @@ def test_the_engines_caches_count_on_a_cpu(machine: Any) -> None:
     assert checked(engine_image_cache_bytes=3 * GIB)["memory"].outcome == "failure"
 
 
-def test_without_a_reasoner_nothing_of_it_is_wanted(
+def test_without_a_reasoner_its_requirements_are_not_checked(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine([], memory=int(1.9e9))

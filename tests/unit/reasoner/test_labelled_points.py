@@ -62,7 +62,7 @@ def test_tags_are_read_as_the_keys_that_they_are(text: str, meant: Prompt) -> No
         "",
     ],
 )
-def test_what_is_no_such_answer_is_refused(text: str) -> None:
+def test_a_malformed_answer_with_labels_is_refused(text: str) -> None:
     answer = read(text)
     assert (answer.status, answer.instances) == ("unparsed", ())
 
@@ -79,7 +79,7 @@ def test_an_answer_that_the_limit_cuts_is_truncated() -> None:
 
 
 @given(st.lists(st.integers(0, 140), max_size=12))
-def test_pieces_make_no_difference(cuts: list[int]) -> None:
+def test_an_answer_in_pieces_is_read_as_a_whole_one(cuts: list[int]) -> None:
     text = f"<think> round </think> {BOX}, {POINTS}, {LABELS}"
     reader = AnswerReader(SEG_R1, FRAME)
     for start, end in pairwise(sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})):
@@ -94,7 +94,7 @@ def test_no_text_is_lost_between_tags(pieces: list[str]) -> None:
     assert given_apart == whole.feed("".join(pieces)) + whole.close()
 
 
-def test_tokens_of_thinking_and_answer_are_told_apart() -> None:
+def test_tokens_of_thinking_and_answer_are_distinguished() -> None:
     text = f"<think>ab</think>{BOX}"
     counts = count_tokens([bytes([byte]) for byte in text.encode()], SEG_R1)
     assert (counts.thinking_tokens, counts.answer_tokens) == (2, len(BOX))

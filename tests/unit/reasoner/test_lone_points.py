@@ -61,7 +61,7 @@ def test_points_alone_are_an_object_where_the_strategy_has_such(
 
 
 @pytest.mark.parametrize(("inside", "prompts"), UNDERSTOOD)
-def test_and_refused_where_it_has_none(inside: str, prompts: list[Prompt]) -> None:
+def test_points_alone_are_refused_by_other_strategies(inside: str, prompts: list[Prompt]) -> None:
     answer = read(inside, BOXED)
     assert answer.status == "unparsed"
     assert list(answer.instances) == [one for one in prompts if one.box is not None]
@@ -98,7 +98,7 @@ def test_what_may_be_something_else_is_refused(inside: str) -> None:
     ["[]", "{}", '{"point_2d": []}', '{"point_2d": [-1, -1]}', '{"x": 0, "y": 0}',
      '{"bbox": [0,0,0,0], "point_2d": [0, 0]}'],
 )  # fmt: skip
-def test_nothing_is_still_nothing(inside: str) -> None:
+def test_an_empty_answer_of_points_names_nothing(inside: str) -> None:
     assert read(inside).status == "no_target"
 
 

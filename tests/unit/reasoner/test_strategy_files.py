@@ -74,7 +74,7 @@ def test_every_shipped_file_keeps_to_the_schema_and_has_its_name(name: str) -> N
         (changed(max_points=-1, max_tokens=0), ["max_points: ", "max_tokens: "]),
     ],
 )  # fmt: skip
-def test_every_mistake_is_told(text: str, told: list[str]) -> None:
+def test_every_mistake_is_reported(text: str, told: list[str]) -> None:
     said = mistakes(text)
     assert len(said) >= len(told)
     for one in told:
@@ -95,14 +95,16 @@ def test_two_strategies_of_one_name_are_refused(tmp_path: Path) -> None:
         load_strategies(Settings(strategy_file=(file,)))
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'{"name": "\xe9"}')
     for file, told in (("none.json", "No such file"), ("latin.json", "not UTF-8")):
         with pytest.raises(StrategyError, match=told):
             load_strategies(Settings(strategy_file=(str(tmp_path / file),)))
 
 
-def test_check_tells_all_files_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_the_mistakes_of_all_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = written(tmp_path, changed())
     bad = written(tmp_path, changed(name="!", max_tokens=0), "bad.json")
     assert main(["strategies", "check", good]) == 0
