@@ -82,13 +82,20 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 
 # Ray beside the project's own packages, which it finds in .venv: one torch, one vLLM.
 RAY := .venv-ray
-RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_batch.py)
+RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_board.py check_routing.py check_batch.py)
+RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images disconnect deadlines routes)
+# These compare the fake's exact times and calls; on Ray the way to a replica is part of the time.
+RAY_EXACT := test_segment.py::test_usage_and_timings test_refine.py::test_it_is_counted_and_timed \
+  test_known_images.py::test_a_click_on_a_known_image_needs_no_image \
+  test_disconnect.py::test_leaving_while_the_image_is_encoded
 ray-test: setup ## the server and deploy/ray on a real Ray on this machine, with kills (minutes)
 	@test -x $(RAY)/bin/ray || { $(PYTHON) -m venv $(RAY) && \
 	  $(RAY)/bin/python tests/ray/join.py $(BIN)/python && \
 	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r tests/ray/requirements.txt; }
 	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray \
 	  $(RAY)/bin/python -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . $(RAY_CHECKS)
+	WISE_HTTP_TESTS_ON=ray $(RAY)/bin/python -m pytest -q -p no:cacheprovider -W default \
+	  $(RAY_HTTP) $(addprefix --deselect tests/http/,$(RAY_EXACT))
 
 # An environment for each tool: what one pins, another does not accept.
 ANNOTATE := .venv-annotate

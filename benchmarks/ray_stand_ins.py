@@ -17,6 +17,7 @@ from pycocotools import mask as coco
 
 from wise_serve.contract.errors import ImageUnknown
 from wise_serve.contract.prompts import Mask, Prompt
+from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.ray.replicas import ReasonerReplica, SegmenterReplica
 from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
@@ -176,7 +177,7 @@ class TimedSegmenterReplica(SegmenterReplica):
 
     timed: TimedSegmenter
 
-    def make(self, settings: Settings) -> Segmenter:
+    def make(self, settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
         """The stand-in."""
         self.timed = TimedSegmenter()
         return self.timed

@@ -9,6 +9,7 @@ from opentelemetry.trace import Tracer
 from wise_serve.downloads import Downloads, checkpoints_of
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
+from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import Runtime, build_runtime
 from wise_serve.reasoner import Reasoner
@@ -33,13 +34,14 @@ def compose(settings: Settings, strategies: Mapping[str, Strategy] | None = None
         strategies = load_strategies(settings)
     metrics = Metrics()
     downloads = Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args)))
-    reasoner, segmenter = make_reasoner(settings, strategies), make_segmenter(settings, metrics)
+    segmenter = make_segmenter(settings, metrics.segmenter)
+    reasoner = make_reasoner(settings, strategies)
     return build_runtime(settings, reasoner, segmenter, metrics, downloads, strategies)
 
 
-def make_segmenter(settings: Settings, metrics: Metrics) -> Segmenter:
+def make_segmenter(settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
     """SAM 2 on worker processes, which report to `metrics`."""
-    return SegmenterPool(settings, metrics.segmenter.worker)
+    return SegmenterPool(settings, metrics.worker)
 
 
 def make_reasoner(settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> Reasoner:

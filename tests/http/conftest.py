@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import importlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +19,24 @@ from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner import Reasoner
+from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings
+
+# `make ray-test` puts Ray's stand-ins between pipeline and fakes (tests/ray_in_process.py).
+ON_RAY = os.environ.get("WISE_HTTP_TESTS_ON") == "ray"
+
+
+def as_seen(
+    settings: Settings, reasoner: FakeReasoner, segmenter: FakeSegmenter
+) -> tuple[Reasoner, Segmenter]:
+    """The fakes as the pipeline sees them."""
+    if not ON_RAY:
+        return reasoner, segmenter
+    seen: tuple[Reasoner, Segmenter] = importlib.import_module("ray_in_process").on_ray(
+        settings, reasoner, segmenter
+    )
+    return seen
 
 
 @pytest.fixture
@@ -34,8 +53,8 @@ async def start() -> AsyncIterator[Start]:
             **settings: Any,
         ) -> Server:
             reasoner, segmenter = reasoner or FakeReasoner(), segmenter or FakeSegmenter()
-            parts = Settings(**settings), reasoner, segmenter, Metrics()
-            runtime = build_runtime(*parts)
+            chosen = Settings(**settings)
+            runtime = build_runtime(chosen, *as_seen(chosen, reasoner, segmenter), Metrics())
             app = build_app(runtime, tracer=tracer)
             loaded = asyncio.Event()
             runtime.lifecycle.on_ready = loaded.set

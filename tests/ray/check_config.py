@@ -54,7 +54,7 @@ def test_a_wrong_setting_is_named(args: dict[str, object], said: str) -> None:
 def test_queues_before_the_models_are_bounded_and_the_ingress_leaves_refusing_to_us() -> None:
     settings = read_settings({"max_inflight_requests": 7, "max_queued_requests": 3})
     ingress = build(settings)._bound_deployment
-    models = [one._bound_deployment for one in ingress.init_args[1:]]
+    models = [one._bound_deployment for one in ingress.init_args[2:]]
     assert [one.name for one in models] == [SEGMENTER, REASONER]
     for one in models:
         assert (one.max_ongoing_requests, one.max_queued_requests) == (7, 3)

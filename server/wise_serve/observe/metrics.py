@@ -36,14 +36,15 @@ _PIXELS: Final = tuple(2.0**power for power in range(12, 27))
 class Metrics:
     """The server's metrics, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, segmenter_here: bool = True) -> None:
+        """`segmenter_here`: False where the segmenter's series are on another process's page."""
         # They would add a second series to every counter and histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests()
         self._contents()
         self._tokens()
-        self.segmenter = SegmenterMetrics(self.registry)
+        self.segmenter = SegmenterMetrics(self.registry if segmenter_here else CollectorRegistry())
         self._start_at_zero()
         Info("wise_build", "Versions", registry=self.registry).info(
             {

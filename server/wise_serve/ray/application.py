@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ray.serve.config import RequestRouterConfig
 
 from ray import serve
+from wise_serve.ray.board import Board
 from wise_serve.ray.ingress import Ingress
 from wise_serve.ray.replicas import ReasonerReplica, SegmenterReplica
 from wise_serve.reasoner.strategies import load_strategies
@@ -18,6 +19,7 @@ from wise_serve.settings import NO_REASONER, Settings
 INGRESS: Final = "Ingress"
 REASONER: Final = "Reasoner"
 SEGMENTER: Final = "Segmenter"
+BOARD: Final = "Board"
 
 # Requests besides those for the models that an ingress replica answers at once: probes, pages.
 _OTHER_REQUESTS: Final = 64
@@ -46,11 +48,13 @@ def build(
 ) -> Any:
     """The bound application, with so many replicas of each model. Other classes than the models'
     are for tests and benchmarks."""
-    segmenter = _deployment(SEGMENTER, segmenter_replica, settings, replicas).bind(settings)
-    if settings.reasoner == NO_REASONER:
-        return _ingress(settings).bind(settings, segmenter)
-    reasoner = _deployment(REASONER, reasoner_replica, settings, replicas).bind(settings)
-    return _ingress(settings).bind(settings, segmenter, reasoner)
+    board = serve.deployment(name=BOARD, ray_actor_options={"num_cpus": 0})(Board).bind()
+    segmenter = _deployment(SEGMENTER, segmenter_replica, settings, replicas)
+    models = [segmenter.bind(settings, board)]
+    if settings.reasoner != NO_REASONER:
+        reasoner = _deployment(REASONER, reasoner_replica, settings, replicas)
+        models.append(reasoner.bind(settings, board))
+    return _ingress(settings).bind(settings, board, *models)
 
 
 def read_settings(args: dict[str, Any]) -> Settings:
@@ -93,5 +97,6 @@ def _ingress(settings: Settings) -> Any:
         graceful_shutdown_timeout_s=settings.drain_deadline_s,
         health_check_period_s=_HEALTH_EVERY_S,
         health_check_timeout_s=settings.startup_deadline_s,
+        request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
         ray_actor_options={"num_cpus": 1},
     )(serve.ingress()(Ingress))

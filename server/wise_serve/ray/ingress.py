@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from wise_serve.contract.errors import NotReady
 from wise_serve.http.app import build_app
 from wise_serve.observe import logs
-from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.ray.board import ClusterMetrics, keep_up
 from wise_serve.ray.reasoner import RemoteReasoner
 from wise_serve.ray.segmenter import RemoteSegmenter
 from wise_serve.reasoner import Reasoner
@@ -21,13 +21,18 @@ class Ingress:
     """A replica of the ingress. Ray counts it as healthy once both models have answered, so that a
     caller never meets one that still waits for them."""
 
-    def __init__(self, settings: Settings, segmenter: Any, reasoner: Any = None) -> None:
-        """`segmenter`, `reasoner`: handles of the deployments; none: a server of /refine alone."""
+    def __init__(
+        self, settings: Settings, board: Any, segmenter: Any, reasoner: Any = None
+    ) -> None:
+        """`board`, `segmenter`, `reasoner`: handles of the deployments; without a reasoner: a
+        server of /refine alone."""
         logs.configure(settings.log_level)
         remote: Reasoner = NoReasoner() if reasoner is None else RemoteReasoner(settings, reasoner)
+        metrics = ClusterMetrics()
         self._runtime = build_runtime(
-            settings, remote, RemoteSegmenter(settings, segmenter), Metrics()
+            settings, remote, RemoteSegmenter(settings, segmenter), metrics
         )
+        self._exchanging = asyncio.ensure_future(keep_up(lambda: metrics.exchange(board)))
         self._settled = asyncio.Event()
         self._runtime.lifecycle.on_ready = self._settled.set
         self._runtime.lifecycle.on_failed = self._settled.set

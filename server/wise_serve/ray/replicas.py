@@ -1,19 +1,23 @@
 """The models in Ray Serve replicas: the same classes that the single server runs."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from wise_serve.compose import make_reasoner, make_segmenter
 from wise_serve.contract.errors import ImageUnknown, NotReady
 from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.downloads import Downloads, checkpoints_of
 from wise_serve.observe import logs
-from wise_serve.observe.metrics import Metrics
+from wise_serve.observe.segmenter_metrics import SegmenterMetrics
+from wise_serve.ray.board import keep_writing
 from wise_serve.ray.messages import ImageAt, Question, ReasonerFacts, Step
 from wise_serve.reasoner import Reasoner, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
@@ -26,11 +30,12 @@ from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 class ReasonerReplica:
     """vLLM in this process, its engine core in a process of its own that ends with this one."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, settings: Settings, board: Any) -> None:  # type: ignore[misc]  # Ray awaits it
         logs.configure(settings.log_level)
         await _download(settings.model_copy(update={"segmenter": MINIATURE}))
         self._reasoner = self.make(settings)
         await self._reasoner.start()
+        self._writing = asyncio.ensure_future(keep_writing(board, REGISTRY))
         logs.event(logging.INFO, "ready", {"part": "reasoner"})
 
     def make(self, settings: Settings) -> Reasoner:
@@ -75,16 +80,18 @@ class ReasonerReplica:
 class SegmenterReplica:
     """SAM 2 in its worker processes, which batch what all ingress replicas send."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, settings: Settings, board: Any) -> None:  # type: ignore[misc]  # Ray awaits it
         logs.configure(settings.log_level)
         await _download(settings.model_copy(update={"reasoner": NO_REASONER}))
-        self._segmenter = self.make(settings)
+        registry = CollectorRegistry()
+        self._segmenter = self.make(settings, SegmenterMetrics(registry))
         await self._segmenter.start()
+        self._writing = asyncio.ensure_future(keep_writing(board, registry))
         logs.event(logging.INFO, "ready", {"part": "segmenter"})
 
-    def make(self, settings: Settings) -> Segmenter:
+    def make(self, settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
         """The model's workers; none is started yet."""
-        return make_segmenter(settings, Metrics())
+        return make_segmenter(settings, metrics)
 
     async def facts(self) -> None:
         """What an ingress asks once: whether there is a replica."""

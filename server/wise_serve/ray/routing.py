@@ -4,8 +4,6 @@ The rule of `wise_serve.placement`, as Ray's request router. Each ingress replic
 its own, which knows the load that it was last told of, and what it has sent since.
 """
 
-from typing import Any
-
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from wise_serve.placement import in_order
@@ -13,7 +11,10 @@ from wise_serve.placement import in_order
 
 class ByDigest(RequestRouter):  # type: ignore[misc]  # Ray is not installed where mypy runs
     """Reads two keyword arguments of a call: `digest` names its image; `attempt`, from 0, counts
-    how often it was sent before, so that a repetition goes to another replica."""
+    how often it was sent before, so that a repetition goes to another replica. Of a caller's
+    request, on its way to the ingress, it reads the session's id. With Ray's variable
+    RAY_SERVE_SESSION_ID_HEADER_KEY=x-image-digest that is the header which our client sends, so
+    that a known image is found by the ingress replica that it was sent to."""
 
     async def choose_replicas(
         self,
@@ -27,8 +28,16 @@ class ByDigest(RequestRouter):  # type: ignore[misc]  # Ray is not installed whe
         replicas = {one.replica_id.unique_id: one for one in candidate_replicas}
         known = self.replica_queue_len_cache
         loads = {name: known.get(one.replica_id) or 0 for name, one in replicas.items()}
-        asked: dict[Any, Any] = pending_request.kwargs if pending_request is not None else {}
-        digest, attempt = asked.get("digest"), asked.get("attempt", 0)
-        if digest is None:
+        digest, attempt = _named(pending_request)
+        if not digest:
             return [candidate_replicas]
         return [[replicas[name]] for name in in_order(digest, loads, attempt)]
+
+
+def _named(request: PendingRequest | None) -> tuple[str, int]:
+    """The digest that a call names, and its attempt; an empty digest if it names none."""
+    if request is None:
+        return "", 0
+    if "digest" in request.kwargs:
+        return request.kwargs["digest"], request.kwargs["attempt"]
+    return request.metadata.session_id, 0
