@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed rehearsal gpu gpu-packages docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed rehearsal gpu gpu-packages docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test annotate-pictures audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -100,12 +100,20 @@ ray-test: setup ## the server and deploy/ray on a real Ray on this machine, with
 # An environment for each tool: what one pins, another does not accept.
 ANNOTATE := .venv-annotate
 TOOLS := label-studio cvat fiftyone
-annotate-test: setup ## Label Studio, CVAT's SDK and FiftyOne, each as published, against a real wise-serve (minutes)
+define annotate_environments
 	@for tool in $(TOOLS); do test -f $(ANNOTATE)-$$tool/.ready || { $(PYTHON) -m venv $(ANNOTATE)-$$tool && \
 	  $(ANNOTATE)-$$tool/bin/python -m pip --disable-pip-version-check --quiet install \
 	    -r tests/annotate/requirements-$$tool.txt && touch $(ANNOTATE)-$$tool/.ready; } || exit 1; done
+endef
+annotate-test: setup ## Label Studio, CVAT's SDK and FiftyOne, each as published, against a real wise-serve (minutes)
+	$(annotate_environments)
 	PYTHONPATH=benchmarks $(BIN)/python tests/annotate/run.py $(ANNOTATE)-cvat=check_cvat.py \
 	  $(ANNOTATE)-fiftyone=check_fiftyone.py $(ANNOTATE)-label-studio=check_label_studio.py
+
+annotate-pictures: setup ## the pictures of the annotation tools' pages, drawn anew with each tool and a real wise-serve
+	$(annotate_environments)
+	PYTHONPATH=benchmarks $(BIN)/python tests/annotate/draw_pictures.py \
+	  $(foreach tool,$(TOOLS),$(tool)=$(ANNOTATE)-$(tool))
 
 # In an environment of its own: what audits is not part of what is audited. From a CPU build's name to that of its
 # advisories. OSV, since it fails where it cannot be reached; pip-audit's default then finds nothing, and is content.

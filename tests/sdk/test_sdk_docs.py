@@ -7,12 +7,15 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import eval_data
 import wise_client
+from fakes import FakeReasoner, FakeSegmenter
+from gateway_thread import GatewayThread
 from scripted import ScriptedServer
 from wise_client.cli.main import main
 
@@ -56,6 +59,24 @@ def test_the_python_of_the_readme_runs(
     assert "failed: There is no file missing.jpg (invalid_input)" in out
     with Image.open(at_work / "photo.overlay.png") as overlay:
         assert overlay.size == (60, 40)
+
+
+def test_the_clicks_of_the_readme_run(at_work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.effect_noise((640, 480), 90).convert("RGB").save("photo.jpg")
+    (example,) = blocks("python refine")
+    fakes = FakeReasoner(), FakeSegmenter()
+    with (
+        GatewayThread(*fakes, ready=True, key=None) as gateway,
+        wise_client.Client(gateway.url) as client,
+    ):
+        names: dict[str, Any] = {"client": client}
+        exec(compile(example, "README, clicks", "exec"), names)
+    assert names["final"].box == (120, 80, 310, 402)
+    assert names["final"].instances[0].labels[-2:] == (1, 0)
+    assert names["point"].mask[190, 200]
+    assert not names["point"].mask[300, 250]
+    assert capsys.readouterr().out == "[0.8, 0.7]\n"
+    assert (fakes[1].opened, fakes[1].reopened) == (1, 6)
 
 
 def test_the_package_docstring_runs(at_work: Path, server: ScriptedServer) -> None:
