@@ -82,7 +82,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 
 # Ray beside the project's own packages, which it finds in .venv: one torch, one vLLM.
 RAY := .venv-ray
-RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_board.py check_routing.py check_batch.py)
+RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_board.py check_routing.py check_serve.py check_batch.py)
 RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images disconnect deadlines routes)
 # These compare the fake's exact times and calls; on Ray the way to a replica is part of the time.
 RAY_EXACT := test_segment.py::test_usage_and_timings test_refine.py::test_it_is_counted_and_timed \
