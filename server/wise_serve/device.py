@@ -1,8 +1,8 @@
-"""CPU or GPU: the one answer for gateway, engine and segmenter.
+"""CPU or GPU: decided in one place for gateway, engine and segmenter.
 
-The driver is asked by NVML, NVIDIA's management library. Not by `torch.cuda`: a process that has
+GPUs are found with NVML, NVIDIA's management library, not with `torch.cuda`: a process that has
 initialized CUDA can no longer fork (torch's documentation, "CUDA in multiprocessing"), and the
-gateway has no other reason to import torch.
+gateway does not need torch for anything else.
 """
 
 import functools
@@ -25,7 +25,7 @@ SEGMENTER_WEIGHT_BYTES: Final = _GIB  # SAM 2 large in float32, the largest ther
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU as the driver reports it. Memory in bytes; `free_bytes` is of this moment."""
+    """One GPU as the driver reports it. `free_bytes`: free at the time of the call."""
 
     name: str
     driver: str
@@ -34,7 +34,7 @@ class Gpu:
 
 
 class GpuError(Exception):
-    """No GPU can be used; the text says why."""
+    """No GPU can be used; the message says why."""
 
 
 def list_gpus() -> list[Gpu]:
@@ -82,7 +82,7 @@ def _found() -> Device:
 
 
 def device_of(settings: Settings) -> Device:
-    """Where both models run: what `--device` says; 'auto' is the GPU if there is a usable one."""
+    """Where both models run, by `--device`; 'auto': on the GPU if a usable one exists."""
     return _found() if settings.device == "auto" else settings.device
 
 
@@ -103,7 +103,7 @@ def segmenter_working_bytes(settings: Settings) -> int:
 
 
 def gpu_index_of(settings: Settings, device: str | None) -> int | None:
-    """The number of a worker's GPU, None for a CPU. device: as in `segmenter_placements`."""
+    """The number of a worker's GPU; None for a CPU. device: as in `segmenter_placements`."""
     name = device or device_of(settings)
     return None if name == "cpu" else int(name.partition(":")[2] or 0)
 

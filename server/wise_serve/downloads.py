@@ -1,5 +1,6 @@
-"""Checkpoints are downloaded before the models start, so that the start-up deadline does not run
-meanwhile, and with progress that operators see.
+"""Downloads checkpoints before the models start, and reports the progress.
+
+So the start-up deadline does not include downloads.
 
 The files go to the hub's cache, where both models then find them.
 """
@@ -31,8 +32,10 @@ _SAM2_ON_HUB: Final = "facebook/sam2"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Of a hub repository, the files that a model reads. `allow`: patterns; None: all but the
-    `ignore`d. `cache_dir`: None for the hub's own."""
+    """The files of a hub repository that a model reads.
+
+    allow: their patterns; None: all except those that `ignore` matches. cache_dir: None: the hub's.
+    """
 
     name: str
     allow: tuple[str, ...] | None = None
@@ -42,8 +45,11 @@ class Checkpoint:
 
 
 def checkpoints_of(settings: Settings, engine_args: dict[str, Any]) -> list[Checkpoint]:
-    """What the two models read from the hub. Folders, files and the miniature are not of it; nor is
-    a checkpoint with a `load_format` in `engine_args`, whose files vLLM alone knows."""
+    """The checkpoints that must come from the hub: not folders, files and the miniature.
+
+    A checkpoint with a `load_format` in `engine_args` is not in it either: only vLLM knows its
+    files.
+    """
     wanted = []
     if settings.segmenter.startswith(_SAM2_ON_HUB) and not Path(settings.segmenter).exists():
         wanted.append(Checkpoint(settings.segmenter, allow=("*.pt",)))

@@ -1,10 +1,10 @@
 """Which worker, or replica, an image goes to.
 
-Rendezvous hashing: each place gets a score from its name and the image's digest, and the image goes
-to the place of the highest score. So an image's requests meet where its embedding is, without a
-table that anyone keeps, and a place that is lost moves its own images alone. The load is bounded:
-a place that has more than its share passes the image on to the one of the next score, which is the
-same one each time.
+It uses rendezvous hashing: each place gets a score from its name and the image's digest, and the
+image goes to the place with the highest score. So all requests about an image go to the place that
+has its embedding, without a shared table, and if a place is lost, only its own images move. The
+load is bounded: if a place has more than its share, the image goes to the place with the next
+score, which is the same one each time.
 """
 
 import math
@@ -14,12 +14,12 @@ from typing import Final
 
 # A place accepts at most this many times the mean load ...
 LOAD_FACTOR: Final = 1.25
-# ... but always so much: at little load, waiting for batch-mates costs less than encoding again.
+# ... but always this many: at low load, encoding an image again costs more than waiting.
 LEAST_BOUND: Final = 4
 
 
 def ranked(digest: str, names: Iterable[str]) -> list[str]:
-    """The places in the order in which an image prefers them."""
+    """The places, by descending score for an image."""
     return sorted(names, key=lambda name: _score(digest, name), reverse=True)
 
 

@@ -1,8 +1,8 @@
 """The models' processes: which memory allocator they use, when they end, how they start quickly.
 
-Three facts that hold for vLLM's engine core and the segmenter workers alike:
+Three rules for vLLM's engine core and the segmenter workers:
 
-- on a CPU they run on tcmalloc where it is installed (docs/decisions/0015);
+- on a CPU they use tcmalloc if it is installed (docs/decisions/0015);
 - the kernel ends them when the gateway is gone (docs/decisions/0009);
 - Python's garbage collector is paused while they import torch and vLLM: the imports create a
   million objects that stay, and the collector would walk over them again and again, a second of

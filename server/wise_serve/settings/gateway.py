@@ -32,9 +32,9 @@ class AddressSettings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     api_key_file: str | None = Field(
         None,
-        description="File of the API keys that are let in: a line each, SHA-256 digest and the "
-        "caller's name, as `printf %s KEY | sha256sum` prints the first. Read again on SIGHUP. "
-        "Without it no key is asked for.",
+        description="File of the accepted API keys. Each line has a key's SHA-256 digest, as "
+        "`printf %s KEY | sha256sum` prints it, and the caller's name. Read again on SIGHUP. "
+        "Without this file no key is needed.",
     )
     allow_anyone: bool = Field(
         False, description="Serve without API keys on an address that others can reach."
@@ -43,12 +43,10 @@ class AddressSettings(BaseModel):
         None,
         ge=0,
         le=65535,
-        description="Port of their own for /metrics, /livez and /readyz, which the main one then "
-        "does not serve; 0 picks a free one. Default: all on one port.",
+        description="Separate port for /metrics, /livez and /readyz, which the main port then does "
+        "not serve; 0 picks a free one. Default: all on one port.",
     )
-    ops_host: str | None = Field(
-        None, description="Address of the port above. Default: that of the main one."
-    )
+    ops_host: str | None = Field(None, description="Address of --ops-port. Default: --host.")
     cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
         "",
         description="Origins whose web pages may call this server, separated by commas, such as "
@@ -83,7 +81,7 @@ class LimitSettings(BaseModel):
         10.0, gt=0, description="Time for a request's line and headers to arrive."
     )
     body_deadline_s: float = Field(
-        30.0, gt=0, description="Time for a request's body to arrive, once it has a slot."
+        30.0, gt=0, description="Time for a request's body to arrive, from when it has a slot."
     )
 
 
@@ -92,18 +90,23 @@ class LoadSettings(BaseModel):
 
     title: ClassVar = "Load"
 
-    max_inflight_requests: int = Field(64, ge=1, description="Requests being worked on at once.")
-    max_queued_requests: int = Field(64, ge=0, description="Requests waiting for a slot.")
+    max_inflight_requests: int = Field(
+        64, ge=1, description="Most requests in work at the same time."
+    )
+    max_queued_requests: int = Field(64, ge=0, description="Most requests that wait for a slot.")
     image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
     known_images_bytes: int = Field(
         256 * 2**20,
         ge=0,
         description="Memory for images that callers may name by their digest instead of sending "
-        "them again (LRU); about 2 MB each with a reasoner of 840 pixels.",
+        "them again; about 2 MB each with a square of 840 pixels. When it is full, the least "
+        "recently used ones are evicted.",
     )
-    drain_deadline_s: float = Field(30.0, gt=0, description="Longest wait of a shutdown.")
+    drain_deadline_s: float = Field(
+        30.0, gt=0, description="Longest time that a shutdown waits for requests."
+    )
     startup_deadline_s: float = Field(
-        600.0, gt=0, description="Time for both models to load, downloads not counted."
+        600.0, gt=0, description="Time for both models to load, without downloads."
     )
 
 
@@ -118,6 +121,6 @@ class LogSettings(BaseModel):
     otlp_endpoint: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="OpenTelemetry collector that takes a span for each stage, OTLP over HTTP, "
-        "such as http://localhost:4318/v1/traces. Default: no tracing.",
+        description="OpenTelemetry collector to which a span for each stage is sent (OTLP over "
+        "HTTP), such as http://localhost:4318/v1/traces. Default: no tracing.",
     )

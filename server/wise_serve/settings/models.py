@@ -37,13 +37,13 @@ class ModelSettings(BaseModel):
     segmenter: str = Field(
         MINIATURE,
         description="SAM 2 checkpoint: 'miniature' (in the package), a hub name such as "
-        "facebook/sam2-hiera-large, or a folder or file (.safetensors, .pt) of one's own.",
+        "facebook/sam2-hiera-large, or your own folder or file (.safetensors, .pt).",
     )
     segmenter_config: str | None = Field(
         None,
-        description="Architecture of a segmenter of one's own: a hydra file as SAM 2 has them, or "
-        "the hub name of a published one. Default: the file in the folder, else the published one "
-        "that the weights' shapes are of.",
+        description="Architecture of your own segmenter: a hydra file in SAM 2's form, or the hub "
+        "name of a published one. Default: the file in the folder; without one, the published "
+        "architecture that has the shapes of the weights.",
     )
     strategy: str = Field(
         "wise-s",
@@ -51,12 +51,12 @@ class ModelSettings(BaseModel):
         "or one that comes with the package (`wise-serve strategies list`).",
     )
     strategy_file: Paths = Field(
-        (), description="File of a strategy of one's own, in JSON; may be given several times."
+        (), description="JSON file of your own strategy; may be given several times."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the models run.")
     tcmalloc: bool = Field(
         True,
-        description="Models on a CPU: run them on the memory allocator tcmalloc where it is "
-        "installed (Debian: libtcmalloc-minimal4). About 1.15 times the throughput, and memory "
-        "that stays level. An allocator that LD_PRELOAD names already is kept.",
+        description="On a CPU: run the models with the memory allocator tcmalloc if it is "
+        "installed (Debian: libtcmalloc-minimal4). Throughput is about 1.15 times as high, and "
+        "memory does not grow. An allocator that LD_PRELOAD already names is kept.",
     )

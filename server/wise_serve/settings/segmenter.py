@@ -32,23 +32,23 @@ class SegmenterSettings(BaseModel):
 
     segmenter_devices: Annotated[str, AfterValidator(_devices)] = Field(
         "",
-        description="Devices of the segmenter, separated by commas, such as cuda:0,cuda:1: workers "
-        "on each. An image goes to the worker that its digest names, so its embedding is found "
-        "again. Default: that of --device.",
+        description="Devices of the segmenter, separated by commas, such as cuda:0,cuda:1; each "
+        "has its own workers. The image's digest decides which worker it goes to, so that its "
+        "cached embedding is found again. Default: that of --device.",
     )
     segmenter_workers: int = Field(
         1,
         ge=1,
         le=16,
         description="Workers on each device of the segmenter, each a process with a model, a queue "
-        "and an embedding cache of its own. More than one on a CPU alone.",
+        "and an embedding cache of its own. Use more than one only on a CPU.",
     )
     encode_batch_size: int = Field(8, ge=1, description="Most images encoded in one batch.")
     decode_batch_size: int = Field(32, ge=1, description="Most prompts decoded in one batch.")
     batch_wait_ms: float = Field(
-        2.0, ge=0, description="Longest wait of an item for batch-mates, device idle or not."
+        2.0, ge=0, description="Longest time that an item waits for others to fill its batch."
     )
-    max_segmenter_queue: int = Field(256, ge=1, description="Items waiting at a worker.")
+    max_segmenter_queue: int = Field(256, ge=1, description="Most items that wait at a worker.")
     embedding_cache_bytes: int | None = Field(
         None,
         ge=0,
@@ -59,11 +59,11 @@ class SegmenterSettings(BaseModel):
     segmenter_threads: int = Field(1, ge=1, description="CPU threads of a worker's torch.")
     segmenter_precision: PrecisionChoice = Field(
         "auto",
-        description="What SAM 2's image encoder computes in; the mask decoder stays in float32. "
+        description="Number type of SAM 2's image encoder; the mask decoder stays in float32. "
         "'auto': float32 on a CPU; on a GPU the encoder in bfloat16, the decoder's products in "
-        "TF32 (not measured on a GPU). In a half type embeddings and weights take half the memory, "
-        "but masks move a little. IoU with the public code, mean and least of 198 miniature masks: "
-        "0.9999 and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
+        "TF32 (not measured on a GPU). In a half type embeddings and weights need half the memory, "
+        "but masks change a little. IoU with the public code, mean and least of 198 miniature "
+        "masks: 0.9999 and 0.998 in float16, 0.999 and 0.98 in bfloat16; in float32 1.0.",
     )
     segmenter_compile: bool = Field(
         False,
