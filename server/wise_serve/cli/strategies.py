@@ -3,9 +3,11 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.reasoner.answer import Frame, read_answer
 from wise_serve.reasoner.strategies.files import (
     StrategyError,
@@ -14,13 +16,15 @@ from wise_serve.reasoner.strategies.files import (
     shipped_names,
 )
 from wise_serve.reasoner.strategies.images import frame_size, view_of
+from wise_serve.reasoner.strategies.pixels import PixelLimits, limits_of, misfits
 from wise_serve.reasoner.strategies.strategy import Strategy
+from wise_serve.settings import MINIATURE
 
 _ABOUT = """Strategies say how a checkpoint is asked and how its answer is read. They are JSON files
 (docs/strategies.md); several come with the package."""
 _EXAMPLES = """examples:
   wise-serve strategies list
-  wise-serve strategies check mine.json
+  wise-serve strategies check mine.json --reasoner /models/mine
   wise-serve strategies show mine.json --query "the red cup"
   wise-serve strategies show qwen3-vl --query cup --answer '[{"bbox_2d": [0, 0, 500, 1000]}]'"""
 
@@ -31,6 +35,12 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("list", help="list the strategies that come with the package")
     check = commands.add_parser("check", help="report every mistake in strategy files")
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument(
+        "--reasoner",
+        metavar="NAME",
+        help="also whether the strategies fit this checkpoint's preprocessor: a folder, or a hub "
+        "name whose files are on this machine",
+    )
     show = commands.add_parser("show", help="show the prompt, and how an answer is read")
     show.add_argument("strategy", metavar="NAME", help="a name from `list`, or a file")
     show.add_argument("--query", default="the red cup", help="default: %(default)s")
@@ -51,7 +61,7 @@ def run(given: dict[str, Any]) -> int:
     if given["action"] == "list":
         return _list()
     if given["action"] == "check":
-        return max(map(_check, given["files"]))
+        return _check_all(given["files"], given["reasoner"])
     try:
         strategy = _named(given["strategy"])
     except StrategyError as error:
@@ -69,9 +79,23 @@ def _list() -> int:
     return 0
 
 
-def _check(file: Path) -> int:
+def _check_all(files: Sequence[Path], reasoner: str | None) -> int:
+    limits = side = None
+    if reasoner is not None:
+        if reasoner == MINIATURE:
+            reasoner, side = str(REASONER_FOLDER), REASONER_IMAGE_SIZE
+        limits = limits_of(reasoner)
+        if limits is None:
+            print(f"{reasoner}: no preprocessor_config.json of its form here", file=sys.stderr)
+            return 1
+    return max(_check(file, limits, side) for file in files)
+
+
+def _check(file: Path, limits: PixelLimits | None, side: int | None) -> int:
     try:
         strategy = read_file(file)
+        if limits and (mistakes := misfits(strategy, limits, side)):
+            raise StrategyError(str(file), mistakes)
     except StrategyError as error:
         print(error, file=sys.stderr)
         return 1

@@ -23,9 +23,11 @@ from wise_serve.contract.errors import NotReady
 from wise_serve.device import device_of
 from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import what_is_missing
-from wise_serve.reasoner.strategies import Strategy, load_strategies
+from wise_serve.reasoner.strategies import STRATEGIES, Strategy, load_strategies
+from wise_serve.reasoner.strategies.pixels import limits_of, misfits
 from wise_serve.reasoner.thinking import until_answered
 from wise_serve.reasoner.tokens import token_bytes
 from wise_serve.settings import MINIATURE, Settings
@@ -33,6 +35,7 @@ from wise_serve.settings import MINIATURE, Settings
 if TYPE_CHECKING:
     from wise_serve.reasoner.inside_vllm.front_end import Engine
 
+_log = logging.getLogger("wise_serve.reasoner")
 PUBLIC_IMAGE_SIZE = 840  # pixels; what the public WISE and Seg-Zero checkpoints were trained with
 WARM_UP_TOKENS = 8
 LOG_FILE_VARIABLE = "VLLM_LOGGING_CONFIG_PATH"
@@ -70,6 +73,7 @@ class VllmReasoner:
         """Load the model and answer warm-up requests; blocks no event loop. Raises NotReady."""
         if missing := what_is_missing(self._settings):
             raise NotReady(missing)  # vLLM would fail later, with a less clear message
+        await asyncio.to_thread(self._check_pixels)
         os.environ[PICKLE_VARIABLE] = "0"  # never pickle to or from the engine core
         # A forked engine core would inherit CUDA's state and the locks that the gateway's threads
         # hold; a spawned one starts clean.
@@ -94,6 +98,21 @@ class VllmReasoner:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None
         finally:
             self._forget_log_file()  # the engine has read it
+
+    def _check_pixels(self) -> None:
+        """Raise NotReady if the checkpoint's preprocessor resizes what a strategy shows it.
+
+        Of a built-in strategy that nobody asked for, that is only logged.
+        """
+        limits = limits_of(self._model, read_engine_args(self._settings.engine_args))
+        if limits is None:
+            return
+        for name, strategy in self._strategies.items():
+            for mistake in misfits(strategy, limits, self.image_size):
+                message = f"The strategy '{name}' does not fit '{self.name}': {mistake}."
+                if name == self._settings.strategy or name not in STRATEGIES:
+                    raise NotReady(message)
+                _log.warning(message)
 
     def _configure_logs(self) -> None:
         """Let vLLM log warnings only (at log level debug everything), as JSON lines on stderr.

@@ -2,6 +2,7 @@
 
     strategy    what a strategy says: the pydantic model, of which the JSON schema is made
     files       strategy files to strategies, with every mistake of a file named
+    pixels      whether a checkpoint's preprocessor leaves that image as it is
     images      the image as the strategy's checkpoint sees it
     shipped/    the files that come with the package
 
