@@ -112,7 +112,10 @@ def _shown(strategy: Strategy, query: str, answer: str | None, size: tuple[int, 
     ranges = frame_size(strategy, view.size)
     text = _generated(strategy) if answer is None else answer
     read = read_answer(text, "stop", strategy, Frame(*size, *ranges))
-    found = [{"box": one.box, "points": one.points} for one in read.instances]
+    found = [
+        {"box": one.box, "points": one.points} | ({"labels": one.labels} if one.labels else {})
+        for one in read.instances
+    ]
     sections = (
         ("system", strategy.turn.system or "(the one in the checkpoint's chat template)"),
         ("user", f"(image, {view.size[0]} x {view.size[1]} pixels)\n{strategy.prompt(query)}"),
