@@ -38,7 +38,7 @@ def _servers(addresses: Sequence[str], changed: Mapping[str, str]) -> str:
 
 
 def _configure(folder: Path, addresses: Sequence[str], changed: Mapping[str, str]) -> int:
-    """Writes the published configuration for these servers; gives its port.
+    """Writes the published configuration for these servers; yields its port.
 
     changed: pieces of its text, and what stands there in this test."""
     port = free_port()

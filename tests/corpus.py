@@ -138,7 +138,7 @@ def refine_in_json(image: bytes, prompts: bytes = CLICK) -> bytes:
 
 
 def bodies() -> Iterator[Case]:
-    """Whole bodies that lie or are crooked."""
+    """Whole bodies that are malformed, or whose headers are false."""
     kinds: dict[str, Any] = {"content_type": FORM}
     json_type: dict[str, Any] = {"content_type": "application/json"}
     malformed = 400, "malformed_request"
@@ -177,7 +177,7 @@ def bodies() -> Iterator[Case]:
 
 
 def refine_bodies() -> Iterator[Case]:
-    """Bodies for /refine whose prompts lie or are crooked."""
+    """Bodies for /refine with malformed or impossible prompts."""
     field, malformed = (422, "invalid_field"), (400, "malformed_request")
     huge = b"9" * 400
     for name, prompts in (

@@ -30,7 +30,7 @@ def rectangle(box: tuple[int, int, int, int] = BOX) -> np.ndarray:
 
 
 def reasonseg(folder: Path, name: str, shapes: list[dict[str, Any]], text: str = "it") -> Path:
-    """One pair of ReasonSeg; gives the JSON's path."""
+    """Write one pair of ReasonSeg; returns the path of the JSON file."""
     folder.mkdir(parents=True, exist_ok=True)
     bright().save(folder / f"{name}.jpg", quality=95)
     document = {"text": [text, "another way to say it"], "is_sentence": True, "shapes": shapes}

@@ -1,4 +1,4 @@
-"""Fakes of the two models, behind the same Protocols. They answer really, by simple rules."""
+"""Fakes of the two models, behind the same Protocols. Their answers follow simple rules."""
 
 import asyncio
 import re

@@ -40,7 +40,7 @@ Start = Callable[..., Any]
 
 @asynccontextmanager
 async def on_loopback(app: FastAPI, header_deadline_s: float = 10.0) -> AsyncIterator[int]:
-    """The application under a real uvicorn on a free port; gives the port."""
+    """The application under a real uvicorn on a free port; yields the port."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",

@@ -47,7 +47,7 @@ class Editing:
         return round(left + across + (x + 0.5) * scale), round(top + down + (y + 0.5) * scale)
 
     def click(self, x: int, y: int, how: str = "add") -> tuple[int, int]:
-        """Click, and wait for the mask; gives the pixel that was hit."""
+        """Click, and wait for the mask; returns the pixel that was hit."""
         count = len(self.steps())
         left, top = self.place(x, y)
         builder = actions(self.page)

@@ -17,7 +17,7 @@ CLICK = {"x": 20, "y": 20, "label": 1}
 
 
 def asked(*prompts: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """A JSON body; with `image_digest` it holds no image."""
+    """A JSON body; with `image_digest` it has no image."""
     image = {} if "image_digest" in fields else {"image": base64.b64encode(picture()).decode()}
     return {**image, "prompts": list(prompts), **fields}
 

@@ -12,7 +12,7 @@ GOOD = {"image": B64, "query": "x"}
 
 
 def problem(response: httpx.Response, status: int, code: str, field: str | None = None) -> str:
-    """Check the document; gives its detail."""
+    """Check the document; returns its detail."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()

@@ -1,4 +1,4 @@
-"""The real application on the models of `bright`, behind a script of what else may happen.
+"""The real application on the models of `bright`, with a script of what else may happen.
 
 A network, a proxy or another server may answer in ways that the application does not: a test says
 so by `server.script`, one step for each of the next POST requests. Without a step the application

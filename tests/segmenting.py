@@ -61,7 +61,7 @@ def settings(**changes: object) -> Settings:
 async def segmenting(
     program: Sequence[str] = WORKER, **changes: object
 ) -> AsyncIterator[tuple[SegmenterClient, Recorder]]:
-    """A real worker behind the real client, and what it told its observer."""
+    """A real worker behind the real client, and what was reported to its observer."""
     recorder = Recorder()
     made = SegmenterClient(settings(**changes), recorder, program)
     await made.start()
@@ -75,7 +75,7 @@ async def segmenting(
 async def pooling(
     workers: int, program: Sequence[str] = WORKER, **changes: object
 ) -> AsyncIterator[tuple[SegmenterPool, dict[str, Recorder]]]:
-    """Several real workers behind the real pool, and what each told its observer."""
+    """Several real workers behind the real pool, and what was reported to their observers."""
     recorders: dict[str, Recorder] = {}
     wanted = settings(segmenter_workers=workers, **changes)
     made = SegmenterPool(wanted, lambda name: recorders.setdefault(name, Recorder()), program)

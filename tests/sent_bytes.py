@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyBytes:
-    """Stands before the application; `requests` holds (path, bytes of the body), in order."""
+    """Wraps the application and records its requests: (path, bytes of the body), in order."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []

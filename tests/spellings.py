@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-SIDE: Final = 840  # the coordinates lie in a square of so many pixels
+SIDE: Final = 840  # side of the square of the coordinates, pixels
 
 
 Drawn = TypeVar("Drawn")

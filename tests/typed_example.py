@@ -1,4 +1,4 @@
-"""Uses everything of the public interface; `mypy --strict` holds its types, a test runs it."""
+"""Uses everything of the public interface; `mypy --strict` checks its types, a test runs it."""
 
 import asyncio
 import io
@@ -177,5 +177,5 @@ async def asynchronous(url: str, photo: Path) -> list[str]:
 
 
 def everything(url: str, photo: Path) -> list[str]:
-    """Run all of it; gives what the streams told."""
+    """Run all of it; returns the events of the streams."""
     return synchronous(url, photo) + asyncio.run(asynchronous(url, photo))

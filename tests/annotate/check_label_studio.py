@@ -176,7 +176,7 @@ def test_clicks_and_a_box_go_through_refine(server: LabelStudioServer, brushed: 
 
 
 def test_images_that_need_the_token_are_not_had_without_it(server: LabelStudioServer) -> None:
-    """Label Studio 1.23 hands its ML backends a legacy token, which it does not accept itself."""
+    """Label Studio 1.23 gives its ML backends a legacy token, which it then refuses."""
     with ml_backend(WISE_URL, "--label-studio-url", server.url) as without:
         project = server.project(BRUSH, without)
         server.upload(project, EXAMPLE)

@@ -1,4 +1,4 @@
-"""A real Label Studio on loopback with SQLite, and our ML backend beside it."""
+"""A real Label Studio on loopback with SQLite, and this project's ML backend."""
 
 import os
 import re
@@ -42,7 +42,7 @@ class LabelStudioServer:
         return int(made["id"])
 
     def upload(self, project: int, *images: Path) -> list[dict[str, Any]]:
-        """Uploads files, a task each; gives the tasks."""
+        """Upload files, one task for each; returns the tasks."""
         for image in images:
             files = {"file": (image.name, image.read_bytes(), "image/jpeg")}
             self.call("POST", f"/api/projects/{project}/import", files=files)
@@ -100,7 +100,7 @@ def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
 
 @contextmanager
 def ml_backend(wise_url: str, *flags: str) -> Iterator[str]:
-    """`wise-segment label-studio`; gives its address."""
+    """Run `wise-segment label-studio`; yields its address."""
     words = [sys.executable, "-m", "wise_client.cli.main", "label-studio", "--port", "0"]
     process = subprocess.Popen(
         [*words, "--url", wise_url, *flags], stderr=subprocess.PIPE, text=True

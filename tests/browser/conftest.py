@@ -55,7 +55,7 @@ def allowed() -> list[str]:
 
 @pytest.fixture
 def page(driver: Chrome, tmp_path: Path, allowed: list[str]) -> Iterator[Playground]:
-    """The console must stay empty, which also holds every violation of the page's policy."""
+    """The console must stay empty; it would also show violations of the page's policy."""
     downloads = tmp_path / "downloads"
     behaviour = {"behavior": "allow", "downloadPath": str(downloads)}
     driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)

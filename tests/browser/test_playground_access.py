@@ -9,7 +9,7 @@ from playground_page import Playground
 
 WIDTHS = [360, 768, 1366]
 
-# Contrast after WCAG 2.2, 1.4.3: of every element that holds text, against the nearest background.
+# Contrast by WCAG 2.2, 1.4.3: of every element with text, against its nearest background.
 _CONTRAST = """
 const light = (text) => {
   const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)

@@ -1,4 +1,4 @@
-"""The real server keeps what it is told to itself, and its engine takes no pickle."""
+"""The real server reveals nothing of its requests, and its engine accepts no pickle."""
 
 import base64
 import os

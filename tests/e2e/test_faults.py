@@ -84,7 +84,7 @@ async def test_leaving_at_any_moment_frees_all_and_leaves_the_others_right(
 async def test_leaving_aborts_the_engine_s_request(
     server: RunningServer, alone: list[dict[str, Any]]
 ) -> None:
-    """A stopped engine holds its requests; their callers leave; it finds nothing to do."""
+    """The callers of a stopped engine leave; when it continues, it has nothing to do."""
     engine = family(server.pid)["engine"]
     async with client_of(server) as client:
         tokens = await metric(client, "vllm:generation_tokens_total")

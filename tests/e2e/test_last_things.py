@@ -98,7 +98,9 @@ async def test_a_killed_engine_fails_its_requests_at_once_and_ends_the_server(
         assert {response.status_code for response in responses} <= {200, 503}
         with suppress(httpx.TransportError):  # it does not listen any more
             assert await status(client) == 503
-        assert (await other).startswith(b"HTTP/1.1 503")  # told, though the engine never had it
+        assert (await other).startswith(
+            b"HTTP/1.1 503"
+        )  # answered, although the engine never had the request
     assert await asyncio.to_thread(server.process.wait, 30) == 1
     assert_no_orphans(members, 5)
 

@@ -1,4 +1,4 @@
-"""Callers that leave, over real sockets: everything of theirs ends."""
+"""Callers that leave, over real sockets: all of their work ends."""
 
 import asyncio
 import threading

@@ -66,7 +66,7 @@ def make_app() -> FastAPI:
 
 
 class Restarted:
-    """schemathesis ends its application with each operation, and none of ours starts twice."""
+    """schemathesis stops the application after each operation; ours starts only once."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

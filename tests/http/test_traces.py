@@ -60,7 +60,7 @@ async def test_one_span_for_each_stage(
     assert request.attributes["http.response.status_code"] == 200
     assert request.attributes["wise.strategy"] == "wise-s"
     assert 0.029 <= seconds(stages["encode"]) <= 0.031
-    # Two at once: the encode lies inside the reasoning's time, not behind it.
+    # Two at once: the encode runs during the reasoning, not after it.
     reason, encode = stages["reason"], stages["encode"]
     assert encode.end_time < reason.end_time  # type: ignore[operator]
     assert stages["segment"].end_time <= stages["rle"].start_time + 1000  # type: ignore[operator]

@@ -65,7 +65,7 @@ async def caller(port: int) -> AsyncIterator[Caller]:
 
 @asynccontextmanager
 async def full(start: Start, **settings: Any) -> AsyncIterator[tuple[Server, int]]:
-    """A server whose only slot is taken."""
+    """A server whose only slot is in use."""
     server = await start(
         FakeReasoner(delay_s=30), max_inflight_requests=1, max_queued_requests=0, **settings
     )

@@ -43,7 +43,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """Run the command in the folder of photo.jpg; gives exit code, output, error output."""
+    """Run the command in the folder of photo.jpg; returns exit code, output, error output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WISE_URL", server.url)
 

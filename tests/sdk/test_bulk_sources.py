@@ -1,4 +1,4 @@
-"""The inputs of `wise-segment batch`: what each gives, in which order, and what it refuses."""
+"""The inputs of `wise-segment batch`: which pairs each has, in which order, and what it refuses."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The grammar of --fail-below and what it holds a run to."""
+"""The grammar of --fail-below, and which runs pass."""
 
 from dataclasses import replace
 

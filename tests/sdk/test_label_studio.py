@@ -27,7 +27,7 @@ Call = Callable[..., tuple[str, dict[str, Any]]]
 def requested(
     app: App, path: str, body: Any = None, authorization: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """One request as a WSGI server hands it on: the status line, the document."""
+    """Send one request as a WSGI server does; returns the status line and the document."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
@@ -45,7 +45,7 @@ def requested(
 
 @pytest.fixture
 def call(server: ScriptedServer, jpeg: bytes) -> Iterator[Call]:
-    """Calls the backend as Label Studio does; gives the status line and the document."""
+    """Calls the backend as Label Studio does; returns the status line and the document."""
 
     def label_studio(request: httpx.Request) -> httpx.Response:
         if request.headers.get("authorization") != "Token secret":

@@ -1,4 +1,4 @@
-"""Images a caller holds -> what is sent."""
+"""The images that callers have, and the bytes that are sent."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The table in `wise_client.retry`, with a clock that only moves when it is told to."""
+"""The table in `wise_client.retry`, with a clock that only the test moves."""
 
 import asyncio
 from collections.abc import Callable

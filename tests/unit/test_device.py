@@ -1,4 +1,4 @@
-"""CPU or GPU: what NVML reports and which packages are installed decide, for every room alike."""
+"""CPU or GPU: NVML and the installed packages decide, in the same way for every room."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace

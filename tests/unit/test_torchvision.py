@@ -12,7 +12,7 @@ import wise_torchvision
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is loaded and declared, of a torchvision that lies in `tmp_path`."""
+    """What is loaded and declared of a torchvision in `tmp_path`."""
     made: list[str] = []
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     library = SimpleNamespace(define=lambda schema: made.append(schema.split("(")[0]))

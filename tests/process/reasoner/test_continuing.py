@@ -1,4 +1,4 @@
-"""The real engine goes on behind tokens that exist already, as if it had never stopped."""
+"""The real engine continues after existing tokens as if it had not stopped."""
 
 import os
 from collections.abc import AsyncGenerator, Iterator

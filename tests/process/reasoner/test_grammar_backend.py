@@ -1,4 +1,4 @@
-"""The pattern in the backend that holds vLLM to it, with the miniature's own tokens."""
+"""The answer's pattern in the backend that vLLM uses, with the miniature's own tokens."""
 
 from pathlib import Path
 from typing import Any

@@ -31,7 +31,7 @@ def test_runs_are_those_of_the_full_size_mask(size: tuple[int, int], cover: floa
         (found,) = mask_runs(logits[None], [size])
         counts = masks.compress(size, found)
         ours = masks.decode_rle(size, counts)
-        # Where the upsampled logit is 0 but for the rounding of floats, either is right.
+        # Where the upsampled logit is 0 within rounding, both values are right.
         sure = (full.abs() > 1e-4).numpy()
         assert np.array_equal(ours[sure], (full > 0).numpy()[sure])
         assert found[1::2].sum() == ours.sum()

@@ -42,7 +42,7 @@ class FailingReasoner(FakeReasoner):
             raise RuntimeError(f"a defect that quotes {prompt}")
         if ":defects-in-a-group:" in prompt:
             raise ExceptionGroup(prompt, [KeyError(prompt), ValueError(prompt)])
-        if ":lost-task:" in prompt:  # an exception that nobody asks for
+        if ":lost-task:" in prompt:  # an exception that nobody awaits
             asyncio.get_running_loop().call_soon(self._fail, prompt)
         return "no answer" if ":unparsed:" in prompt else FOUND
 

@@ -12,7 +12,7 @@ from scripts import READY_WITHIN_S, SERVE_FAILING, address, printed, running
 
 
 async def logged(child: Process, words: str) -> str:
-    """The first line of its log that holds these words."""
+    """The first line of its log with these words."""
     assert child.stderr is not None
     async with asyncio.timeout(10):
         while line := (await child.stderr.readline()).decode():

@@ -24,7 +24,7 @@ Ask = Callable[..., Awaitable[httpx.Response]]
 
 
 def image() -> bytes:
-    """A picture that holds a canary in its metadata."""
+    """A picture with a canary in its metadata."""
     data = picture()
     return data[:33] + chunk(b"tEXt", b"Comment\0" + IMAGE.encode()) + data[33:]
 

@@ -177,7 +177,7 @@ async def test_memory_stays_below_twice_the_body_limit(name: str) -> None:
 
 @pytest.mark.parametrize("error_bytes", [-30, 30])
 async def test_a_false_content_length_costs_no_memory(error_bytes: int) -> None:
-    """Too short: the form has no end, and what is behind it is no request. Too long: it waits."""
+    """Too short: the form has no end, and the rest is not a request. Too long: the server waits."""
     async with attacked(WISE_BODY_DEADLINE_S="1") as attack:
         data = form(picture())
         host, _, port = attack.base.removeprefix("http://").partition(":")

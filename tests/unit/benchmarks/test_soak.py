@@ -1,4 +1,4 @@
-"""The soak sees what it is there to see: on a server made up here, which errs as told."""
+"""The soak finds the errors of a fake server that makes them on purpose."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

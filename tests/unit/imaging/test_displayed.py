@@ -78,7 +78,7 @@ def test_compressed_texts_are_not_decompressed(package: object) -> None:
 
 
 def test_damage_to_the_pixels_is_refused() -> None:
-    """Leniency is for what lies beside the pixels."""
+    """Only damage outside the pixels is tolerated."""
     whole = picture(kind="PNG")
     header = whole.index(b"IHDR")
     wrong = whole[: header + 17] + bytes(4) + whole[header + 21 :]

@@ -169,7 +169,7 @@ async def _whatever(hall: Hall, slots: int, queue: int, steps: list[tuple[str, A
             await hall.cancel(gone)
         assert len(hall.inside) == hall.admission.inflight <= slots
         assert len(hall.waiting) == hall.admission.waiting <= queue
-        if hall.waiting:  # no slot lies idle while one waits
+        if hall.waiting:  # no slot is free while a request waits
             assert len(hall.inside) == slots
         for _, number, _ in hall.inside:
             if number in before:  # it has just got its slot: first of its own

@@ -21,7 +21,7 @@ ANSWERED = {
     "server/wise_serve/segmenter/sam2/own.py": {"import pickle"},
     # Asks who started this process; no queue, no pipe.
     "server/wise_serve/processes.py": {"import multiprocessing"},
-    # The arguments that nobody can give to the engine, each with the reason.
+    # The engine's arguments that cannot be set, each with the reason.
     "server/wise_serve/reasoner/engine_args.py": {"trust_remote_code is not False"},
 }
 CALLS = {"eval", "exec", "compile", "__import__"}

@@ -1,4 +1,4 @@
-"""Objects that an answer gives by points alone, for a strategy that has such objects."""
+"""Objects that consist of points without a box, for a strategy that allows them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Strategies as files: what is accepted, and that every mistake is told."""
+"""Strategies as files: what is accepted, and that every mistake is reported."""
 
 import json
 from pathlib import Path

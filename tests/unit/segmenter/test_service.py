@@ -1,4 +1,4 @@
-"""The worker's work with a fake model behind a real socket: faults of the device, and who pays."""
+"""A worker with a fake model on a real socket: which requests fail when the device fails."""
 
 import logging
 import socket
