@@ -23,6 +23,7 @@ from PIL import Image
 from miniature_eval import rewritten
 from quality import fresh_scenes
 from running import running_server
+from wise.curves import draw_objectives
 from wise.start import FAMILIES
 from wise_client import Client, Strategy
 from wise_client.eval import datasets, runner, table
@@ -122,10 +123,14 @@ def main() -> None:
         f"{args.scenes} scenes (seed {args.seed}), {args.concurrency} requests at once; "
         f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU."
     )
+    tables = {row.name: args.runs / row.folder / "training.csv" for row in there[1:]}
+    steps = {name: table.read_text("utf-8").count("\n") - 1 for name, table in tables.items()}
+    how += " Steps of GRPO: " + ", ".join(f"{name} {n}" for name, n in steps.items()) + "."
     if missing:
         how += f" Not trained yet: {', '.join(missing)}."
     args.document.write_text(rewritten(before, f"{how}\n\n{table.as_markdown(summaries)}"), "utf-8")
     draw(summaries, args.document.with_name("wise-in-miniature-cost.png"))
+    draw_objectives(tables, args.document.with_name("wise-in-miniature-curves.png"))
     print(table.as_markdown(summaries))
     print(json.dumps({"scenes": args.scenes, "rows": [asdict(summary) for summary in summaries]}))
 

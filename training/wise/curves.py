@@ -1,7 +1,7 @@
 """Curves of a training from its table: rewards, lengths of both rationales, accuracy."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,26 @@ def draw_curves(
     for axis, (title, names) in zip(axes, panels, strict=True):
         for name in names:
             axis.plot(columns["step"], smoothed(columns[name]), label=name.replace("_", " "))
+        axis.set(title=title, xlabel="step")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)
+
+
+def draw_objectives(tables: Mapping[str, Path], picture: Path) -> None:
+    """Write a PNG that compares runs, a line each: tokens before the answer, and accuracy."""
+    panels = (
+        ("tokens before the answer, mean", "tokens_before_answer"),
+        ("share of correct answers", "correct"),
+    )
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6))
+    for axis, (title, name) in zip(axes, panels, strict=True):
+        for run, table in tables.items():
+            columns = read_table(table)
+            axis.plot(columns["step"], smoothed(columns[name], 10), label=run)
         axis.set(title=title, xlabel="step")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)

@@ -45,7 +45,7 @@ class Plan:
     prompts: int = 8
     samples: int = 8
     temperature: float = 1.0
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
     kl_coefficient: float = 5e-3
     seed: int = 1
 

@@ -166,7 +166,7 @@ def main() -> None:
         "--reasoner", type=Path, default=REASONER_FOLDER, help="what it begins with (packaged)"
     )
     parser.add_argument("--fresh", action="store_true", help="keep only the packaged model's eyes")
-    parser.add_argument("--steps", type=int, default=1000, help="of 16 images, five queries each")
+    parser.add_argument("--steps", type=int, default=600, help="of 16 images, five queries each")
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wise.curves import draw_curves, read_table, smoothed
+from wise.curves import draw_curves, draw_objectives, read_table, smoothed
 from wise.grpo import advantages, kl_penalty
 
 
@@ -39,3 +39,13 @@ def test_curves_are_drawn_from_the_table(tmp_path: Path) -> None:
     assert read_table(table)["b"].tolist() == [2.0, 4.0]
     draw_curves(table, tmp_path / "curves.png", (("both", ("a", "b")), ("one", ("a",))))
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_are_compared_in_one_picture(tmp_path: Path) -> None:
+    tables = {}
+    for name, tokens in (("accuracy", 50), ("distillation", 30)):
+        tables[name] = tmp_path / f"{name}.csv"
+        rows = "".join(f"{step},{tokens},0.5\n" for step in range(3))
+        tables[name].write_text(f"step,tokens_before_answer,correct\n{rows}")
+    draw_objectives(tables, tmp_path / "runs.png")
+    assert (tmp_path / "runs.png").read_bytes().startswith(b"\x89PNG")
