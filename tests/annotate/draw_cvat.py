@@ -20,5 +20,5 @@ for shape in function.detect(context, image):
     mask = decode_mask(shape.points, image_width=image.width, image_height=image.height)
     rows, columns = np.nonzero(mask)
     box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    drawn.append(overlays.Shape(mask, box, ()))
+    drawn.append(overlays.Shape(mask, box, (), ()))
 overlays.draw(image, drawn, 0.5).save(sys.argv[1])

@@ -157,3 +157,12 @@ def test_every_repr_fits_a_line(two: Segmentation) -> None:
     for text in (repr(two), *map(repr, two.instances)):
         assert "\n" not in text
         assert len(text) < 100
+
+
+def test_a_point_beside_the_object_is_drawn_as_a_ring(two: Segmentation) -> None:
+    document = two.to_dict()
+    document["instances"] = [document["instances"][0] | {"points": [[20, 15]], "labels": [0]}]
+    for label, filled in ((1, False), (0, True)):
+        document["instances"][0]["labels"] = [label]
+        picture = Segmentation.from_dict(document).overlay(np.zeros((40, 60, 3), np.uint8))
+        assert (picture.getpixel((20, 15)) == (255, 255, 255)) is filled

@@ -20,13 +20,20 @@ COLOURS = (
 )
 
 
+_WHITE = (255, 255, 255)
+
+
 @dataclass(frozen=True)
 class Shape:
-    """What is drawn of one instance: bool [height, width], (x1, y1, x2, y2), and (x, y) points."""
+    """What is drawn of one instance: bool [height, width], (x1, y1, x2, y2), and (x, y) points.
+
+    labels: of each point, 1 on the object, drawn filled; 0 beside it, drawn as a ring.
+    """
 
     mask: BoolMask
     box: tuple[float, float, float, float]
     points: Sequence[tuple[float, float]]
+    labels: Sequence[int]
 
 
 def draw(picture: Image.Image, shapes: Sequence[Shape], opacity: float) -> Image.Image:
@@ -42,8 +49,9 @@ def draw(picture: Image.Image, shapes: Sequence[Shape], opacity: float) -> Image
         colour_of = COLOURS[i % len(COLOURS)]
         x1, y1, x2, y2 = shape.box
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour_of, width=width)
-        for x, y in shape.points:
+        for (x, y), label in zip(shape.points, shape.labels, strict=True):
             radius = 2 * width
             around = (x - radius, y - radius, x + radius, y + radius)
-            pen.ellipse(around, fill=colour_of, outline=(255, 255, 255), width=max(1, width // 2))
+            fill, outline = (colour_of, _WHITE) if label else (_WHITE, colour_of)
+            pen.ellipse(around, fill=fill, outline=outline, width=max(1, width // 2))
     return drawn

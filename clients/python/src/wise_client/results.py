@@ -176,7 +176,9 @@ class Segmentation:
         picture = load_rgb(source)
         if picture.size != self.size:
             raise InputError(f"The result is of {self.size}, the image is {picture.size} pixels")
-        shapes = [overlays.Shape(one.mask, one.box, one.points) for one in self.instances]
+        shapes = [
+            overlays.Shape(one.mask, one.box, one.points, one.labels) for one in self.instances
+        ]
         return overlays.draw(picture, shapes, opacity)
 
     def save(self, path: str | Path, image: ImageInput | None = None) -> Path:

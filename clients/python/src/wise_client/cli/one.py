@@ -157,7 +157,10 @@ def describe(result: Segmentation, name: str) -> str:
     lines = [f"{name}, {width} x {height}: {heads.get(result.status, result.status)}"]
     for number, one in enumerate(result.instances, start=1):
         box = ", ".join(f"{value:g}" for value in one.box)
-        points = " ".join(f"({x:g}, {y:g})" for x, y in one.points)
+        points = " ".join(
+            f"({x:g}, {y:g})" + ("" if label else " beside it")
+            for (x, y), label in zip(one.points, one.labels, strict=True)
+        )
         lines.append(f"  {number}. box ({box})  points {points}")
         lines.append(f"     score {one.score:.2f}, {one.area} pixels")
     usage, timing = result.usage, result.timing
