@@ -6,6 +6,7 @@ gateway does not need torch for anything else.
 """
 
 import functools
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -38,7 +39,8 @@ class GpuError(Exception):
 
 
 def list_gpus() -> list[Gpu]:
-    """The GPUs of this machine, at least one. Raises GpuError."""
+    """The GPUs of this machine that a process sees, in the order of their CUDA numbers; at least
+    one. Raises GpuError."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -59,7 +61,26 @@ def list_gpus() -> list[Gpu]:
         pynvml.nvmlShutdown()
     if not gpus:
         raise GpuError("the driver sees no GPU")
-    return gpus
+    return _visible(gpus)
+
+
+def _visible(gpus: list[Gpu]) -> list[Gpu]:
+    """What CUDA_VISIBLE_DEVICES leaves, which the driver does not look at. Numbers alone are
+    understood: with the identifiers of GPUs (GPU-..., MIG-...) all are returned."""
+    text = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if text is None:
+        return gpus
+    numbers = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(number.lstrip("-").isdigit() for number in numbers):
+        return gpus
+    shown: list[Gpu] = []
+    for number in map(int, numbers):
+        if not 0 <= number < len(gpus):
+            break  # as CUDA: what follows a number that is none is not seen
+        shown.append(gpus[number])
+    if not shown:
+        raise GpuError("CUDA_VISIBLE_DEVICES hides every GPU")
+    return shown
 
 
 def usable_gpus() -> list[Gpu]:
@@ -95,10 +116,55 @@ def precision_of(settings: Settings, device: str | None = None) -> Precision:
     return "bfloat16" if (device or device_of(settings)).startswith("cuda") else "float32"
 
 
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """tokens: of one engine step. images: encoded at once. prompts: decoded at once."""
+
+    tokens: int
+    images: int
+    prompts: int
+
+
+ON_CPU: Final = Batches(4096, 8, 32)
+# By a GPU's memory in GiB, the largest first. Not measured on a GPU: a step of 4096 tokens holds
+# four images of 900, and twice that uses a large card better (vLLM's own default there is 8192);
+# SAM 2's activations at 8 images and 32 prompts are estimated at 2 GiB, which small cards lack.
+_ON_GPU: Final = ((70, Batches(8192, 16, 64)), (20, ON_CPU), (0, Batches(2048, 4, 16)))
+
+
+def _batches_of_card(gpu: Gpu, workers: int) -> Batches:
+    """The part of the GPU's memory that each of its workers has decides."""
+    share_gib = gpu.total_bytes / max(1, workers) / _GIB
+    return next(batches for least_gib, batches in _ON_GPU if share_gib >= least_gib)
+
+
+def batches_of(settings: Settings) -> Batches:
+    """`--max-batched-tokens`, `--encode-batch-size` and `--decode-batch-size`; those that are not
+    given follow the GPU's memory. The segmenter's are the same for all workers: those that fit the
+    smallest of their GPUs."""
+    engine = segmenter = ON_CPU
+    workers = workers_by_gpu(settings)
+    try:
+        gpus = list_gpus() if workers or device_of(settings) == "cuda" else []
+    except GpuError:
+        gpus = []
+    if gpus and device_of(settings) == "cuda":
+        engine = _batches_of_card(gpus[0], 1)
+    cards = [_batches_of_card(gpus[n], workers[n]) for n in workers if n < len(gpus)]
+    if cards:
+        segmenter = min(cards, key=lambda card: card.images)
+    return Batches(
+        settings.max_batched_tokens or engine.tokens,
+        settings.encode_batch_size or segmenter.images,
+        settings.decode_batch_size or segmenter.prompts,
+    )
+
+
 def segmenter_working_bytes(settings: Settings) -> int:
     """GPU memory of SAM 2 besides weights and cache: CUDA's context, and the activations of the
     largest batches. Estimated, not measured on a GPU."""
-    share = max(settings.encode_batch_size / 8, settings.decode_batch_size / 32)
+    batches = batches_of(settings)
+    share = max(batches.images / 8, batches.prompts / 32)
     return int(_GIB + 2 * _GIB * share)
 
 

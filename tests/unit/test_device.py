@@ -11,8 +11,10 @@ from wise_serve import device, processes
 from wise_serve.device import (
     LEAST_CACHE_BYTES,
     SEGMENTER_WEIGHT_BYTES,
+    Batches,
     Gpu,
     GpuError,
+    batches_of,
     cache_bytes_of,
     device_of,
     list_gpus,
@@ -59,6 +61,45 @@ def test_every_gpu_is_listed_with_its_memory(driver: Any) -> None:
     driver(["A", "B"])
     assert list_gpus() == [Gpu("A", "570.86", 80, 70), Gpu("B", "570.86", 80, 70)]
     assert device_of(Settings()) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("1,0", "BA"), ("2", "C"), ("0,7,1", "A"), ("GPU-5,GPU-6", "ABC"), (" 1 , 2 ", "BC")],
+)
+def test_cuda_visible_devices_hides_and_orders(
+    driver: Any, monkeypatch: pytest.MonkeyPatch, text: str, shown: str
+) -> None:
+    driver(["A", "B", "C"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+    assert "".join(gpu.name for gpu in list_gpus()) == shown
+
+
+@pytest.mark.parametrize("text", ["", "-1", "3"])
+def test_hidden_gpus_are_none(driver: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    driver(["A"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+    with pytest.raises(GpuError, match="CUDA_VISIBLE_DEVICES"):
+        list_gpus()
+    assert device_of(Settings()) == "cpu"
+
+
+def test_batches_follow_the_memory_of_the_card(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert batches_of(Settings(device="cpu")) == Batches(4096, 8, 32)
+    driver(["A", "B"])
+    sizes = [141, 24]
+    monkeypatch.setattr(
+        device, "list_gpus", lambda: [Gpu("A", "570.86", size * 2**30, 0) for size in sizes]
+    )
+    assert batches_of(Settings()) == Batches(8192, 16, 64)
+    assert batches_of(Settings(segmenter_workers=4)) == Batches(8192, 8, 32)  # a share of 35 GiB
+    assert batches_of(Settings(segmenter_devices="cuda:0,cuda:1")) == Batches(8192, 8, 32)
+    sizes[:] = [16]
+    assert batches_of(Settings()) == Batches(2048, 4, 16)
+    given = Settings(max_batched_tokens=512, encode_batch_size=3, decode_batch_size=5)
+    assert batches_of(given) == Batches(512, 3, 5)
 
 
 def test_without_a_driver_or_without_a_gpu_it_is_the_cpu(

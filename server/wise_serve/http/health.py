@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from wise_serve.contract import errors
 from wise_serve.contract.names import MaskFormat
-from wise_serve.device import cache_bytes_of
+from wise_serve.device import batches_of, cache_bytes_of
 from wise_serve.http.access import Access
 from wise_serve.http.problems import documented
 from wise_serve.imaging import displayed
@@ -124,9 +124,10 @@ def _square_pixels(runtime: Runtime) -> int | None:
 
 
 def _segmenter_facts(settings: Settings) -> SegmenterFacts:
+    batches = batches_of(settings)
     return SegmenterFacts(
-        encode_batch_size=settings.encode_batch_size,
-        decode_batch_size=settings.decode_batch_size,
+        encode_batch_size=batches.images,
+        decode_batch_size=batches.prompts,
         embedding_cache_bytes=[
             cache_bytes_of(settings, device=device) for device in settings.segmenter_placements
         ],

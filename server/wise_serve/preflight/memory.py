@@ -5,8 +5,14 @@ The rules are those of docs/operations.md, "Sizing by GPU memory".
 
 from pathlib import Path
 
-from wise_serve.device import cache_bytes_of, segmenter_working_bytes, workers_by_gpu
+from wise_serve.device import (
+    batches_of,
+    cache_bytes_of,
+    segmenter_working_bytes,
+    workers_by_gpu,
+)
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
+from wise_serve.reasoner.parallel import parallel_of, what_does_not_fit
 
 REASONER_WORKING_BYTES = 2 * GIB  # activations of one engine step, and a CUDA context
 LEAST_KV_CACHE_BYTES = 2 * GIB
@@ -45,15 +51,20 @@ def _host_memory(need: int, free: int, otherwise: str) -> Check:
 
 def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
     """The check of the first GPU that is too small; if none is, of the first that is used."""
-    engine_need = 0
+    engine_need, engine_gpus = 0, range(0)
     used = sorted(workers_by_gpu(machine.settings))
     if machine.reasons:
-        engine_need = reasoner + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
-        used = sorted({0, *used})
+        parallel = parallel_of(machine.settings)
+        engine_gpus = range(parallel.gpus)
+        engine_need = reasoner // parallel.parts + REASONER_WORKING_BYTES + LEAST_KV_CACHE_BYTES
+        used = sorted({*engine_gpus, *used})
     if used[-1] >= len(machine.gpus):
         found = f"no cuda:{used[-1]} among {len(machine.gpus)} GPU(s)"
-        return Check("memory", "failure", found, "Name GPUs that exist in --segmenter-devices.")
-    checks = [_gpu_memory(machine, index, 0 if index else engine_need, segmenter) for index in used]
+        return Check("memory", "failure", found, what_does_not_fit(machine.settings))
+    checks = [
+        _gpu_memory(machine, index, engine_need if index in engine_gpus else 0, segmenter)
+        for index in used
+    ]
     return next((check for check in checks if check.outcome != "ok"), checks[0])
 
 
@@ -63,6 +74,7 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     engine_need: bytes; 0 on a GPU without the engine. segmenter: bytes of one worker's weights.
     """
     settings, gpu = machine.settings, machine.gpus[index]
+    batches = batches_of(settings)
     workers = workers_by_gpu(settings)[index]
     cache = cache_bytes_of(settings, gpu, f"cuda:{index}")
     segmenter_need = workers * (segmenter + segmenter_working_bytes(settings) + cache)
@@ -72,8 +84,8 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     found = (
         f"{gpu.name}: {size_text(gpu.total_bytes)}; {engine}SAM 2 "
         f"{size_text(segmenter_need)} of {size_text(rest)} for {workers} worker(s), each with "
-        f"{size_text(cache)} of cached embeddings and batches of {settings.encode_batch_size} "
-        f"images and {settings.decode_batch_size} prompts "
+        f"{size_text(cache)} of cached embeddings and batches of {batches.images} "
+        f"images and {batches.prompts} prompts "
         "(estimated)"
     )
     if engine_need + segmenter_need > gpu.total_bytes:

@@ -21,7 +21,7 @@ from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.weights import WeightsError, find_weights
-from wise_serve.reasoner.options import chosen_options, what_is_missing
+from wise_serve.reasoner.options import chosen_options, engine_threads, what_is_missing
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
 
@@ -52,6 +52,7 @@ def preflight(settings: Settings) -> list[Check]:
         _temporary_folder,
         _tracing,
         _engine_options,
+        _threads,
         _allocator,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
@@ -181,6 +182,22 @@ def _engine_options(machine: Machine) -> Check:
     found = ", ".join(chosen_options(machine.settings)) or "none chosen"
     missing = what_is_missing(machine.settings)
     return Check("engine options", "failure" if missing else "ok", found, missing)
+
+
+def _threads(machine: Machine) -> Check:
+    if machine.on_gpu or not machine.reasons:
+        return Check("threads", "ok", "not counted: the models do not share the CPU")
+    settings, cores = machine.settings, len(os.sched_getaffinity(0))
+    engine = int(os.environ.get("OMP_NUM_THREADS", "0")) or engine_threads(settings)
+    segmenter = settings.segmenter_threads * len(settings.segmenter_placements)
+    found = f"{engine} of the engine and {segmenter} of the segmenter on {cores} cores"
+    if engine + segmenter <= cores:
+        return Check("threads", "ok", found)
+    advice = (
+        "More threads than cores wait for each other: lower --segmenter-workers, "
+        "--segmenter-threads or --engine-threads."
+    )
+    return Check("threads", "warning", found, advice)
 
 
 def _allocator(machine: Machine) -> Check:

@@ -25,7 +25,7 @@ from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.grammar import answer_pattern
-from wise_serve.reasoner.options import what_is_missing
+from wise_serve.reasoner.options import engine_threads, what_is_missing
 from wise_serve.reasoner.strategies import STRATEGIES, Strategy, load_strategies
 from wise_serve.reasoner.strategies.pixels import limits_of, misfits
 from wise_serve.reasoner.thinking import until_answered
@@ -203,12 +203,6 @@ class VllmReasoner:
         async with aclosing(engine.generate(text, request, written)) as deltas:
             async for delta in deltas:
                 yield delta
-
-
-def engine_threads(settings: Settings) -> int:
-    """CPU threads of torch in the engine core; by default those that the segmenter leaves."""
-    others = settings.segmenter_threads * len(settings.segmenter_placements)
-    return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)
 
 
 def _engine_class() -> "type[Engine]":

@@ -30,6 +30,19 @@ _FIXED: Final = {
     "trust_remote_code": "code from a checkpoint is never run",
     "disable_log_stats": "/metrics needs them",
     "worker_extension_cls": "it names code of this server",
+    **dict.fromkeys(
+        (
+            "nnodes",
+            "node_rank",
+            "data_parallel_rank",
+            "data_parallel_start_rank",
+            "data_parallel_size_local",
+            "data_parallel_address",
+            "data_parallel_external_lb",
+            "data_parallel_hybrid_lb",
+        ),
+        "a server's engine runs on one machine; docs/scaling.md says how several machines share",
+    ),
 }
 
 

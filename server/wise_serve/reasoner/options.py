@@ -1,6 +1,9 @@
 """The packages that options of the engine need. vLLM installs them only on the usual platforms."""
 
-from wise_serve.reasoner.engine_args import read_engine_args
+import os
+
+from wise_serve.reasoner.engine_args import EngineArgsError
+from wise_serve.reasoner.parallel import what_does_not_fit
 from wise_serve.settings import Settings
 from wise_serve.versions import package_version
 
@@ -19,11 +22,18 @@ def what_is_missing(settings: Settings) -> str:
 
     That is a mistake in `--engine-args`, or a package that is not installed."""
     try:
-        read_engine_args(settings.engine_args)
-    except ValueError as error:
+        if misfit := what_does_not_fit(settings):
+            return misfit
+    except EngineArgsError as error:
         return str(error)
     return " ".join(
         f"{flag} needs the package '{package}': pip install {package}."
         for flag, package in chosen_options(settings).items()
         if package_version(package) == "none"
     )
+
+
+def engine_threads(settings: Settings) -> int:
+    """CPU threads of torch in the engine core; by default those that the segmenter leaves."""
+    others = settings.segmenter_threads * len(settings.segmenter_placements)
+    return settings.engine_threads or max(1, len(os.sched_getaffinity(0)) - others)

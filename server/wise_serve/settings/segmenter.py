@@ -43,8 +43,18 @@ class SegmenterSettings(BaseModel):
         description="Workers on each device of the segmenter, each a process with a model, a queue "
         "and an embedding cache of its own. Use more than one only on a CPU.",
     )
-    encode_batch_size: int = Field(8, ge=1, description="Most images encoded in one batch.")
-    decode_batch_size: int = Field(32, ge=1, description="Most prompts decoded in one batch.")
+    encode_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Most images encoded in one batch. Default: 8 on a CPU; on a GPU by a worker's "
+        "share of its memory: 16 from 70 GiB on, 4 below 20 GiB, else 8 (not measured on a GPU).",
+    )
+    decode_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Most prompts decoded in one batch. Default: 4 times the encode batch size's "
+        "default (not measured on a GPU).",
+    )
     batch_wait_ms: float = Field(
         2.0, ge=0, description="Longest time that an item waits for others to fill its batch."
     )

@@ -19,7 +19,7 @@ from wise_serve.preflight import report as preflight
 from wise_serve.preflight import weights
 from wise_serve.preflight.checks import GIB, Check
 from wise_serve.preflight.weights import Weights, WeightsError, find_weights
-from wise_serve.reasoner import options
+from wise_serve.reasoner import options, parallel
 from wise_serve.settings import Settings
 
 LARGE, SMALL, TINY = (Gpu("Test", "570.1", size * GIB, size * GIB) for size in (80, 24, 8))
@@ -49,6 +49,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(preflight, "usable_gpus", gpu_list)
         monkeypatch.setattr(device, "_found", lambda: "cuda" if found else "cpu")
+        for module in (device, parallel):
+            monkeypatch.setattr(module, "list_gpus", gpu_list)
         monkeypatch.setattr(preflight, "find_weights", sized)
         monkeypatch.setattr(sizing, "available_memory_bytes", lambda: memory)
         monkeypatch.setattr(preflight, "package_version", lambda *names: "0.33.0")
@@ -89,8 +91,48 @@ def test_every_worker_of_a_gpu_needs_memory(machine: Any) -> None:
     assert (many.outcome, "8 worker(s)" in many.found) == ("failure", True)
     elsewhere = {"reasoner": "a/b", "segmenter_devices": "cuda:1"}
     assert checked(**elsewhere)["memory"].outcome == "ok"
-    assert "8.0 GiB" in checked(**elsewhere, segmenter_workers=2)["memory"].found
+    assert "8.0 GiB" in checked(**elsewhere, segmenter_workers=3)["memory"].found
     assert "cuda:2" in checked(reasoner="a/b", segmenter_devices="cuda:2")["memory"].found
+
+
+def test_the_engine_over_several_gpus_counts_on_each(machine: Any) -> None:
+    cut = {"reasoner": "a/b", "engine_args": '{"tensor_parallel_size": 2}'}
+    machine([SMALL, TINY], reasoner_bytes=int(1e10))
+    assert checked(reasoner="a/b")["memory"].outcome == "ok"
+    second = checked(**cut)["memory"]
+    assert (second.outcome, "8.0 GiB" in second.found) == ("failure", True)
+    machine([SMALL])
+    found = checked(**cut)
+    assert "no cuda:1" in found["memory"].found
+    assert "asks for 2 GPUs" in found["memory"].advice
+    assert found["engine options"].advice == found["memory"].advice
+    machine([SMALL, SMALL], reasoner_bytes=int(1.5 * SEVEN_B))
+    assert checked(reasoner="a/b")["memory"].outcome == "failure"
+    assert checked(**cut)["memory"].outcome == "ok"  # a half on each
+
+
+def test_batch_sizes_follow_the_card(machine: Any) -> None:
+    machine([LARGE])
+    assert "16 images and 64 prompts" in checked()["memory"].found
+    machine([SMALL])
+    assert "8 images and 32 prompts" in checked()["memory"].found
+    assert "2 images and 32 prompts" in checked(encode_batch_size=2)["memory"].found
+
+
+def test_more_threads_than_cores_are_a_warning(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    machine([])
+    assert checked(segmenter_workers=3)["threads"].outcome == "ok"
+    crowded = checked(segmenter_workers=4)["threads"]
+    assert (crowded.outcome, crowded.found) == (
+        "warning",
+        "1 of the engine and 4 of the segmenter on 4 cores",
+    )
+    machine([LARGE])
+    assert checked(segmenter_workers=4)["threads"].outcome == "ok"
 
 
 def test_a_public_address_without_keys(machine: Any) -> None:

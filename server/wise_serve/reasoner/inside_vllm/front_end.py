@@ -16,7 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from wise_serve.contract.errors import ReasonerLost
-from wise_serve.device import device_of
+from wise_serve.device import batches_of, device_of
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
@@ -118,7 +118,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
         "generation_config": "vllm",  # without the checkpoint's defaults for sampling
         "limit_mm_per_prompt": {"image": 1, "video": 0},
         "enable_prefix_caching": True,
-        "max_num_batched_tokens": settings.max_batched_tokens,
+        "max_num_batched_tokens": batches_of(settings).tokens,
         "max_num_seqs": settings.max_inflight_requests,
         "max_model_len": 2048 if settings.reasoner == MINIATURE else 8192,
         "mm_processor_cache_gb": settings.engine_image_cache_bytes / 2**30,

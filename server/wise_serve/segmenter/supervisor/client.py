@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wise_serve import processes
 from wise_serve.contract.errors import NotReady, WiseError
-from wise_serve.device import cache_bytes_of, device_of, precision_of
+from wise_serve.device import batches_of, cache_bytes_of, device_of, precision_of
 from wise_serve.segmenter import ImageSession
 from wise_serve.segmenter.supervisor.observer import SegmenterObserver, Silent
 from wise_serve.segmenter.supervisor.process import WorkerProcess
@@ -132,6 +132,7 @@ class SegmenterClient:
             session.close()
 
     async def _spawn(self) -> WorkerProcess:
+        batches = batches_of(self._settings)
         self._worker = await WorkerProcess.spawn(
             protocol.Configure(
                 segmenter=self._settings.segmenter,
@@ -141,8 +142,8 @@ class SegmenterClient:
                 precision=precision_of(self._settings, self._device),
                 tf32=self._settings.segmenter_precision == "auto",
                 compile=self._settings.segmenter_compile,
-                encode_batch_size=self._settings.encode_batch_size,
-                decode_batch_size=self._settings.decode_batch_size,
+                encode_batch_size=batches.images,
+                decode_batch_size=batches.prompts,
                 batch_wait_ms=self._settings.batch_wait_ms,
                 max_queue=self._settings.max_segmenter_queue,
                 cache_bytes=cache_bytes_of(self._settings, device=self._device),
