@@ -147,6 +147,21 @@ def test_a_model_that_gives_no_answer_is_an_error(call: Call, server: ScriptedSe
     assert call("/predict", ask(BRUSH, task()))[0].startswith("502 ")
 
 
+def test_one_unread_answer_makes_no_empty_prediction(call: Call, server: ScriptedServer) -> None:
+    """Nothing is meant by the one label, and of the other nobody knows."""
+    config = BRUSH.replace('<Label value="cup"', '<Label value="dog"/><Label value="cup"')
+    assert config != BRUSH
+
+    def unknown(document: dict[str, Any]) -> dict[str, Any]:
+        for one, status in zip(document["results"], ("no_target", "unparsed"), strict=False):
+            one |= {"status": status, "instances": []}
+        return document
+
+    call("/setup", setup_body(config))
+    server.script.append(Change(unknown))
+    assert call("/predict", ask(config, task()))[0].startswith("502 ")
+
+
 def test_a_wrong_token_is_an_error_that_says_so(call: Call) -> None:
     call("/setup", setup_body(token="wrong"))
     status, _ = call("/predict", ask(BRUSH, task()))

@@ -171,9 +171,10 @@ class Backend:
     def _prediction(
         self, labelling: Labelling, answers: Sequence[tuple[str, Segmentation]]
     ) -> dict[str, Any]:
-        if all(one.status in ("unparsed", "truncated") for _, one in answers):
+        unread = [one.status for _, one in answers if one.status in ("unparsed", "truncated")]
+        if unread and not any(one.instances for _, one in answers):
             raise UnexpectedAnswerError(
-                f"The model gave no answer that could be read ({answers[0][1].status})"
+                f"The model gave no answer that could be read ({unread[0]})"
             )
         found, scores = [], []
         for label, answer in answers:
