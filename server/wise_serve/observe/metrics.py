@@ -34,14 +34,15 @@ _PIXELS: Final = tuple(2.0**power for power in range(12, 27))
 
 
 class Metrics:
-    """The server's metrics, in a registry of their own."""
+    """The server's metrics, in their own registry."""
 
     def __init__(self, *, segmenter_here: bool = True) -> None:
-        """`segmenter_here`: False where the segmenter's series are on another process's page."""
+        """`segmenter_here`: False if another process exposes the segmenter's series."""
         # They would add a second series to every counter and histogram.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests()
+        self._load()
         self._contents()
         self._tokens()
         self.segmenter = SegmenterMetrics(self.registry if segmenter_here else CollectorRegistry())
@@ -83,9 +84,12 @@ class Metrics:
             "Time in which an image was encoded while its query was reasoned about",
             registry=registry,
         )
+
+    def _load(self) -> None:
+        registry = self.registry
         self.ready = Gauge(
             "wise_ready",
-            "1 if this part (gateway, reasoner, segmenter) would answer a request now",
+            "1 if this part (gateway, reasoner, segmenter) can answer a request now",
             ["part"],
             registry=registry,
         )
