@@ -8,8 +8,9 @@ import atheris
 with atheris.instrument_imports(include=["wise_serve.reasoner"]):
     from wise_serve.reasoner import FinishReason
     from wise_serve.reasoner.answer import AnswerReader, Frame, read_answer
-    from wise_serve.reasoner.strategies import STRATEGIES
+    from wise_serve.reasoner.strategies.files import read_shipped, shipped_names
 
+STRATEGIES: Final = [read_shipped(name) for name in shipped_names()]
 FINISHES: Final[tuple[FinishReason, ...]] = ("stop", "length")
 SIZES = ((840, 840), (1, 1), (8000, 30), (640, 480))
 
@@ -18,7 +19,7 @@ def one(data: bytes) -> None:
     """Whatever the text, and however it is cut, the answer is the same and lies in the image."""
     choice, cut, text = data[:1], data[1:2], data[2:].decode("utf-8", "replace")
     number = choice[0] if choice else 0
-    strategy = list(STRATEGIES.values())[number % len(STRATEGIES)]
+    strategy = STRATEGIES[number % len(STRATEGIES)]
     width, height = SIZES[number // 8 % len(SIZES)]
     frame, finish = Frame(width, height, 840), FINISHES[number // 64 % 2]
     whole = read_answer(text, finish, strategy, frame)
@@ -29,14 +30,19 @@ def one(data: bytes) -> None:
     assert answer == whole
     given = [instance for part in (*progress, last) for instance in part.instances]
     assert set(given) >= set(whole.instances)
-    if text.count("<answer>") < 2:  # else a later answer may replace an earlier one
+    answers = text.count("<answer>") + strategy.keys.as_tags  # that begins behind the thinking
+    if answers < 2:  # else a later answer may replace an earlier one
         assert tuple(given) == whole.instances
     for instance in whole.instances:
-        assert instance.box is not None
-        x1, y1, x2, y2 = instance.box
-        assert 0 <= x1 < x2 <= width
-        assert 0 <= y1 < y2 <= height
         assert all(0 <= x < width and 0 <= y < height for x, y in instance.points)
+        assert len(instance.labels) in (0, len(instance.points))
+        if instance.box is None:
+            assert strategy.answer.lone_points
+            assert 1 in (instance.labels or [1] * len(instance.points))
+        else:
+            x1, y1, x2, y2 = instance.box
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
 
 
 if __name__ == "__main__":

@@ -128,6 +128,12 @@ def test_show_prints_the_prompt_and_how_an_answer_is_read(
     words = ["--answer", answer, "--image-size", "560x1120"]
     assert main(["strategies", "show", file, *words]) == 0
     assert '{"box": [14, 28, 280, 560], "points": []}' in capsys.readouterr().out
+    tags = "<think>a</think><bbox></bbox><points>[[512,256],[2,4]]</points><labels>[1,0]</labels>"
+    assert main(["strategies", "show", "seg-r1", "--answer", tags]) == 0
+    point = '{"box": null, "points": [[320, 120], [1, 2]], "labels": [1, 0]}'
+    told = capsys.readouterr().out
+    assert "A conversation between User and Assistant." in told
+    assert point in told
     assert main(["strategies", "show", "no-such"]) == 1
 
 
