@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help speed rehearsal gpu gpu-packages docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test annotate-test annotate-pictures audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
+.PHONY: help speed rehearsal gpu gpu-packages docs-site setup serve test test-fast lint format fuzz schema-fuzz loaders-test ray-test ray-scaling annotate-test annotate-pictures audit quality soak evaluate metrics-cost docs dashboards dashboard-picture train-reasoner train-segmenter train-wise constraints constraints-gpu vllm-surface image-test clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -82,20 +82,29 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 
 # Ray beside the project's own packages, which it finds in .venv: one torch, one vLLM.
 RAY := .venv-ray
-RAY_CHECKS := $(addprefix tests/ray/,check_config.py check_calls.py check_board.py check_routing.py check_serve.py check_batch.py)
+# The second variable, whatever its name, is Ray's only way to keep its ports on loopback.
+RAY_PYTHON = RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 \
+  PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray $(RAY)/bin/python
+RAY_CHECKS := $(patsubst %,tests/ray/check_%.py,config calls board routing serve stand_ins batch)
 RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images disconnect deadlines routes)
 # These compare the fake's exact times and calls; on Ray the way to a replica is part of the time.
 RAY_EXACT := test_segment.py::test_usage_and_timings test_refine.py::test_it_is_counted_and_timed \
   test_known_images.py::test_a_click_on_a_known_image_needs_no_image \
   test_disconnect.py::test_leaving_while_the_image_is_encoded
-ray-test: setup ## the server and deploy/ray on a real Ray on this machine, with kills (minutes)
-	@test -x $(RAY)/bin/ray || { $(PYTHON) -m venv $(RAY) && \
-	  $(RAY)/bin/python tests/ray/join.py $(BIN)/python && \
-	  $(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r tests/ray/requirements.txt; }
-	RAY_USAGE_STATS_ENABLED=0 PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray \
-	  $(RAY)/bin/python -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . $(RAY_CHECKS)
-	WISE_HTTP_TESTS_ON=ray $(RAY)/bin/python -m pytest -q -p no:cacheprovider -W default \
+ray-test: $(RAY)/.ready ## the server and deploy/ray on a real Ray on this machine, with kills (8 minutes)
+	$(RAY_PYTHON) -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
+	  -W "ignore:Using extra keyword arguments" $(RAY_CHECKS)
+	WISE_HTTP_TESTS_ON=ray $(RAY_PYTHON) -m pytest -q -p no:cacheprovider -W default \
 	  $(RAY_HTTP) $(addprefix --deselect tests/http/,$(RAY_EXACT))
+
+ray-scaling: $(RAY)/.ready ## what Ray Serve costs, and how far it scales, with stand-ins for the models (5 minutes)
+	$(RAY_PYTHON) benchmarks/ray_scaling.py
+
+$(RAY)/.ready: $(VENV)/.ready tests/ray/requirements.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python tests/ray/join.py $(BIN)/python
+	$(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r tests/ray/requirements.txt
+	@touch $@
 
 # An environment for each tool: what one pins, another does not accept.
 ANNOTATE := .venv-annotate

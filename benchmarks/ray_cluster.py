@@ -35,9 +35,10 @@ def ray_cluster(cpus: int = 8) -> Iterator[str]:
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
-        _node_ip_address="127.0.0.1",
     )
     try:
+        if not ray.get_runtime_context().gcs_address.startswith("127.0.0.1:"):
+            raise RuntimeError("Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0: Ray's ports must be ours.")
         serve.start(http_options=HTTPOptions(host="127.0.0.1", port=port))
         yield f"http://127.0.0.1:{port}"
     finally:

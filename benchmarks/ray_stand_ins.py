@@ -39,7 +39,7 @@ class TimedReasoner:
 
     reason_s: float = REASON_S
     name: str = "timed-stand-in"
-    image_size: int | None = 840
+    image_size: int | None = 224  # small, so that resizing in the ingress is not what is measured
     alive: bool = True
     running: int = 0
     aborted: int = 0
@@ -158,13 +158,14 @@ class TimedSegmenter:
 
 
 class TimedReasonerReplica(ReasonerReplica):
-    """The real replica around a stand-in."""
+    """The real replica around a stand-in. slower: how many times as long as said above."""
 
+    slower = 1.0
     timed: TimedReasoner
 
     def make(self, settings: Settings) -> Reasoner:
         """The stand-in."""
-        self.timed = TimedReasoner()
+        self.timed = TimedReasoner(REASON_S * self.slower)
         return self.timed
 
     async def counts(self) -> dict[str, int]:
@@ -173,15 +174,28 @@ class TimedReasonerReplica(ReasonerReplica):
 
 
 class TimedSegmenterReplica(SegmenterReplica):
-    """The real replica around a stand-in."""
+    """The real replica around a stand-in. slower: as above."""
 
+    slower = 1.0
     timed: TimedSegmenter
 
     def make(self, settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
         """The stand-in."""
-        self.timed = TimedSegmenter()
+        self.timed = TimedSegmenter(ENCODE_S * self.slower)
         return self.timed
 
     async def counts(self) -> dict[str, int]:
         """What the stand-in counted."""
         return {"encodes": self.timed.encodes, "pixel_bytes": self.timed.pixel_bytes}
+
+
+class TenfoldReasonerReplica(TimedReasonerReplica):
+    """Ten times as slow: 0.6 s an answer, nearer to a 7B model, and little for the cores to do."""
+
+    slower = 10.0
+
+
+class TenfoldSegmenterReplica(TimedSegmenterReplica):
+    """Ten times as slow: 0.2 s an image."""
+
+    slower = 10.0

@@ -32,7 +32,6 @@ def on_ray(
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
-            _node_ip_address="127.0.0.1",
         )
     reasoning, segmenting = _Reasoning.__new__(_Reasoning), _Segmenting.__new__(_Segmenting)
     reasoning._reasoner, segmenting._segmenter = reasoner, segmenter
