@@ -6,7 +6,15 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from wise_serve.ray.application import INGRESS, REASONER, SEGMENTER, app, build, read_settings
+from wise_serve.ray.application import (
+    BOARD,
+    INGRESS,
+    REASONER,
+    SEGMENTER,
+    app,
+    build,
+    read_settings,
+)
 
 FILE = Path(__file__).parents[2] / "deploy" / "ray" / "serve.yaml"
 
@@ -60,3 +68,10 @@ def test_queues_before_the_models_are_bounded_and_the_ingress_leaves_refusing_to
         assert (one.max_ongoing_requests, one.max_queued_requests) == (7, 3)
     assert ingress.max_queued_requests == -1
     assert ingress.max_ongoing_requests > 2 * (7 + 3)
+
+
+def test_one_replica_of_each_fits_on_two_cores() -> None:
+    ingress = build(read_settings({}))._bound_deployment
+    bound = [ingress, *(one._bound_deployment for one in ingress.init_args[1:])]
+    assert [one.name for one in bound] == [INGRESS, BOARD, SEGMENTER, REASONER]
+    assert sum(one.ray_actor_options["num_cpus"] for one in bound) <= 2

@@ -23,6 +23,8 @@ BOARD: Final = "Board"
 
 # Requests besides those for the models that an ingress replica answers at once: probes, pages.
 _OTHER_REQUESTS: Final = 64
+# What Ray counts for a replica: one of each fits on two cores, for a first try.
+_CPUS: Final = {INGRESS: 0.5, REASONER: 1.0, SEGMENTER: 0.5}
 _ROUTER: Final = "wise_serve.ray.routing.ByDigest"
 _HEALTH_EVERY_S: Final = 2.0
 _UNBOUNDED: Final = -1
@@ -82,7 +84,7 @@ def _deployment(name: str, replica: type, settings: Settings, replicas: int) -> 
         graceful_shutdown_timeout_s=settings.drain_deadline_s,
         health_check_period_s=_HEALTH_EVERY_S,
         request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": _CPUS[name]},
     )(replica)
 
 
@@ -98,5 +100,5 @@ def _ingress(settings: Settings) -> Any:
         health_check_period_s=_HEALTH_EVERY_S,
         health_check_timeout_s=settings.startup_deadline_s,
         request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": _CPUS[INGRESS]},
     )(serve.ingress()(Ingress))
