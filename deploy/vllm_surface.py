@@ -28,14 +28,18 @@ USED: Final = {
         *("EngineArgs.dtype", "EngineArgs.kv_cache_memory_bytes", "EngineArgs.block_size"),
         *("EngineArgs.enforce_eager", "EngineArgs.distributed_executor_backend"),
         *("EngineArgs.worker_extension_cls", "EngineArgs.gpu_memory_utilization"),
+        *("EngineArgs.enable_lora", "EngineArgs.max_loras", "EngineArgs.max_lora_rank"),
     ],
     "vllm.v1.engine.async_llm": [
         *("AsyncLLM.from_vllm_config", "AsyncLLM.generate", "AsyncLLM.shutdown"),
         *("AsyncLLM.errored", "AsyncLLM.get_tokenizer", "AsyncLLM.model_config"),
-        *("AsyncLLM.renderer", "AsyncLLM.output_handler"),
+        *("AsyncLLM.renderer", "AsyncLLM.output_handler", "AsyncLLM.add_lora"),
     ],
     "vllm.v1.engine.exceptions": ["EngineDeadError"],
     "vllm.v1.executor.uniproc_executor": ["UniProcExecutor"],
+    "vllm.lora.request": [
+        *("LoRARequest.lora_name", "LoRARequest.lora_int_id", "LoRARequest.lora_path"),
+    ],
     "vllm.renderers.base": ["BaseRenderer.render_cmpl_async"],
     "vllm.renderers.inputs.preprocess": ["parse_model_prompt"],
     "vllm.sampling_params": [

@@ -158,6 +158,7 @@ async def test_info_names_models_strategy_and_limits(start: Start) -> None:
     info = (await (await start(max_queries=7)).client.get("/info")).json()
     assert info["models"] == {
         "reasoner": "fake-reasoner",
+        "reasoner_adapters": [],
         "segmenter": "fake-segmenter",
         "reasoner_image_size_pixels": 840,
     }

@@ -63,7 +63,7 @@ def _kind(field: FieldInfo) -> dict[str, Any]:
     if get_origin(field.annotation) is Literal:
         return {"choices": get_args(field.annotation)}
     if get_origin(field.annotation) is tuple:
-        return {"action": "append", "metavar": "PATH"}
+        return {"action": "append", "metavar": (field.examples or ["PATH"])[0]}
     plain = [kind for kind in get_args(field.annotation) if kind is not type(None)]
     kind = plain[0] if plain else field.annotation
     if kind is bool:

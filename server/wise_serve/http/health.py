@@ -23,9 +23,11 @@ from wise_serve.versions import VERSION, package_version
 
 class ModelFacts(BaseModel):
     """The checkpoints, and the side of the square that the reasoner sees with the default strategy;
-    null if the image keeps its aspect, or without a reasoner."""
+    null if the image keeps its aspect, or without a reasoner. reasoner_adapters: names of its LoRA
+    adapters, which strategies choose."""
 
     reasoner: str
+    reasoner_adapters: list[str]
     segmenter: str
     reasoner_image_size_pixels: int | None
 
@@ -142,6 +144,7 @@ def _facts(runtime: Runtime) -> Info:
         version=VERSION,
         models=ModelFacts(
             reasoner=runtime.reasoner.name,
+            reasoner_adapters=list(settings.adapters),
             segmenter=runtime.segmenter.name,
             reasoner_image_size_pixels=_square_pixels(runtime),
         ),

@@ -80,6 +80,7 @@ class QueryRun:
             image_digest=f"{self._scene.image.digest}-{self._scene.shown.view.name}",
             prompt=strategy.prompt(job.queries[self._index]),
             system=strategy.turn.system,
+            lora=strategy.lora,
             max_tokens=self._settings.max_thinking_tokens or strategy.max_tokens,
             pattern=answer_pattern(strategy) if self._settings.structured_answers else None,
         )

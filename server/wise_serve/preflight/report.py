@@ -12,6 +12,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 from wise_serve import processes
 from wise_serve.device import GpuError, usable_gpus
@@ -21,6 +22,7 @@ from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.weights import WeightsError, find_weights
+from wise_serve.reasoner.adapters import AdapterError, read_adapters
 from wise_serve.reasoner.options import chosen_options, engine_threads, what_is_missing
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
@@ -53,6 +55,7 @@ def preflight(settings: Settings) -> list[Check]:
         _tracing,
         _engine_options,
         _threads,
+        _adapters,
         _allocator,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
@@ -198,6 +201,19 @@ def _threads(machine: Machine) -> Check:
         "--segmenter-threads or --engine-threads."
     )
     return Check("threads", "warning", found, advice)
+
+
+def _adapters(machine: Machine) -> Check:
+    name = machine.settings.reasoner
+    try:
+        found = read_adapters(
+            machine.settings, REASONER_FOLDER if name == MINIATURE else Path(name)
+        )
+    except AdapterError as error:
+        advice = "Name a folder of PEFT's form, trained for this reasoner (docs/strategies.md)."
+        return Check("LoRA adapters", "failure", str(error), advice)
+    shown = ", ".join(f"{one.name} (rank {one.rank})" for one in found.values())
+    return Check("LoRA adapters", "ok", shown or "none given")
 
 
 def _allocator(machine: Machine) -> Check:

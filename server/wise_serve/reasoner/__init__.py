@@ -20,6 +20,7 @@ class ReasonRequest:
     image_digest: a digest of these pixels; requests with equal digests share caches.
     prompt: the user turn's text, made by its strategy; contains no special token.
     system: the system turn's text; None: the one in the chat template.
+    lora: name of the LoRA adapter to use; None: the checkpoint alone.
     max_tokens: limit of generated tokens.
     pattern: regular expression that the text must match, from `grammar.py`; None: free text.
     """
@@ -31,6 +32,7 @@ class ReasonRequest:
     max_tokens: int
     pattern: str | None = None
     system: str | None = None
+    lora: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from wise_serve.contract.errors import NotReady
 from wise_serve.device import device_of
 from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.adapters import AdapterError, read_adapters
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import engine_threads, what_is_missing
@@ -73,6 +74,10 @@ class VllmReasoner:
         """Load the model and answer warm-up requests; blocks no event loop. Raises NotReady."""
         if missing := what_is_missing(self._settings):
             raise NotReady(missing)  # vLLM would fail later, with a less clear message
+        try:
+            read_adapters(self._settings, Path(self._model))
+        except AdapterError as error:
+            raise NotReady(str(error)) from None
         await asyncio.to_thread(self._check_pixels)
         os.environ[PICKLE_VARIABLE] = "0"  # never pickle to or from the engine core
         # A forked engine core would inherit CUDA's state and the locks that the gateway's threads
@@ -93,6 +98,7 @@ class VllmReasoner:
                 self._special = self._added | frozenset(self._tokenizer.all_special_tokens)
                 systems = {one.turn.system for one in self._strategies.values()}
                 self._prompts_around = {one: self._cut_template(one) for one in {None, *systems}}
+                await self._engine.load_adapters()
                 await self._warm_up()
         except TimeoutError:
             raise NotReady("The reasoner did not load in time; raise startup_deadline_s.") from None

@@ -19,6 +19,7 @@ _OWNED: Final = {
     "structured_outputs_config": "--structured-answers",
     "speculative_config": "--ngram-tokens",
     "enable_log_requests": "--log-level debug",
+    "enable_lora": "--reasoner-lora",
 }
 _FIXED: Final = {
     "stop": "generation always stops at </answer>",

@@ -39,6 +39,12 @@ class Settings(
     model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
 
     @property
+    def adapters(self) -> dict[str, str]:
+        """Folders of the reasoner's LoRA adapters, by name."""
+        named = (one.partition("=") for one in self.reasoner_lora)
+        return {name: path for name, _, path in named}
+
+    @property
     def segmenter_placements(self) -> list[str | None]:
         """The device of each worker of the segmenter, in torch's words; None: that of `device`."""
         devices: list[str | None] = [*split_devices(self.segmenter_devices)] or [None]

@@ -1,10 +1,13 @@
 """Settings of both models: which, and where they run."""
 
 import os
+import re
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic_settings import NoDecode
+
+from wise_serve.contract.names import STRATEGY_NAME_PATTERN
 
 MINIATURE: Final = "miniature"
 NO_REASONER: Final = "none"
@@ -15,7 +18,18 @@ def _split_paths(value: object) -> object:
     return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
 
 
+def _named_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    names = [value.partition("=")[0] for value in values]
+    for name, value in zip(names, values, strict=True):
+        if not re.match(STRATEGY_NAME_PATTERN, name) or not value.partition("=")[2]:
+            raise ValueError(f"'{value[:100]}' is not NAME=PATH.")
+        if names.count(name) > 1:
+            raise ValueError(f"the name '{name}' is given twice.")
+    return values
+
+
 Paths = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_paths)]
+NamedPaths = Annotated[Paths, AfterValidator(_named_once)]
 
 
 class ModelSettings(BaseModel):
@@ -33,6 +47,12 @@ class ModelSettings(BaseModel):
         ge=28,
         description="Side of the square the reasoner sees. Coordinates are in that space, so it is "
         "part of the checkpoint. Default: the strategy's own, or the miniature's.",
+    )
+    reasoner_lora: NamedPaths = Field(
+        (),
+        examples=["NAME=PATH"],
+        description="NAME=PATH of a LoRA adapter of the reasoner: a folder in PEFT's form; may be "
+        "given several times. A strategy whose file says `lora: NAME` is asked with it.",
     )
     segmenter: str = Field(
         MINIATURE,

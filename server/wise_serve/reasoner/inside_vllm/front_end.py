@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.lora.request import LoRARequest
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from wise_serve.contract.errors import ReasonerLost
+from wise_serve.contract.errors import NotReady, ReasonerLost
 from wise_serve.device import batches_of, device_of
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
+from wise_serve.reasoner.adapters import engine_rank, read_adapters
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
 from wise_serve.settings import MINIATURE, Settings
@@ -42,6 +44,19 @@ class Engine:
         config = engine_arguments(settings, model).create_engine_config()
         self.llm = AsyncLLM.from_vllm_config(config)
         self.tokenizer: Any = self.llm.get_tokenizer()  # of transformers
+        self._adapters = {
+            name: LoRARequest(name, number, str(adapter.path))
+            for number, (name, adapter) in enumerate(read_adapters(settings).items(), start=1)
+        }
+
+    async def load_adapters(self) -> None:
+        """Load every LoRA adapter, so that none is found wanting by a request. Raises NotReady."""
+        for name, adapter in self._adapters.items():
+            try:
+                await self.llm.add_lora(adapter)
+            except Exception as error:
+                reason = str(error).strip().partition("\n")[0][:300]
+                raise NotReady(f"The adapter '{name}' cannot be loaded: {reason}") from None
 
     @property
     def alive(self) -> bool:
@@ -76,7 +91,9 @@ class Engine:
             [rendered] = await llm.renderer.render_cmpl_async([parsed])
             rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *written]
             part = f"{request.request_id}+{len(written)}" if written else request.request_id
-            outputs = llm.generate(rendered, _sampling(request, len(written)), part)
+            sampling = _sampling(request, len(written))
+            adapter = None if request.lora is None else self._adapters[request.lora]
+            outputs = llm.generate(rendered, sampling, part, lora_request=adapter)
             async with aclosing(outputs):
                 async for output in outputs:
                     yield _delta(output)
@@ -133,6 +150,12 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "num_speculative_tokens": settings.ngram_tokens,
             "prompt_lookup_min": NGRAM_LEAST,
             "prompt_lookup_max": NGRAM_MOST,
+        }
+    if adapters := read_adapters(settings):
+        arguments |= {
+            "enable_lora": True,
+            "max_loras": len(adapters),  # in one batch: none waits for another's place
+            "max_lora_rank": engine_rank(adapters),
         }
     if device_of(settings) == "cpu":
         arguments |= {

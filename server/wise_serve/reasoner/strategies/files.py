@@ -80,6 +80,12 @@ def load_strategies(settings: Settings) -> dict[str, Strategy]:
         strategy = read_file(Path(path))
         if strategy.name in loaded:
             raise StrategyError(path, [f"the name {strategy.name!r} is in use: choose another"])
+        if strategy.lora is not None and strategy.lora not in settings.adapters:
+            given = ", ".join(settings.adapters) or "none"
+            raise StrategyError(
+                path,
+                [f"lora: no adapter {strategy.lora!r} in --reasoner-lora, which names {given}"],
+            )
         loaded[strategy.name] = strategy
     if settings.strategy not in loaded and settings.strategy in shipped_names():
         loaded[settings.strategy] = read_shipped(settings.strategy)

@@ -162,6 +162,12 @@ class Strategy(_Part):
         "", max_length=200, description="One line that helps to choose a strategy."
     )
     source: str = Field("", description="Where the prompt was published.")
+    lora: str | None = Field(
+        None,
+        pattern=STRATEGY_NAME_PATTERN,
+        description="The adapter that it is asked with: a name given to --reasoner-lora. Default: "
+        "the checkpoint alone.",
+    )
     turn: Turn
     image: _Image = Field(
         description="How the checkpoint sees the image: `square_pixels`, or `least_pixels` and "
