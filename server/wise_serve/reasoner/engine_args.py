@@ -20,6 +20,7 @@ _OWNED: Final = {
     "speculative_config": "--ngram-tokens",
     "enable_log_requests": "--log-level debug",
     "enable_lora": "--reasoner-lora",
+    "max_loras": "--reasoner-lora",
 }
 _FIXED: Final = {
     "stop": "generation always stops at </answer>",

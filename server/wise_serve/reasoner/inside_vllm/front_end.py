@@ -126,6 +126,12 @@ def _sampling(request: ReasonRequest, written: int) -> SamplingParams:
     )
 
 
+def _spare_adapters(settings: Settings) -> int:
+    """Places for adapters that stay empty. vLLM's CPU kernels read the last place for requests that
+    have no adapter, wherever another request of the batch has one; on a GPU they read none."""
+    return 1 if device_of(settings) == "cpu" else 0
+
+
 def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
     arguments: dict[str, Any] = {
@@ -154,7 +160,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
     if adapters := read_adapters(settings):
         arguments |= {
             "enable_lora": True,
-            "max_loras": len(adapters),  # in one batch: none waits for another's place
+            "max_loras": len(adapters) + _spare_adapters(settings),  # in one batch: none waits
             "max_lora_rank": engine_rank(adapters),
         }
     if device_of(settings) == "cpu":

@@ -14,6 +14,7 @@ from wise_client.eval.scores import Summary
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#000000")
 _WIDTH_INCHES, _ROW_INCHES, _PLOT_INCHES = 8.0, 1.1, 3.6
 _MOST_BINS = 40
+_MARKS = "osD^vP"  # one a strategy, so that more strategies than colours can be told apart
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -77,22 +78,24 @@ def choice(runs: Sequence[StrategyRun]) -> str:
     Raises InputError where matplotlib is not installed.
     """
     matplotlib = extras.matplotlib()
-    figure = matplotlib.figure.Figure((_WIDTH_INCHES, _PLOT_INCHES), layout="constrained")
+    figure = matplotlib.figure.Figure((_WIDTH_INCHES, _PLOT_INCHES + 0.4), layout="constrained")
     panels = figure.subplots(1, len(frontier.COSTS), sharey=True)
     verdict = frontier.verdict(runs)
     best = verdict.best if verdict else None
     for axes, (cost, label) in zip(panels, frontier.COSTS.items(), strict=True):
         _against(axes, runs, cost, best)
         axes.set_xlabel(label)
-        axes.margins(x=0.2)
+        axes.margins(x=0.2, y=0.35)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-    panels[0].set(ylabel="gIoU, %  (● Pareto front, ★ best for its tokens)", ylim=(0, 108))
+    panels[0].set_ylabel("gIoU, %")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle("filled: on the Pareto front    ★ best for its tokens", fontsize="medium")
     return _svg(figure, "Accuracy against completion tokens and against latency")
 
 
 def _against(axes: Any, runs: Sequence[StrategyRun], cost: str, best: str | None) -> None:
-    """One panel: a mark and a name for each strategy, and the front as a line."""
+    """One panel: a mark for each strategy, and the front as a line."""
     ahead = frontier.front(runs, cost)
     line = []
     for i, run in enumerate(runs):
@@ -104,16 +107,16 @@ def _against(axes: Any, runs: Sequence[StrategyRun], cost: str, best: str | None
         mark = axes.scatter(
             *spot,
             s=180 if is_best else 60,
-            marker="*" if is_best else "o",
+            marker="*" if is_best else _MARKS[i // len(COLOURS) % len(_MARKS)],
             facecolors=colour if on_front else "none",
             edgecolors=colour,
+            label=run.strategy,
             zorder=3,
         )
         mark.set_gid(f"{cost} {run.strategy}{' front' if on_front else ''}")
-        place = (0, 11 if i % 2 == 0 else -18)  # names of neighbours would lie on each other
-        axes.annotate(run.strategy, spot, place, textcoords="offset points", ha="center")
         line += [spot] if on_front else []
-    axes.plot(*zip(*sorted(line), strict=True), color="grey", linewidth=1) if line else None
+    if line:
+        axes.plot(*zip(*sorted(line), strict=True), color="grey", linewidth=1)
 
 
 def bin_edges(highest: int) -> list[int]:
