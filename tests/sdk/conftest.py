@@ -4,6 +4,7 @@ import io
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image
 
 from both_clients import Both
 from command_line import Run
+from fakes import FakeReasoner, FakeSegmenter
+from gateway_thread import GatewayThread
 from scripted import Script, ScriptedServer, serving
 from wise_client import Client, RetryPolicy
 from wise_client.cli.main import main
@@ -91,3 +94,16 @@ def photo(tmp_path: Path, jpeg: bytes) -> Path:
 @pytest.fixture(params=["sync", "async"])
 def both(request: pytest.FixtureRequest) -> Both:
     return Both(request.param)
+
+
+@pytest.fixture
+def gateway() -> Iterator[GatewayThread]:
+    """A gateway of its own on fakes."""
+    with GatewayThread(FakeReasoner(), FakeSegmenter(), ready=True, key=None) as running:
+        yield running
+
+
+@pytest.fixture
+def image() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8 [90, 120, 3]: noise."""
+    return np.random.default_rng(3).integers(0, 255, (90, 120, 3), np.uint8)

@@ -18,6 +18,7 @@ import math
 from typing import Final
 
 from wise_serve.reasoner.reading import literals
+from wise_serve.reasoner.reading.accepting import accept
 from wise_serve.reasoner.reading.keys import STRAY, USUAL_KEYS, Keys
 from wise_serve.reasoner.reading.lexer import Lexer, Token
 from wise_serve.reasoner.reading.objects import Reading, read_object
@@ -28,8 +29,6 @@ from wise_serve.reasoner.reading.values import (
     Number,
     OpenObject,
     RawInstance,
-    box_of,
-    lone_point,
 )
 
 __all__ = ["AnswerScanner", "RawInstance"]
@@ -218,32 +217,11 @@ class AnswerScanner:
             return []
 
     def _accept(self, reading: Reading, parent: Field) -> tuple[RawInstance, ...]:
-        """Hand what a closed object says to the key that it stands under. Raises NotUnderstood."""
         self._empty |= reading.empty
         self._filled |= reading.filled
-        kind, place, box = parent.key.kind, reading.place, box_of(reading.place)
-        if kind == "other" and len(self._objects) == 1:
-            kind = "stray"  # words before a colon outside all braces, such as "The box is:"
-        if (place and kind == ("box" if box else "point")) or (kind == "box" and place):
-            parent.end_row()
-            parent.rows.append(place)
-            return ()
-        parent.children = True
-        listed = kind == "other" and parent.depth > 0  # under some name, such as "cups"
-        holds_objects = listed or kind in ("stray", "holder")
-        if box and holds_objects:
-            return (RawInstance(box, ()),)
-        if place and holds_objects and self._keys.lone_points:
-            return (lone_point(place),)
-        if kind in ("box", "point") and any(one.box is None for one in reading.instances):
-            raise NotUnderstood  # points of the object around it, or objects themselves?
-        if box and kind == "other":
-            parent.named.append(box)
-        elif place and kind == "other":
-            self._filled = True
-        elif place or (kind in ("box", "point", "coordinate") and reading.unread):
-            raise NotUnderstood
-        return reading.instances
+        accepted = accept(reading, parent, self._keys, outermost=len(self._objects) == 1)
+        self._filled |= accepted.filled
+        return accepted.instances
 
     def _outside(self) -> tuple[RawInstance, ...]:
         """The objects that stand outside all braces."""

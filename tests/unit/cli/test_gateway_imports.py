@@ -30,3 +30,12 @@ build_app(compose(Settings()))
 def test_asking_for_the_device_imports_no_torch() -> None:
     code = "from wise_serve import device; from wise_serve.settings import Settings\n"
     assert loaded_after(code + "device.device_of(Settings())") == "[]"
+
+
+def test_check_loads_neither_torch_nor_vllm() -> None:
+    code = (
+        "import sys, wise_serve.preflight.report; "
+        "print(sorted({'torch', 'vllm', 'sam2', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -3,22 +3,18 @@
 import json
 import resource
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from wise_serve import device, processes
 from wise_serve.cli import main as cli
 from wise_serve.device import Gpu, GpuError
 from wise_serve.preflight import memory as sizing
 from wise_serve.preflight import report as preflight
-from wise_serve.preflight import weights
 from wise_serve.preflight.checks import GIB, Check
-from wise_serve.preflight.weights import Weights, WeightsError, find_weights
+from wise_serve.preflight.weights import Weights
 from wise_serve.reasoner import options, parallel
 from wise_serve.settings import Settings
 
@@ -234,32 +230,6 @@ def test_a_port_in_use_and_few_open_files_are_reported(machine: Any) -> None:
     assert "ulimit -n" in found["file limit"].advice
 
 
-def test_weights_in_a_folder_and_weights_that_are_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.safetensors").write_bytes(bytes(70))
-    (tmp_path / "b.safetensors").write_bytes(bytes(30))
-    (tmp_path / "same.bin").write_bytes(bytes(100))
-    assert find_weights(str(tmp_path), tmp_path).size_bytes == 100
-    (tmp_path / "empty").mkdir()
-    for name in (str(tmp_path / "empty"), str(tmp_path / "missing" / "x"), "miniature"):
-        with pytest.raises(WeightsError) as caught:
-            find_weights(name, tmp_path / "nothing")
-        assert caught.value.advice
-
-    def not_cached(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("x")
-
-    def no_network(*_: object, **__: object) -> None:
-        raise ConnectionError
-
-    monkeypatch.setattr(weights, "snapshot_download", not_cached)
-    monkeypatch.setattr("wise_serve.preflight.weights.HfApi.model_info", no_network)
-    with pytest.raises(WeightsError, match="ConnectionError") as caught:
-        find_weights("a/b", tmp_path)
-    assert "Offline install" in caught.value.advice
-
-
 def test_check_exits_with_1_when_a_line_failed(
     machine: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,12 +241,3 @@ def test_check_exits_with_1_when_a_line_failed(
     printed = capsys.readouterr().out
     assert "failure  memory" in printed
     assert "-> The models do not fit" in printed
-
-
-def test_check_loads_neither_torch_nor_vllm() -> None:
-    code = (
-        "import sys, wise_serve.preflight.report; "
-        "print(sorted({'torch', 'vllm', 'sam2', 'transformers'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -15,10 +15,10 @@ Time and memory are linear in the text.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from wise_serve.reasoner.reading.characters import ENDS, QUOTES, plain
 from wise_serve.reasoner.reading.keys import USUAL_KEYS, Keys
 
 Kind = Literal[
@@ -41,54 +41,13 @@ class Token:
     text: str
 
 
-_MARKS: Final = {
-    **dict.fromkeys("([【〔⟨", "["),
-    **dict.fromkeys(")]】〕⟩", "]"),
-    **dict.fromkeys(",;、،؛", ","),
-    **dict.fromkeys("=:∶꞉", ":"),
-    "{": "{",
-    "}": "}",
-    "−": "-",
-    "٫": ".",
-}
-# What ends a string, by what began it; typographic quotes are often mixed up.
-_ENDS: Final = {
-    '"': '"', "'": "'", "＂": "＂", "＇": "＇", "“": "”“", "”": "”", "„": "“”", "‟": "”‟",
-    "‘": "’‘", "‚": "‘’", "«": "»", "「": "」", "『": "』",
-}  # fmt: skip
-_QUOTES: Final = frozenset(_ENDS) | frozenset("’»」』")
-_IN_STRING: Final = re.compile(r"[\\" + re.escape("".join(sorted(_QUOTES))) + "]")
+_IN_STRING: Final = re.compile(r"[\\" + re.escape("".join(sorted(QUOTES))) + "]")
 _RUN: Final = re.compile(r"[\w.+\-]+")
 _NUMBER_LIKE: Final = re.compile(r"[-+.]*[0-9]")
 _SPACE: Final = re.compile(r"\s*")
-_AFTER_STRING: Final = frozenset("}],:`/") | _QUOTES
+_AFTER_STRING: Final = frozenset("}],:`/") | QUOTES
 _PREFIXES: Final = frozenset("uUrRbB")  # of Python's strings
 _LONGEST_KEY: Final = 32  # characters of a key that may end in another quote than it began with
-
-
-class _Plain(dict[int, str]):
-    """Each character as the lexer reads it outside quotes; filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        letter = chr(code)
-        digit = unicodedata.decimal(letter, None)
-        plain = unicodedata.normalize("NFKC", letter)
-        if digit is not None:
-            plain = str(digit)
-        elif letter not in _QUOTES and plain in _MARKS:
-            plain = _MARKS[plain]
-        elif letter in _QUOTES or len(plain) != 1 or plain not in "+-.":
-            plain = " " if unicodedata.category(letter) == "Cf" else letter
-        plain = self[code] = _MARKS.get(plain, plain)
-        return plain
-
-
-_PLAIN: Final = _Plain()
-
-
-def plain(text: str) -> str:
-    """Punctuation and digits of every script as the ASCII ones they stand for."""
-    return text.translate(_PLAIN)
 
 
 class Lexer:
@@ -176,12 +135,12 @@ class Lexer:
             return run.end()
         letter = plain[at]
         prefixed = len(self._run) == 1 and self._run[0] in _PREFIXES
-        if letter in _ENDS and (prefixed or not self._run):
+        if letter in ENDS and (prefixed or not self._run):
             self._quote, self._escaped_quotes = letter, before == "\\"
             self._string, self._length, self._run = [], 0, []
             return at + 1
         self._close_run()
-        if letter in _QUOTES:
+        if letter in QUOTES:
             self._add("stray quote", letter)
         elif letter in "{}[],:":
             self._add("mark", letter)
@@ -212,7 +171,7 @@ class Lexer:
         if letter == "\\":
             self._escape = True
             return at + 1
-        if letter in _ENDS[self._quote] and not self._escaped_quotes:
+        if letter in ENDS[self._quote] and not self._escaped_quotes:
             self._end, self._only_key = [letter], False
         elif self._is_key():
             self._end, self._only_key = [letter], True
@@ -230,7 +189,7 @@ class Lexer:
         if self._length > _LONGEST_KEY or self._value or (self._lists and self._lists[-1]):
             return False
         text = "".join(self._string)
-        return _QUOTES.isdisjoint(text) and self._keys.read(text).matters
+        return QUOTES.isdisjoint(text) and self._keys.read(text).matters
 
     def _after_quote(self, plain: str, text: str, at: int) -> int:
         space = _SPACE.match(plain, at)

@@ -4,7 +4,8 @@ import math
 import re
 from typing import Final
 
-from wise_serve.reasoner.reading.lexer import Lexer, Token, plain
+from wise_serve.reasoner.reading.characters import plain
+from wise_serve.reasoner.reading.lexer import Lexer, Token
 from wise_serve.reasoner.reading.values import Number
 
 _NUMBER: Final = re.compile(
