@@ -3,14 +3,16 @@
 import asyncio
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 import ray
 from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost, Unavailable
 from wise_serve.ray import calls
+from wise_serve.ray.ingress import OneRequestId
 
 
 class Method:
@@ -143,3 +145,38 @@ def test_pixels_are_put_once_while_anyone_uses_them(
 
     asyncio.run(scenario())
     assert len(put) == 2
+
+
+def test_a_full_object_store_is_429_and_the_next_request_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: Any) -> None:
+        raise ObjectStoreFullError
+
+    monkeypatch.setattr(ray, "put", full)
+    shared = calls.SharedPixels()
+
+    async def use() -> None:
+        async with shared.put("a", np.zeros((4, 4, 3), np.uint8)):
+            raise AssertionError("entered without pixels")
+
+    with pytest.raises(Overloaded):
+        asyncio.run(use())
+    assert shared._held == {}
+
+
+@pytest.mark.parametrize(("own", "left"), [("one", None), ("another", "another")])
+def test_the_id_that_rays_proxy_adds_is_not_sent_twice(own: str, left: str | None) -> None:
+    """The proxy adds the request's id; ours is kept only if it is another one."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"x-request-id", own.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask_it() -> httpx.Response:
+        transport = httpx.ASGITransport(OneRequestId(application))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/", headers={"X-Request-Id": "one"})
+
+    assert asyncio.run(ask_it()).headers.get("x-request-id") == left

@@ -110,6 +110,7 @@ def test_the_object_store_stays_level_over_5000_requests(url: str) -> None:
                     response = await client.post("/segment", files=files, data={"query": "q"})
                     assert response.status_code == 200, response.text
                     assert response.json()["status"] == "found"
+                    assert len(response.headers.get_list("x-request-id")) == 1
                     if number % 500 == 499:
                         used.append(await asyncio.to_thread(store_mib))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ObjectStoreFullError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 import ray
@@ -84,7 +84,7 @@ class SharedPixels:
     @asynccontextmanager
     async def put(self, digest: str, pixels: NDArray[np.uint8]) -> AsyncIterator[Any]:
         """A reference to the array; `digest` names it. Entering is quick for an array that another
-        request has put there."""
+        request has put there. Raises Overloaded if the object store is full."""
         if digest not in self._held:
             self._held[digest] = _Held(asyncio.ensure_future(_put(pixels)))
         held = self._held[digest]
@@ -98,6 +98,9 @@ class SharedPixels:
 
 
 async def _put(pixels: NDArray[np.uint8]) -> Any:
-    if pixels.nbytes <= _INLINE_BYTES:
-        return ray.put(pixels)
-    return await asyncio.to_thread(ray.put, pixels)
+    try:
+        if pixels.nbytes <= _INLINE_BYTES:
+            return ray.put(pixels)
+        return await asyncio.to_thread(ray.put, pixels)
+    except ObjectStoreFullError:
+        raise Overloaded("The cluster's memory for images is full.", retry_after_s=2.0) from None

@@ -1,9 +1,10 @@
 """The ingress: our HTTP application in a Ray Serve replica, on the models' replicas."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
-from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wise_serve.contract.errors import NotReady
 from wise_serve.http.app import build_app
@@ -15,6 +16,8 @@ from wise_serve.ray.segmenter import RemoteSegmenter
 from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.none import NoReasoner
 from wise_serve.settings import Settings
+
+_REQUEST_ID: Final = "x-request-id"
 
 
 class Ingress:
@@ -37,9 +40,9 @@ class Ingress:
         self._runtime.lifecycle.on_ready = self._settled.set
         self._runtime.lifecycle.on_failed = self._settled.set
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         """Called by Ray; the application's lifespan then starts and stops the runtime."""
-        return build_app(self._runtime)
+        return OneRequestId(build_app(self._runtime))
 
     async def check_health(self) -> None:
         """Called by Ray before the first request, then every few seconds; an error ends the replica
@@ -48,3 +51,27 @@ class Ingress:
             await self._settled.wait()
         if self._runtime.lifecycle.failure:
             raise NotReady(self._runtime.lifecycle.failure)
+
+
+class OneRequestId:
+    """Leaves the answer's X-Request-Id out where Ray's proxy adds the same one: callers would read
+    it twice."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get(_REQUEST_ID)
+
+        async def send_without_it(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get(_REQUEST_ID) == asked:
+                    del headers[_REQUEST_ID]
+            await send(message)
+
+        await self._app(scope, receive, send_without_it)
