@@ -1,1 +1,1 @@
-"""A request once its body is read: admission, the stages in order, their results."""
+"""One request: admission before its body is read, then the stages in order, and the results."""

@@ -1,6 +1,6 @@
 """Admission: a bounded number of slots, a bounded queue shared fairly between callers, the drain.
 
-Ours, because a semaphore or a rate limiter knows neither callers nor a bound on its queue.
+Not a semaphore or a rate limiter: those know no callers, and their queues have no limit.
 
 A caller is an API key's name. A free slot goes to the waiting caller who holds the fewest, and
 among those to the one served longest ago; a caller's own requests are served in order of arrival.
@@ -72,8 +72,10 @@ class Admission:
         return float(min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s))))
 
     def check_room(self, caller: str = "") -> None:
-        """Raise what `slot` would raise at once, without the cost of a task, because under overload
-        most requests end here. Raises Draining, Overloaded."""
+        """Raise the error that `slot` would raise at once: Draining, Overloaded.
+
+        Without the cost of a task, because under overload most requests end here.
+        """
         if self._draining:
             raise Draining("The server is shutting down; send the request to another.")
         if self.inflight >= self._slots and self.waiting >= self._queue:

@@ -1,4 +1,4 @@
-"""The image of a request, on its way to the models: sent with it, or known from an earlier one."""
+"""The image of a request: sent with it, or known from an earlier one."""
 
 import time
 from contextlib import AbstractAsyncContextManager
@@ -36,7 +36,7 @@ class Arrived:
 
 
 class Arrivals:
-    """What both pipelines do with an image."""
+    """What both pipelines, segment and refine, do with an image."""
 
     def __init__(
         self,
@@ -102,5 +102,7 @@ class Arrivals:
         known = self._known.get(digest, caller)
         self._metrics.known_images.labels("unknown" if known is None else "known").inc()
         if known is None:
-            raise ImageUnknown("No image of this digest is at hand; send the image.")
+            raise ImageUnknown(
+                "The server does not have an image with this digest; send the image."
+            )
         return Arrived(known)

@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from wise_serve.reasoner.strategies.images import Size, View
 
-_ENTRY_BYTES = 1024  # of an image without what is shown of it, about
+_ENTRY_BYTES = 1024  # of an image without its resized form, about
 _BYTES_PER_PIXEL = 3
 
 

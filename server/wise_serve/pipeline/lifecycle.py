@@ -120,8 +120,10 @@ class Lifecycle:
 
 
 def _reason(error: Exception, deadline_s: float) -> str:
-    """What our own errors say. Those of libraries may quote anything: they are in the log alone,
-    without their messages."""
+    """The texts of the server's own errors.
+
+    Texts of libraries may quote a request: those errors are only in the log, without their text.
+    """
     if isinstance(error, TimeoutError):
         return f"The models did not load within {deadline_s:g} s: raise --startup-deadline-s."
     if isinstance(error, ExceptionGroup):

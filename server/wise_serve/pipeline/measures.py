@@ -1,4 +1,4 @@
-"""How long stages took: one call for the metrics and the trace."""
+"""Records how long stages took, in the metrics and the trace."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""One query of a request: the reasoner's text, read while it comes, and a mask for each object."""
+"""One query of a request: reads the reasoner's text while it comes, and decodes the masks."""
 
 import asyncio
 import time

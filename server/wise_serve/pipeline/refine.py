@@ -1,7 +1,7 @@
 """One request for the masks of given prompts, start to end:
 
 image        bytes -> RGB pixels, oriented, bounded; or known    (thread pool)
-segmenter    encode the image, unless its embedding is at hand
+segmenter    encode the image, unless its embedding is cached
 prompts      within the image; earlier masks as SAM 2 reads them (thread pool, meanwhile)
 segmenter    decode all prompts
 result       a mask for each prompt, in order
@@ -95,7 +95,7 @@ class Refiner:
 def placed(asked: Asked, image: KnownImage) -> Prompt:
     """The prompt on its image: the box cut at the image's edges, the mask as SAM 2 reads it.
 
-    Raises InvalidField for what does not fit the image.
+    Raises InvalidField if a part lies outside the image or has another size.
     """
     prompt, size = asked.prompt, (image.height, image.width)
     if any(not (0 <= x <= image.width and 0 <= y <= image.height) for x, y in prompt.points):

@@ -1,4 +1,4 @@
-"""What a request results in, in the product's own terms. `http/` turns it into the API's form."""
+"""The results of a request, independent of HTTP. `http/` turns them into the API's form."""
 
 from dataclasses import dataclass
 
