@@ -1,18 +1,24 @@
 """Ray's errors in our words, repetition, and pixels that are in the object store once."""
 
 import asyncio
+from dataclasses import fields, replace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 import ray
+from fakes import FOUND, FakeReasoner, FakeSegmenter
+from ray_in_process import on_ray
 from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost, Unavailable
 from wise_serve.ray import calls
 from wise_serve.ray.ingress import OneRequestId
+from wise_serve.reasoner import ReasonRequest
+from wise_serve.settings import Settings
 
 
 class Method:
@@ -180,3 +186,22 @@ def test_the_id_that_rays_proxy_adds_is_not_sent_twice(own: str, left: str | Non
             return await client.get("/", headers={"X-Request-Id": "one"})
 
     assert asyncio.run(ask_it()).headers.get("x-request-id") == left
+
+
+def test_a_generation_reaches_the_replica_with_all_that_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray, "put", lambda array: array)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    fake = FakeReasoner()
+    reasoner, _ = on_ray(Settings(), fake, FakeSegmenter())
+    asked = ReasonRequest("r", Image.new("RGB", (9, 7), "red"), "d", "p", 64, "x*", "s", "adapter")
+    assert all(getattr(asked, field.name) for field in fields(asked))  # no field is left out above
+
+    async def scenario() -> str:
+        return "".join([delta.text async for delta in reasoner.stream(asked)])
+
+    assert asyncio.run(scenario()) == FOUND
+    [arrived] = fake.requests
+    assert arrived.image.tobytes() == asked.image.tobytes()
+    assert replace(arrived, image=asked.image) == asked

@@ -15,17 +15,6 @@ class ReasonerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A `ReasonRequest` without its image, which travels through the object store."""
-
-    request_id: str
-    prompt: str
-    max_tokens: int
-    pattern: str | None
-    system: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
     """A delta, and the UTF-8 bytes of each of its tokens: the ingress has no tokenizer."""
 

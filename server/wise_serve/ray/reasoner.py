@@ -1,15 +1,20 @@
 """The reasoner's replicas as the pipeline sees them."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 from wise_serve.contract.errors import NotReady, ReasonerLost
 from wise_serve.ray.calls import ATTEMPTS, SharedPixels, as_ours, ask, may_repeat, pause
-from wise_serve.ray.messages import Question, ReasonerFacts
+from wise_serve.ray.messages import ReasonerFacts
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import Settings
+
+# Stands for an image that travels through the object store.
+_ELSEWHERE: Final = Image.new("RGB", (1, 1))
 
 
 class RemoteReasoner:
@@ -54,13 +59,7 @@ class RemoteReasoner:
 
     async def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """See `Reasoner.stream`; also raises NotReady, Overloaded."""
-        question = Question(
-            request.request_id,
-            request.prompt,
-            request.max_tokens,
-            request.pattern,
-            request.system,
-        )
+        question = replace(request, image=_ELSEWHERE)
         digest = request.image_digest
         async with self._pixels.put(digest, np.asarray(request.image)) as pixels:
             for attempt in range(ATTEMPTS):

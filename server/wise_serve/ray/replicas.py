@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from wise_serve.downloads import Downloads, checkpoints_of
 from wise_serve.observe import logs
 from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.ray.board import keep_writing
-from wise_serve.ray.messages import ImageAt, Question, ReasonerFacts, Step
+from wise_serve.ray.messages import ImageAt, ReasonerFacts, Step
 from wise_serve.reasoner import Reasoner, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
@@ -47,21 +48,14 @@ class ReasonerReplica:
         return ReasonerFacts(self._reasoner.image_size, self._reasoner.special_tokens())
 
     async def stream(
-        self, question: Question, pixels: NDArray[np.uint8], *, digest: str, attempt: int
+        self, question: ReasonRequest, pixels: NDArray[np.uint8], *, digest: str, attempt: int
     ) -> AsyncGenerator[Step, None]:
-        """See `Reasoner.stream`. pixels: H x W x 3, RGB, uint8, as the model sees the image.
+        """See `Reasoner.stream`. question: with another image in place of its own. pixels: its own,
+        H x W x 3, RGB, uint8, as the model sees them.
 
         Raises ReasonerLost, NotReady.
         """
-        request = ReasonRequest(
-            request_id=question.request_id,
-            image=Image.fromarray(pixels),
-            image_digest=digest,
-            prompt=question.prompt,
-            max_tokens=question.max_tokens,
-            pattern=question.pattern,
-            system=question.system,
-        )
+        request = replace(question, image=Image.fromarray(pixels))
         async with aclosing(self._reasoner.stream(request)) as deltas:
             async for delta in deltas:
                 yield Step(delta, self._reasoner.token_texts(delta.token_ids))
