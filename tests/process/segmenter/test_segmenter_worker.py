@@ -17,6 +17,7 @@ from segmenting import (
     descriptors,
     gone,
     kill_for_good,
+    prompts_of,
     scene,
     segment,
     segmenting,
@@ -24,7 +25,7 @@ from segmenting import (
     shared_memory,
     until,
 )
-from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost
+from wise_serve.contract.errors import ImageUnknown, NotReady, Overloaded, SegmenterLost
 from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 
@@ -59,6 +60,46 @@ async def test_a_known_image_is_not_encoded_again(
     assert recorder.results == ["miss", "hit"]
     await until(lambda: recorder.batches != [], 2)  # told after the answer
     assert [batch for batch in recorder.batches if batch[0] == "encode"] == [("encode", 1)]
+
+
+async def test_a_known_image_is_opened_without_its_pixels(
+    client: tuple[SegmenterClient, Recorder],
+) -> None:
+    segmenter, recorder = client
+    drawn, pixels = scene(1)
+    size = pixels.shape[:2]
+    async with segmenter.reopen(size, "one", "seg-1") as session:
+        with pytest.raises(ImageUnknown):
+            await session.decode(prompts_of(drawn))
+    async with segmenter.open(pixels, "one", "seg-2") as session:
+        # Opened again while it is still being encoded: the two share the one embedding.
+        async with segmenter.reopen(size, "one", "seg-3") as again:
+            first, _ = await again.decode(prompts_of(drawn))
+        await session.encoded()
+    async with segmenter.reopen(size, "one", "seg-4") as session:
+        assert (await session.encoded()).cached
+        second, _ = await session.decode(prompts_of(drawn))
+    for found in (first, second):
+        assert_right(found, 1)
+    await until(lambda: len(recorder.batches) >= 3, 2)  # reported after the answer
+    assert [batch for batch in recorder.batches if batch[0] == "encode"] == [("encode", 1)]
+
+
+async def test_an_image_whose_embedding_is_gone_is_unknown() -> None:
+    async with segmenting(embedding_cache_bytes=1) as (segmenter, _):
+        await segment(segmenter, 1)
+        async with segmenter.reopen(scene(1)[1].shape[:2], "digest-1", "seg-2") as session:
+            with pytest.raises(ImageUnknown):
+                await session.encoded()
+    async with segmenting() as (segmenter, _):
+        await segment(segmenter, 1)
+        assert segmenter.pid is not None
+        os.kill(segmenter.pid, signal.SIGKILL)
+        await until(lambda: segmenter.restarts == 1 and segmenter.alive, 60)
+        async with segmenter.reopen(scene(1)[1].shape[:2], "digest-1", "seg-3") as session:
+            with pytest.raises(ImageUnknown):
+                await session.decode(prompts_of(scene(1)[0]))
+        assert_right(await segment(segmenter, 1), 1)
 
 
 async def test_the_largest_image_crosses_and_nothing_is_left(
