@@ -1,8 +1,8 @@
 """Which of the miniature's strategies is best for its tokens: the picture of docs/evaluation.md.
 
 Draws scenes that training never saw to a plain folder, starts a server on the miniature pair, and
-runs `wise-segment eval FOLDER --strategies-of-server --picture FILE` on them. Prints the table and
-the verdict; the verdict as one JSON line last.
+runs `wise-segment eval FOLDER --strategies-of-server --warm-up --picture FILE` on them. Prints the
+table and the verdict; the verdict as one JSON line last.
 """
 
 import argparse
@@ -31,7 +31,13 @@ def main() -> int:
         scenes.mkdir()
         write_scenes(scenes, args.scenes, args.seed)
         words = ["eval", str(scenes), "--strategies-of-server", "--url", server.url]
-        words += ["--concurrency", str(args.concurrency), "--picture", str(args.picture)]
+        words += [
+            "--warm-up",
+            "--concurrency",
+            str(args.concurrency),
+            "--picture",
+            str(args.picture),
+        ]
         status = wise_segment([*words, "--json", str(report)])
         print(json.dumps(json.loads(report.read_text())["verdict"]))
     return status

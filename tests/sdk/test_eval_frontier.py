@@ -114,6 +114,18 @@ def test_all_that_the_server_offers_is_compared(
     assert f'id="{frontier.TOKENS} seg-zero front"' in page
 
 
+def test_a_warm_up_is_sent_first_and_not_counted(
+    run: Run, tmp_path: Path, server: ScriptedServer
+) -> None:
+    data.plain(tmp_path / "set", [None, None])
+    words = ("--strategy", "wise,wise-s", "--warm-up", "--output", "answers", "--json", "r.json")
+    assert run("eval", "set", *words, "--concurrency", "1")[0] == 0
+    asked = [one.fields["strategy"] for one in server.received]
+    assert asked == ["wise"] * 4 + ["wise-s"] * 2
+    figures = json.loads((tmp_path / "r.json").read_text())["strategies"]
+    assert [one["answered"] for one in figures] == [2, 2]
+
+
 @pytest.mark.parametrize("names", [["../outside"], []])
 def test_unknown_names_of_strategies_are_refused(
     run: Run,

@@ -74,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
         except WiseClientError as error:
             add_hint(error, client.base_url)
             raise
+        if options.warm_up:
+            _warm_up(client, dataset, strategies[0], options)
         runs = [_run(client, dataset, strategy, options) for strategy in strategies]
     _write(dataset, runs, options)
     return _verdict(runs, limits)
@@ -114,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="keep answers here, one file a strategy"
     )
+    work.add_argument(
+        "--warm-up",
+        action="store_true",
+        help="first send all samples once, uncounted: every strategy then finds the same images in "
+        "the server's caches, and latencies can be compared",
+    )
     work.add_argument("--no-progress", action="store_true", help="no progress bar")
     told = made.add_argument_group("report")
     told.add_argument("--json", type=Path, metavar="FILE", help="figures and scores; - prints them")
@@ -151,6 +159,20 @@ def _check_outputs(options: argparse.Namespace) -> None:
         if options.output.exists() and not options.output.is_dir():
             raise InputError(f"{options.output} is a file; --output names a folder")
         options.output.mkdir(parents=True, exist_ok=True)
+
+
+def _warm_up(client: Client, dataset: Dataset, strategy: str, options: argparse.Namespace) -> None:
+    """Send every sample once without counting it, so that the server's caches hold the same images
+    for every strategy. Failures come up again, and are counted, in the runs that follow."""
+    say(f"warm-up: {len(dataset)} samples, not counted")
+    sent = Options(
+        concurrency=options.concurrency,
+        progress=not options.no_progress,
+        max_instances=options.max_instances,
+        max_side_pixels=options.max_side_pixels,
+    )
+    failures = Failures(min(options.concurrency, len(dataset)), client.base_url, "--json FILE")
+    run(client, dataset, strategy, sent, failures.saw)
 
 
 def _run(
