@@ -29,8 +29,14 @@ from wise_client import Client, Strategy
 from wise_client.eval import datasets, runner, table
 from wise_client.eval.samples import Dataset
 from wise_client.eval.scores import Summary
+from wise_serve.miniature import REASONER_IMAGE_SIZE
 
 DOCS = Path(__file__).parents[1] / "docs"
+# What the packaged miniature has by its name.
+AS_PACKAGED = (
+    "--reasoner-image-size-pixels", str(REASONER_IMAGE_SIZE),
+    "--engine-args", '{"dtype": "float32"}',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ def measure(folder: Path, row: Checkpoint, dataset: Dataset, concurrency: int) -
     options = runner.Options(concurrency=concurrency, progress=True)
     for strategy in row.strategies:  # a server each, so that none finds the other's images cached
         with (
-            running_server("--reasoner", str(folder / row.folder / "model")) as server,
+            running_server(
+                "--reasoner", str(folder / row.folder / "model"), *AS_PACKAGED
+            ) as server,
             Client(server.url, max_connections=concurrency) as client,
         ):
             made = runner.run(client, dataset, strategy, options)

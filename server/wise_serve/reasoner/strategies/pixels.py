@@ -65,7 +65,8 @@ def misfits(strategy: Strategy, limits: PixelLimits, side: int | None = None) ->
     most = math.floor(math.sqrt(limits.most_pixels) / multiple) * multiple
     return [
         f"the square of {side} pixels would be resized by the checkpoint's preprocessor, which "
-        f"leaves squares of {least} to {most} pixels as they are"
+        f"leaves squares of {least} to {most} pixels as they are "
+        "(--reasoner-image-size-pixels sets another side)"
     ]
 
 
