@@ -29,6 +29,8 @@ def ray_cluster(cpus: int = 8) -> Iterator[str]:
     """Ray with Serve's proxy on a free loopback port; gives its address. `cpus`: how many Ray is
     told to have, which limits what it places; the machine's own do the work."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray's default of 15 gives way to all else that runs; the name is Ray's.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     port = free_port()
     ray.init(
         num_cpus=cpus,
