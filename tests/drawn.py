@@ -91,6 +91,8 @@ class ColourSegmenter(FakeSegmenter):
     async def open(
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
+        self.opened += 1
+        self.digests.add(digest)
         self.images[digest] = pixels
         async with self._coloured(pixels, self.encode_s) as session:
             yield session
@@ -99,13 +101,15 @@ class ColourSegmenter(FakeSegmenter):
     async def reopen(
         self, size: tuple[int, int], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
+        self.reopened += 1
         async with self._coloured(self.images[digest], 0.0) as session:
+            session.unknown = digest not in self.digests
             yield session
 
     @asynccontextmanager
     async def _coloured(
         self, pixels: NDArray[np.uint8], encode_s: float
-    ) -> AsyncIterator[ImageSession]:
+    ) -> AsyncIterator["ColourSession"]:
         encode = asyncio.create_task(asyncio.sleep(encode_s))
         try:
             size = pixels.shape[0], pixels.shape[1]

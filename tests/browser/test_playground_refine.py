@@ -1,7 +1,6 @@
 """Refining by clicks in a browser: what is clicked is asked, what is undone comes back exactly."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from gateway_thread import Serve
 from playground_editing import Editing, actions
 from playground_page import Playground
 from wise_serve.http.page import read_example
+from wise_serve.reasoner.none import NoReasoner
 from wise_serve.reasoner.strategies import STRATEGIES
 
 CENTRES = {name: places[1] for name, places in SHAPES.items()}
@@ -101,6 +101,38 @@ def test_a_dragged_box(editing: Editing) -> None:
     assert editing.shown()[CENTRES["circle"][1], CENTRES["circle"][0]]
 
 
+def test_a_box_dragged_by_touch(editing: Editing) -> None:
+    editing.start()
+    builder = actions(editing.page, touch=True)
+    builder.pointer_action.move_to_location(*editing.place(80, 70))
+    builder.pointer_action.pointer_down()
+    builder.pointer_action.move_to_location(*editing.place(150, 210))
+    builder.pointer_action.move_to_location(*editing.place(220, 210))
+    builder.pointer_action.pointer_up()
+    builder.perform()
+    editing.settled(1)
+    box = editing.page.run("return state.edit.past[0].after.promptBox")
+    assert np.abs(np.array(box) - [80, 70, 221, 211]).max() <= 2
+
+
+def test_only_the_chosen_object_changes(editing: Editing) -> None:
+    page = editing.page
+    editing.start()
+    editing.click(*CENTRES["circle"])
+    page.click("new-object")
+    editing.click(*CENTRES["square"])
+    masks = "return instances().map((one) => one.mask.counts)"
+    first, second = page.run(masks)
+    page.all(".object .chip")[0].click()
+    editing.click(*CENTRES["star"])
+    changed, same = page.run(masks)
+    assert (changed != first, same) == (True, second)
+    page.control("z")
+    assert page.run(masks) == [first, second]
+    page.control("z")
+    assert page.run(masks) == [first]
+
+
 def test_clicks_by_touch_are_refined(editing: Editing) -> None:
     editing.start()
     for shape in ("circle", "square"):
@@ -121,7 +153,7 @@ def test_by_keyboard_alone(editing: Editing) -> None:
     page = editing.page
     page.tab_to("edit")
     page.keys(Keys.ENTER)
-    page.run("document.getElementById('stage').focus()")
+    page.tab_to("stage")
     page.keys(*[Keys.ARROW_LEFT] * 3, Keys.ARROW_UP)
     page.keys(Keys.ENTER)
     editing.settled(1)
@@ -151,16 +183,36 @@ def test_hiding_and_colouring_one_object(editing: Editing) -> None:
     assert page.mask()[y, x].tolist() == [0x10, 0x20, 0x30, 255]
 
 
-def test_no_picture_is_sent_twice(editing: Editing) -> None:
+def test_no_picture_is_sent_twice(page: Playground, serve: Serve) -> None:
+    server = serve()
+    editing = Editing(page, server.url)
+    editing.start()
+    for shape in ("circle", "square", "star"):
+        editing.click(*CENTRES[shape])
+    assert (server.segmenter.opened, server.segmenter.reopened) == (1, 2)
+
+
+def test_a_picture_that_the_server_has_forgotten_is_sent_again(
+    page: Playground, serve: Serve, allowed: list[str]
+) -> None:
+    allowed.append("404")
+    server = serve()
+    editing = Editing(page, server.url)
     editing.start()
     editing.click(*CENTRES["circle"])
+    server.segmenter.digests.clear()
     editing.click(*CENTRES["square"])
-    sizes = editing.page.run(
-        "return performance.getEntriesByType('resource').filter((one) =>"
-        " one.name.endsWith('/refine')).length"
-    )
-    assert sizes == 2
-    assert re.fullmatch("[0-9a-f]{32}", editing.page.run("return state.digest"))
+    assert (server.segmenter.opened, server.segmenter.reopened) == (2, 1)
+
+
+def test_a_server_without_a_reasoner_is_for_clicks(page: Playground, serve: Serve) -> None:
+    no_reasoner: Any = NoReasoner()
+    editing = Editing(page, serve(no_reasoner).url)
+    assert not page.shown("ask")
+    assert "/refine" in page.text("code")
+    editing.click(*CENTRES["circle"])  # refining has begun by itself
+    x, y = CENTRES["circle"]
+    assert editing.shown()[y, x]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
