@@ -91,7 +91,7 @@ RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images
 RAY_EXACT := test_segment.py::test_usage_and_timings test_refine.py::test_it_is_counted_and_timed \
   test_known_images.py::test_a_click_on_a_known_image_needs_no_image \
   test_disconnect.py::test_leaving_while_the_image_is_encoded
-ray-test: $(RAY)/.ready ## the server and deploy/ray on a real Ray on this machine, with kills (8 minutes)
+ray-test: $(RAY)/.ready ## the server and deploy/ray on a real Ray on this machine, with kills (8 to 13 minutes)
 	$(RAY_PYTHON) -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
 	  -W "ignore:Using extra keyword arguments" $(RAY_CHECKS)
 	WISE_HTTP_TESTS_ON=ray $(RAY_PYTHON) -m pytest -q -p no:cacheprovider -W default \
