@@ -35,7 +35,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 # What the packaged miniature has by its name.
 AS_PACKAGED = (
     "--reasoner-image-size-pixels", str(REASONER_IMAGE_SIZE),
-    "--engine-args", '{"dtype": "float32"}',
+    "--engine-args", '{"dtype": "float32", "max_model_len": 2048}',
 )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from pydantic import ValidationError
+
 from wise_serve.contract.errors import Draining, NotReady, Unavailable, WiseError
 from wise_serve.downloads import Downloads
 from wise_serve.observe import logs
@@ -120,9 +122,9 @@ class Lifecycle:
 
 
 def _reason(error: Exception, deadline_s: float) -> str:
-    """The texts of the server's own errors.
+    """The texts of the server's own errors, and of an engine's option that does not fit.
 
-    Texts of libraries may quote a request: those errors are only in the log, without their text.
+    Other texts of libraries may quote a request: those errors are in the log, without their text.
     """
     if isinstance(error, TimeoutError):
         return f"The models did not load within {deadline_s:g} s: raise --startup-deadline-s."
@@ -131,4 +133,7 @@ def _reason(error: Exception, deadline_s: float) -> str:
         return " ".join(dict.fromkeys(said))
     if isinstance(error, WiseError):
         return str(error)
+    if isinstance(error, ValidationError):  # vLLM's configuration, which no request is part of
+        said = [" ".join(one["msg"].split()) for one in error.errors(include_input=False)]
+        return f"The engine's options do not fit the checkpoint: {' '.join(said)}"
     return f"The models could not be started ({type(error).__name__}); the log above says where."

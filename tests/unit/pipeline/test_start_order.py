@@ -1,7 +1,9 @@
-"""In which order the two models start: on one GPU the segmenter first, otherwise in parallel."""
+"""In which order the two models start: on one GPU the segmenter first, otherwise in parallel; and
+what is reported when one does not."""
 
 import asyncio
 
+import pydantic
 import pytest
 
 from fakes import FakeReasoner, FakeSegmenter
@@ -57,3 +59,35 @@ async def test_on_a_cpu_both_start_at_once() -> None:
     events = await started(Settings(device="cpu"))
     assert events[-1] == "segmenter is warm"
     assert set(events[:2]) == {"reasoner starts", "segmenter starts"}
+
+
+class Engine(pydantic.BaseModel):
+    """An engine's configuration, as vLLM's: it checks itself."""
+
+    length: int
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "Engine":
+        if self.length > 2048:
+            raise ValueError("max_model_len (8192) is greater than\nthe checkpoint's 2048")
+        return self
+
+
+async def test_options_that_do_not_fit_the_checkpoint_are_reported_in_one_line() -> None:
+    class Reasoner(FakeReasoner):
+        async def start(self) -> None:
+            Engine(length=8192)
+
+    runtime = build_runtime(Settings(device="cpu"), Reasoner(), FakeSegmenter(), Metrics())
+    failed = asyncio.Event()
+    runtime.lifecycle.on_failed = failed.set
+    runtime.lifecycle.start()
+    try:
+        async with asyncio.timeout(5):
+            await failed.wait()
+    finally:
+        await runtime.lifecycle.stop()
+        runtime.threads.close()
+    said = runtime.lifecycle.failure
+    assert "max_model_len (8192) is greater than the checkpoint's 2048" in said
+    assert "\n" not in said
