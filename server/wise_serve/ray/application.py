@@ -1,4 +1,4 @@
-"""The Ray Serve application: which deployments there are, and what each may take.
+"""The Ray Serve application: its deployments, and how many requests each accepts.
 
 What is set here follows from the settings. Numbers of replicas, GPUs and autoscaling are set in
 Serve's configuration file, by the deployments' names (`deploy/ray/serve.yaml`).
@@ -31,8 +31,8 @@ _UNBOUNDED: Final = -1
 
 
 def app(args: dict[str, Any]) -> Any:
-    """Ray Serve's application builder. `args`: the server's settings by their names; what they
-    leave out comes from the environment (`WISE_...`), as for `wise-serve serve`.
+    """Ray Serve's application builder. `args`: the server's settings by their names; settings that
+    are not in `args` come from the environment (`WISE_...`), as for `wise-serve serve`.
 
     Raises ValueError for a setting that is wrong, or that has no meaning on Ray, StrategyError for
     a strategy file that cannot be used.
@@ -48,8 +48,8 @@ def build(
     segmenter_replica: type = SegmenterReplica,
     replicas: int = 1,
 ) -> Any:
-    """The bound application, with so many replicas of each model. Other classes than the models'
-    are for tests and benchmarks."""
+    """The bound application, with `replicas` replicas of each model. Tests and benchmarks give
+    classes of their own in place of the models'."""
     board = serve.deployment(name=BOARD, ray_actor_options={"num_cpus": 0})(Board).bind()
     segmenter = _deployment(SEGMENTER, segmenter_replica, settings, replicas)
     models = [segmenter.bind(settings, board)]
@@ -89,7 +89,8 @@ def _deployment(name: str, replica: type, settings: Settings, replicas: int) -> 
 
 
 def _ingress(settings: Settings) -> Any:
-    """Our own admission refuses what is too much, as a problem document; Ray must pass it on."""
+    """Ray passes every request on, since our own admission refuses too many of them with a problem
+    document."""
     inside = settings.max_inflight_requests + settings.max_queued_requests
     return serve.deployment(
         name=INGRESS,

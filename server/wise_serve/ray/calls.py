@@ -1,4 +1,5 @@
-"""Calls to replicas: Ray's errors as ours, repetition while nothing was answered, pixels once."""
+"""Calls to replicas: Ray's errors become ours, calls that gave no result yet are repeated, and
+pixels are sent once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,9 +21,10 @@ _INLINE_BYTES: Final = 2**20  # larger arrays are copied in a thread
 
 
 def as_ours(error: Exception, lost: type[Unavailable]) -> Exception:
-    """What Ray raised at a call, as an error of our tree; `lost`: for a replica that is gone.
+    """The error of our tree that says what Ray's error means. lost: the class for a replica that is
+    gone.
 
-    What is no failure of Ray's, nor ours, is returned as it is: a defect.
+    Any other error is a defect in the code, and is returned unchanged.
     """
     if isinstance(error, RayTaskError):  # raised in the replica; its text holds the whole trace
         cause = error.cause
@@ -39,8 +41,8 @@ def as_ours(error: Exception, lost: type[Unavailable]) -> Exception:
 async def ask(
     method: Any, *args: object, lost: type[Unavailable], digest: str | None = None
 ) -> Any:
-    """The answer to a call of a replica's method; a lost or unready replica is asked again, each
-    time another one where there is one. The caller's deadline bounds all of it.
+    """The answer to a call of a replica's method. If the replica is lost or not ready, the call is
+    repeated, on another replica if there is one. The caller's deadline bounds all attempts.
 
     method: of a DeploymentHandle. Raises WiseError; when cancelled, the call is cancelled as well.
     """
@@ -60,12 +62,12 @@ async def ask(
 
 
 def may_repeat(failure: Exception, attempt: int) -> bool:
-    """Whether a call that failed so, before it gave any result, should be sent once more."""
+    """Whether to repeat a call that failed in this way before it gave any result."""
     return isinstance(failure, Unavailable) and attempt + 1 < ATTEMPTS
 
 
 async def pause(attempt: int) -> None:
-    """Wait before the attempt after this one."""
+    """Wait before the next attempt."""
     await asyncio.sleep(_PAUSES_S[attempt])
 
 
@@ -76,15 +78,15 @@ class _Held:
 
 
 class SharedPixels:
-    """Arrays in Ray's object store: each there once, for as long as a request uses it."""
+    """Arrays in Ray's object store. Each is stored once, for as long as any request uses it."""
 
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
 
     @asynccontextmanager
     async def put(self, digest: str, pixels: NDArray[np.uint8]) -> AsyncIterator[Any]:
-        """A reference to the array; `digest` names it. Entering is quick for an array that another
-        request has put there. Raises Overloaded if the object store is full."""
+        """A reference to the array that `digest` names. An array that another request has stored is
+        not stored again. Raises Overloaded if the object store is full."""
         if digest not in self._held:
             self._held[digest] = _Held(asyncio.ensure_future(_put(pixels)))
         held = self._held[digest]

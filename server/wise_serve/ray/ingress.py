@@ -21,8 +21,8 @@ _REQUEST_ID: Final = "x-request-id"
 
 
 class Ingress:
-    """A replica of the ingress. Ray counts it as healthy once both models have answered, so that a
-    caller never meets one that still waits for them."""
+    """A replica of the ingress. Ray counts it as healthy once both models have answered, so no
+    request reaches it before."""
 
     def __init__(
         self, settings: Settings, board: Any, segmenter: Any, reasoner: Any = None
@@ -54,8 +54,8 @@ class Ingress:
 
 
 class OneRequestId:
-    """Leaves the answer's X-Request-Id out where Ray's proxy adds the same one: callers would read
-    it twice."""
+    """Removes X-Request-Id from an answer if Ray's proxy adds the same one; callers would get it
+    twice."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

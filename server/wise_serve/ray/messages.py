@@ -1,4 +1,4 @@
-"""What ingress and replicas send each other. Pickled by Ray, within one cluster of one version."""
+"""The messages between ingress and replicas. Ray pickles them: all nodes run one version."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from wise_serve.reasoner import ReasonDelta
 
 @dataclass(frozen=True, slots=True)
 class ReasonerFacts:
-    """What the pipeline asks a reasoner outside of any request; see `Reasoner`."""
+    """What the pipeline must know of a reasoner before the first request; see `Reasoner`."""
 
     image_size: int | None
     special_tokens: frozenset[str]
@@ -27,8 +27,8 @@ class ImageAt:
     """An image for the segmenter.
 
     size: height, width, pixels. pixels: reference to the array in the object store, H x W x 3, RGB,
-    uint8; None for an image that was sent before. Inside a struct, so that Ray does not fetch them
-    to a replica that has the embedding.
+    uint8; None for an image that was sent before. The reference lies inside a struct, because Ray
+    would fetch the pixels of a bare argument even for a replica that has the embedding.
     """
 
     size: tuple[int, int]

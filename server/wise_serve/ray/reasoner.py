@@ -20,9 +20,9 @@ _ELSEWHERE: Final = Image.new("RGB", (1, 1))
 class RemoteReasoner:
     """`Reasoner` on the replicas of a deployment.
 
-    A replica that is lost before it has written anything costs the caller nothing: another one is
-    asked. Afterwards the request fails with ReasonerLost, since what was written may be with the
-    caller already, and another engine might go on with other words.
+    If a replica is lost before it has written anything, another one is asked. If it is lost later,
+    the request fails with ReasonerLost: the caller may have read the first words already, and
+    another engine might continue with different ones.
     """
 
     def __init__(self, settings: Settings, handle: Any) -> None:
@@ -33,7 +33,7 @@ class RemoteReasoner:
         self._streams = handle.options(stream=True)
         self._pixels = SharedPixels()
         self._facts: ReasonerFacts | None = None
-        self._texts: dict[int, bytes] = {}  # of the tokens seen so far: at most the vocabulary
+        self._texts: dict[int, bytes] = {}  # of the tokens seen so far; bounded by the vocabulary
 
     async def start(self) -> None:
         """Wait for a replica; the caller bounds the wait."""

@@ -44,14 +44,14 @@ class ReasonerReplica:
         return make_reasoner(settings)
 
     async def facts(self) -> ReasonerFacts:
-        """What an ingress asks once."""
+        """What an ingress asks for once, at its start."""
         return ReasonerFacts(self._reasoner.image_size, self._reasoner.special_tokens())
 
     async def stream(
         self, question: ReasonRequest, pixels: NDArray[np.uint8], *, digest: str, attempt: int
     ) -> AsyncGenerator[Step, None]:
-        """See `Reasoner.stream`. question: with another image in place of its own. pixels: its own,
-        H x W x 3, RGB, uint8, as the model sees them.
+        """See `Reasoner.stream`. question: its image is a stand-in. pixels: the real image, H x W x
+        3, RGB, uint8, as the model sees it.
 
         Raises ReasonerLost, NotReady.
         """
@@ -88,7 +88,7 @@ class SegmenterReplica:
         return make_segmenter(settings, metrics)
 
     async def facts(self) -> None:
-        """What an ingress asks once: whether there is a replica."""
+        """An ingress calls it once, at its start: an answer shows that there is a replica."""
 
     async def encode(self, image: ImageAt, *, digest: str, attempt: int) -> Timing:
         """Make the embedding, unless it is there. Raises SegmenterLost, NotReady, Overloaded,
@@ -104,8 +104,8 @@ class SegmenterReplica:
         return await self._at(image, digest, prompts)
 
     async def check_health(self) -> None:
-        """Called by Ray; an error replaces the replica. A lost worker is not one: it is started
-        again within the replica, unless it is lost for good."""
+        """Called by Ray; an error replaces the replica. A lost worker is no reason: the replica
+        starts it again by itself, unless that has failed too often."""
         if self._segmenter.failed:
             raise NotReady("The segmenter is lost.")
 
@@ -117,7 +117,7 @@ class SegmenterReplica:
     async def _at(
         self, image: ImageAt, digest: str, prompts: Sequence[Prompt] | None
     ) -> tuple[list[Mask], Timing]:
-        """On the embedding that is here; else from the pixels, which only then are fetched."""
+        """Use the embedding in the cache; only without one, fetch the pixels and encode them."""
         try:
             async with self._segmenter.reopen(image.size, digest, image.request_id) as session:
                 return await _asked(session, prompts)

@@ -1,7 +1,7 @@
 """Which replica a call goes to: the one that has the image, unless it has more than its share.
 
 The rule of `wise_serve.placement`, as Ray's request router. Each ingress replica has a router of
-its own, which knows the load that it was last told of, and what it has sent since.
+its own. It knows the load that each replica last reported, and the calls it has sent since.
 """
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
@@ -10,19 +10,20 @@ from wise_serve.placement import in_order
 
 
 class ByDigest(RequestRouter):  # type: ignore[misc]  # Ray is not installed where mypy runs
-    """Reads two keyword arguments of a call: `digest` names its image; `attempt`, from 0, counts
-    how often it was sent before, so that a repetition goes to another replica. Of a caller's
-    request, on its way to the ingress, it reads the session's id. With Ray's variable
-    RAY_SERVE_SESSION_ID_HEADER_KEY=x-image-digest that is the header which our client sends, so
-    that a known image is found by the ingress replica that it was sent to."""
+    """Reads two keyword arguments of a call: `digest` names the image; `attempt`, from 0, counts
+    the attempts before this one, so that a repeated call goes to another replica.
+
+    For a caller's request, on its way to the ingress, it reads the session's id. With Ray's
+    variable RAY_SERVE_SESSION_ID_HEADER_KEY=x-image-digest this is the header that our client
+    sends, so a request about a known image reaches the ingress replica that has it."""
 
     async def choose_replicas(
         self,
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """The replicas in the order in which they are tried, each a rank of its own. Of a call
-        without a digest all are one rank, of which Ray takes the least loaded."""
+        """The replicas in the order in which Ray tries them, one in each rank. Without a digest all
+        of them form one rank, and Ray chooses the least loaded."""
         if not candidate_replicas:
             return []
         replicas = {one.replica_id.unique_id: one for one in candidate_replicas}
@@ -35,7 +36,7 @@ class ByDigest(RequestRouter):  # type: ignore[misc]  # Ray is not installed whe
 
 
 def _named(request: PendingRequest | None) -> tuple[str, int]:
-    """The digest that a call names, and its attempt; an empty digest if it names none."""
+    """The digest in a call, empty if it has none, and the number of its attempt."""
     if request is None:
         return "", 0
     if "digest" in request.kwargs:

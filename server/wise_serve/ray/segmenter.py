@@ -90,9 +90,9 @@ class RemoteSession:
         return await asyncio.shield(self.encode)
 
     async def lost(self) -> NoReturn:
-        """Waits for ever: a lost replica is noticed by the calls, which then ask another one."""
+        """Never returns: the calls themselves notice a lost replica, and ask another one."""
         await asyncio.get_running_loop().create_future()
-        raise AssertionError("unreachable: nobody ends this wait but by cancelling it")
+        raise AssertionError("unreachable: only cancelling ends this wait")
 
     async def decode(self, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
         """See `ImageSession.decode`. The time on the way to the replica counts as its queue."""
@@ -113,6 +113,7 @@ async def _encode(handle: Any, image: ImageAt, digest: str) -> Timing:
 
 
 def _since(started: float, timing: Timing) -> Timing:
-    """As a caller of the replica sees it: what was not work was waiting, or the way there."""
+    """The timing as the caller of the replica sees it: all time that was not work counts as queue,
+    the way there and back included."""
     waited_ms = (time.perf_counter() - started) * 1000 - timing.work_ms - timing.rle_ms
     return replace(timing, queue_ms=max(0.0, waited_ms))
