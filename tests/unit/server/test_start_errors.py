@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,15 @@ def _logs_as_before() -> Iterator[None]:
     root.handlers[:] = before
     root.setLevel(level)
     logging.captureWarnings(False)
+
+
+@pytest.fixture(autouse=True)
+def _this_process_goes_on() -> Iterator[None]:
+    """`serve` leaves a timer that ends the process if it hangs on the way out, 25 s later."""
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 def served(capsys: Capture, error: Exception | None = None, **chosen: object) -> list[str]:
