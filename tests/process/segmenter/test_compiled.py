@@ -114,7 +114,7 @@ def test_without_a_compiler_it_says_what_is_missing() -> None:
     def broken(graph: Any, _: object) -> Any:
         raise RuntimeError("no working C++ compiler")
 
-    with pytest.raises(NotReady, match=r"C\+\+ compiler.*--segmenter-compile"):
+    with pytest.raises(NotReady, match=r"--segmenter-compile.*C\+\+ compiler"):
         sam(Levers(compiler=Compiler(1, 1, backend=broken)))
 
 
