@@ -78,6 +78,7 @@ async def test_leaving_while_the_image_waits_to_be_decoded(start: Start) -> None
     assert (server.segmenter.opened, server.reasoner.requests) == (0, [])
 
 
+@pytest.mark.exact
 async def test_leaving_while_the_image_is_encoded(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=30))
     async with on_loopback(server.app) as port:

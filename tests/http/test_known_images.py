@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from fakes import FakeSegmenter
 from gateways import Start
 from refining import BOX, decoded, rectangle, refine, refused
 from wise_serve.reasoner.none import NoReasoner
 
 
+@pytest.mark.exact
 async def test_a_click_on_a_known_image_needs_no_image(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.03))
     first = (await server.form()).json()

@@ -103,6 +103,7 @@ async def test_a_form_is_as_good_as_json(start: Start) -> None:
     assert form.json()["instances"] == in_json.json()["instances"]
 
 
+@pytest.mark.exact
 async def test_a_refine_request_is_counted_and_timed(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.03))
     timing = (await refine(server, {"box": BOX})).json()["timing_ms"]

@@ -53,6 +53,7 @@ async def test_json_is_answered_like_a_form(start: Start) -> None:
     assert by_json["model"]["strategy"] == "seg-zero"
 
 
+@pytest.mark.exact
 async def test_usage_and_timings(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.02))
     answer = (await server.form()).json()
