@@ -71,6 +71,7 @@ async def test_a_stalled_queue_is_504_at_the_deadline(start: Start) -> None:
     assert (server.runtime.admission.inflight, server.runtime.admission.waiting) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_a_body_that_drips_is_answered_408_and_closed(start: Start) -> None:
     server = await start(body_deadline_s=DEADLINE_S)
     async with on_loopback(server.app) as port:
@@ -137,6 +138,7 @@ async def test_each_request_on_a_kept_connection_has_a_full_deadline(start: Star
         writer.close()
 
 
+@pytest.mark.slow
 async def test_work_may_last_longer_than_the_heads_deadline(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.03))
     async with on_loopback(server.app, header_deadline_s=0.5) as port:
@@ -145,6 +147,7 @@ async def test_work_may_last_longer_than_the_heads_deadline(start: Start) -> Non
     assert seconds > 0.8
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_not_read_ends_its_connection(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ async def test_leaving_while_a_mask_is_made(start: Start) -> None:
     assert server.sample("wise_cancelled_total", stage="segment") == 1
 
 
+@pytest.mark.slow
 async def test_leaving_the_queue_frees_the_place_at_once(start: Start) -> None:
     server = await start(
         reasoner=FakeReasoner(delay_s=0.02), max_inflight_requests=1, max_queued_requests=1
@@ -108,6 +109,7 @@ async def test_leaving_while_the_answer_is_written(start: Start) -> None:
     assert server.sample("wise_cancelled_total", stage="reason") == 1
 
 
+@pytest.mark.slow
 async def test_a_caller_who_leaves_does_not_disturb_the_others(start: Start) -> None:
     server = await start(reasoner=FakeReasoner(delay_s=0.01))
     alone = (await server.form()).json()

@@ -146,6 +146,7 @@ def test_a_changed_dataset_is_not_mixed_with_old_answers(run: Run, tmp_path: Pat
     assert "choose another output file" in err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, server: ScriptedServer) -> None:
     count, concurrency = 40, 4
     data.plain(tmp_path / "set", [None] * count)

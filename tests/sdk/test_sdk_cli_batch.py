@@ -140,6 +140,7 @@ def test_a_server_that_goes_away_ends_the_run(
     assert sum("response" in one for one in kept) == 10
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(
     photo: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:

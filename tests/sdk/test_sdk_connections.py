@@ -71,6 +71,7 @@ def test_a_kept_connection_that_the_server_closes_at_once_is_replaced(
     assert server.queries == ["first", "second", "second"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_during_a_request_is_not_replaced(
     server: ScriptedServer, photo: Path
 ) -> None:

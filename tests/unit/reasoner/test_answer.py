@@ -213,6 +213,7 @@ def test_pieces_read_like_the_whole(text: str, reason: FinishReason, cuts: list[
     assert not thinking or (thinking + progress.thinking).strip() == whole.rationale
 
 
+@pytest.mark.slow
 def test_time_is_linear_in_the_text() -> None:
     for junk in ("{" * 20_000, "[" * 20_000, '{"bbox": [' * 2_000, "9" * 20_000, "<" * 20_000):
         assert wise("<answer>" + junk).instances == ()
