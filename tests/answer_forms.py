@@ -213,15 +213,6 @@ def several_values(draw: Draw, spelling: Spelling, items: Sequence[Meant]) -> st
     return spelling.object(members if draw(st.booleans()) else members[::-1])
 
 
-THOUGHTS: Final = (
-    "", "a cup", "round, so it rolls", "It goes into <answer> tags. ",
-    "<answer>{}</answer> is wrong",
-    'First guess {"bbox": [1,2,300,400]} is too wide. ', "<think> and <d_think> are tags; ",
-    '<answer>{"bbox": [1,2,300,400]}</answer> no, ', "a < b", "<answer", "no </answer> yet",
-)  # fmt: skip
-thoughts = st.lists(st.sampled_from(THOUGHTS), max_size=3).map("".join)
-
-
 @st.composite
 def nothing(draw: Draw) -> str:
     """The text inside `<answer>` of a model that found no target."""

@@ -105,3 +105,11 @@ TEXTS: Final = (
     "// no",
 )  # fmt: skip
 texts = st.sampled_from(TEXTS)
+
+THOUGHTS: Final = (
+    "", "a cup", "round, so it rolls", "It goes into <answer> tags. ",
+    "<answer>{}</answer> is wrong",
+    'First guess {"bbox": [1,2,300,400]} is too wide. ', "<think> and <d_think> are tags; ",
+    '<answer>{"bbox": [1,2,300,400]}</answer> no, ', "a < b", "<answer", "no </answer> yet",
+)  # fmt: skip
+thoughts = st.lists(st.sampled_from(THOUGHTS), max_size=3).map("".join)

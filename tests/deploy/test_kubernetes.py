@@ -5,12 +5,10 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
-from wise_client.requests import Request
+from manifests import FOLDER, Manifest, base, kustomization, read
 from wise_serve.settings import Settings
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 CUSTOM = {
     "keda.sh/v1alpha1",
     "monitoring.coreos.com/v1",
@@ -18,26 +16,8 @@ CUSTOM = {
     "gateway.networking.k8s.io/v1",
     "gateway.envoyproxy.io/v1alpha1",
 }
-INGRESS = "nginx.ingress.kubernetes.io/"
 VERSION = "1.33"
 STOP_S = 20  # lifecycle.py: how long the models may take to end
-Manifest = dict[str, Any]
-
-
-def read(path: Path) -> Manifest:
-    manifest: Manifest = yaml.safe_load(path.read_text())
-    return manifest
-
-
-def kustomization(name: str) -> Manifest:
-    return read(FOLDER / name / "kustomization.yaml")
-
-
-def base() -> dict[str, Manifest]:
-    """By kind; one of each."""
-    found = [read(FOLDER / "base" / name) for name in kustomization("base")["resources"]]
-    assert len({item["kind"] for item in found}) == len(found)
-    return {item["kind"]: item for item in found}
 
 
 def merged(original: Any, patch: Any) -> Any:
@@ -203,53 +183,3 @@ def test_the_gpu_overlay_asks_for_one_gpu_and_mounts_the_weights() -> None:
     volumes = {volume["name"]: volume for volume in pod(gpu_deployment())["volumes"]}
     assert volumes["weights"]["persistentVolumeClaim"] == {"claimName": claim, "readOnly": True}
     assert "nvidia.com/gpu" not in str(base()["Deployment"])
-
-
-def test_the_gateway_hashes_the_images_digest() -> None:
-    route, policy = (read(FOLDER / "gateway" / f"{name}.yaml") for name in ("route", "policy"))
-    [rule] = route["spec"]["rules"]
-    service = base()["Service"]
-    backend = {"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}
-    assert rule["backendRefs"] == [backend]
-    deadline_s = Settings.model_fields["request_deadline_s"].default
-    assert float(rule["timeouts"]["request"].removesuffix("s")) > deadline_s
-    [target] = policy["spec"]["targetRefs"]
-    assert (target["kind"], target["name"]) == (route["kind"], route["metadata"]["name"])
-    assert policy["spec"]["loadBalancer"]["consistentHash"]["header"]["name"] == digest_header()
-    assert 429 not in policy["spec"]["retry"]["retryOn"]["httpStatusCodes"]
-
-
-def test_the_ingress_says_what_the_published_nginx_says() -> None:
-    ingress = read(FOLDER / "ingress-nginx" / "ingress.yaml")
-    said = {
-        name.removeprefix(INGRESS): value
-        for name, value in ingress["metadata"]["annotations"].items()
-    }
-    variable = "$http_" + digest_header().lower().replace("-", "_")
-    assert said["upstream-hash-by"] == variable
-    nginx = (FOLDER.parent / "nginx" / "nginx.conf").read_text()
-    assert variable in nginx
-    same = {
-        "proxy_buffering": said["proxy-buffering"],
-        "proxy_request_buffering": said["proxy-request-buffering"],
-        "client_max_body_size": said["proxy-body-size"],
-        "proxy_connect_timeout": said["proxy-connect-timeout"] + "s",
-        "proxy_send_timeout": said["proxy-send-timeout"] + "s",
-        "proxy_read_timeout": said["proxy-read-timeout"] + "s",
-        "proxy_next_upstream": said["proxy-next-upstream"],
-        "proxy_next_upstream_tries": said["proxy-next-upstream-tries"],
-        "limit_conn wise_callers": said["limit-connections"],
-    }
-    for directive, value in same.items():
-        assert f"{directive} {value};" in nginx
-    [rule] = ingress["spec"]["rules"]
-    backend = rule["http"]["paths"][0]["backend"]["service"]
-    service = base()["Service"]
-    assert backend["name"] == service["metadata"]["name"]
-    assert backend["port"]["name"] == service["spec"]["ports"][0]["name"]
-
-
-def digest_header() -> str:
-    """The name of the header that the SDK sends with an image."""
-    [name] = Request("POST", "/segment").about("0" * 64).headers
-    return name

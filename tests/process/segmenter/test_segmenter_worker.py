@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -228,33 +226,3 @@ async def test_a_checkpoint_that_is_not_there_is_named() -> None:
     with pytest.raises(NotReady, match="nobody/sam"):
         await segmenter.start()
     assert segmenter.pid is None
-
-
-GATEWAY = """
-import asyncio
-from wise_serve.segmenter.supervisor.client import SegmenterClient
-from wise_serve.settings import Settings
-
-async def main():
-    client = SegmenterClient(Settings())
-    await client.start()
-    print(client.pid, flush=True)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
-
-
-def test_no_worker_outlives_its_gateway() -> None:
-    gateway = subprocess.Popen([sys.executable, "-c", GATEWAY], stdout=subprocess.PIPE, text=True)
-    try:
-        assert gateway.stdout is not None
-        pid = int(gateway.stdout.readline())
-        assert not gone(pid)
-    finally:
-        gateway.kill()
-        gateway.communicate()
-    limit = time.monotonic() + 5
-    while not gone(pid) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert gone(pid)

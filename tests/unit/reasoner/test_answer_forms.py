@@ -10,8 +10,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from answer_forms import answers, named_somehow, nothing, thoughts
-from spellings import SIDE, Meant
+from answer_forms import answers, named_somehow, nothing
+from spellings import SIDE, Meant, thoughts
 from wise_serve.contract.prompts import Prompt
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
 from wise_serve.reasoner.strategies import STRATEGIES, Strategy

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from answer_forms import answers, thoughts
-from spellings import Meant
+from answer_forms import answers
+from spellings import Meant, thoughts
 from wise_serve.contract.prompts import Prompt
 from wise_serve.reasoner.answer import Answer, AnswerReader, Frame, read_answer
 from wise_serve.reasoner.grammar import answer_pattern
