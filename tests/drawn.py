@@ -22,6 +22,7 @@ SHAPES = {
     "star": ((131, 271, 272, 411), (205, 345), (210, 330)),
     "triangle": ((390, 300, 508, 412), (455, 368), (450, 375)),
 }
+CENTRES = {name: places[1] for name, places in SHAPES.items()}
 ANSWERS = {
     "the red circle": ("red and round, upper left", ["circle"]),
     "the largest shape": ("the blue square is the largest", ["square"]),

@@ -28,11 +28,7 @@ def place(digest: str, loads: Mapping[str, int]) -> str:
 
     loads: requests in flight by place; those alone that are alive, at least one.
     """
-    bound = load_bound(sum(loads.values()), len(loads))
-    for name in ranked(digest, loads):
-        if loads[name] < bound:
-            return name
-    return min(loads, key=loads.__getitem__)
+    return in_order(digest, loads)[0]
 
 
 def in_order(digest: str, loads: Mapping[str, int], attempt: int = 0) -> list[str]:

@@ -14,13 +14,12 @@ from PIL import Image
 from pycocotools import mask as coco
 from selenium.webdriver.common.keys import Keys
 
-from drawn import SHAPES
+from drawn import CENTRES
 from gateway_thread import Serve
 from playground_editing import Editing, actions
 from playground_page import Playground
 from wise_serve.http.page import read_example
 
-CENTRES = {name: places[1] for name, places in SHAPES.items()}
 Clicks = list[tuple[int, int, int]]  # x, y, label
 
 

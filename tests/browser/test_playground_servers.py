@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from drawn import HEIGHT, SHAPES, SQUARE, WIDTH
+from drawn import CENTRES, HEIGHT, SQUARE, WIDTH
 from fakes import FakeReasoner
 from gateway_thread import Serve
 from playground_editing import Editing
 from playground_page import Playground
 from wise_serve.reasoner.none import NoReasoner
 from wise_serve.reasoner.strategies import STRATEGIES
-
-CENTRES = {name: places[1] for name, places in SHAPES.items()}
 
 
 def test_a_server_without_a_reasoner_is_for_clicks(page: Playground, serve: Serve) -> None:

@@ -39,30 +39,34 @@ def draw_curves(
 ) -> None:
     """Write a PNG with one panel a group of columns, each a mean over five steps."""
     columns = read_table(table)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6))
-    for axis, (title, names) in zip(axes, panels, strict=True):
-        for name in names:
-            axis.plot(columns["step"], smoothed(columns[name]), label=name.replace("_", " "))
-        axis.set(title=title, xlabel="step")
-        axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    pyplot.close(figure)
+    lines = {
+        title: {name.replace("_", " "): smoothed(columns[name]) for name in names}
+        for title, names in panels
+    }
+    _draw(lines, picture)
 
 
 def draw_objectives(tables: Mapping[str, Path], picture: Path) -> None:
-    """Write a PNG that compares runs, a line each: tokens before the answer, and accuracy."""
-    panels = (
-        ("tokens before the answer, mean", "tokens_before_answer"),
-        ("share of correct answers", "correct"),
-    )
+    """Write a PNG that compares runs, a line each, means over ten steps: tokens before the answer,
+    and accuracy."""
+    panels = {
+        "tokens before the answer, mean": "tokens_before_answer",
+        "share of correct answers": "correct",
+    }
+    runs = {run: read_table(table) for run, table in tables.items()}
+    lines = {
+        title: {run: smoothed(columns[name], 10) for run, columns in runs.items()}
+        for title, name in panels.items()
+    }
+    _draw(lines, picture)
+
+
+def _draw(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], picture: Path) -> None:
+    """panels: by title, lines by label, a value a step from the first on."""
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6))
-    for axis, (title, name) in zip(axes, panels, strict=True):
-        for run, table in tables.items():
-            columns = read_table(table)
-            axis.plot(columns["step"], smoothed(columns[name], 10), label=run)
+    for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+        for label, values in lines.items():
+            axis.plot(values, label=label)
         axis.set(title=title, xlabel="step")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
