@@ -169,7 +169,7 @@ def engine_start_s() -> float:
     """Seconds from a process's start to vLLM's first token, with the server's arguments.
 
     Of this project, only the layers for a CPU and the plugin are imported, by vLLM."""
-    given = engine_arguments(Settings(), str(REASONER_FOLDER))
+    given = engine_arguments(Settings(), str(REASONER_FOLDER), {})
     usual = AsyncEngineArgs(model=given.model)
     differs = {k: v for k, v in vars(given).items() if v != getattr(usual, k)}
     begun = time.perf_counter()

@@ -10,7 +10,7 @@ may have any form. For a checkpoint without weights vLLM makes random ones.
 
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from wise_serve import compose
 from wise_serve.cli.main import main
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.adapters import Adapter
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.inside_vllm import front_end
 from wise_serve.reasoner.inside_vllm.front_end import engine_arguments
@@ -63,8 +64,10 @@ def _generate_by_grammar(
     return generate(prompt, sampling, *more, **named)
 
 
-def _arguments_with_random_weights(settings: Settings, model: str) -> AsyncEngineArgs:
-    arguments = engine_arguments(settings, model)
+def _arguments_with_random_weights(
+    settings: Settings, model: str, adapters: Mapping[str, Adapter]
+) -> AsyncEngineArgs:
+    arguments = engine_arguments(settings, model, adapters)
     if not any(Path(model).glob("*.safetensors")):
         arguments.load_format = "dummy"
     return arguments

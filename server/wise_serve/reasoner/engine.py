@@ -75,7 +75,7 @@ class VllmReasoner:
         if missing := what_is_missing(self._settings):
             raise NotReady(missing)  # vLLM would fail later, with a less clear message
         try:
-            read_adapters(self._settings, Path(self._model))
+            adapters = await asyncio.to_thread(read_adapters, self._settings, Path(self._model))
         except AdapterError as error:
             raise NotReady(str(error)) from None
         await asyncio.to_thread(self._check_pixels)
@@ -91,7 +91,7 @@ class VllmReasoner:
             async with asyncio.timeout(self._settings.startup_deadline_s):
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
                 make = await asyncio.to_thread(_engine_class)
-                self._engine = await asyncio.to_thread(make, self._settings, self._model)
+                self._engine = await asyncio.to_thread(make, self._settings, self._model, adapters)
                 self._tokenizer = self._engine.tokenizer
                 # Kept, because each call makes a new one and they are needed at every token.
                 self._added = frozenset(self._tokenizer.get_added_vocab())

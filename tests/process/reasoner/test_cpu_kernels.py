@@ -51,7 +51,7 @@ def positions() -> torch.Tensor:
 
 def test_the_engine_gets_the_kernels_only_where_they_help() -> None:
     def told(**chosen: Any) -> Any:
-        return engine_arguments(Settings(**chosen), "model").worker_extension_cls
+        return engine_arguments(Settings(**chosen), "model", {}).worker_extension_cls
 
     assert resolve_obj_by_qualname(told(device="cpu")) is cpu_kernels.Layers
     assert not told(device="cpu", cpu_kernels=False)

@@ -4,7 +4,7 @@ Imported only when the engine starts, because it imports torch, which takes seco
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from wise_serve.contract.errors import NotReady, ReasonerLost
 from wise_serve.device import batches_of, device_of
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
-from wise_serve.reasoner.adapters import engine_rank, read_adapters
+from wise_serve.reasoner.adapters import Adapter, engine_rank
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.parts import ANSWER_CLOSE, D_THINK_OPEN
 from wise_serve.settings import MINIATURE, Settings
@@ -40,13 +40,13 @@ STOP_DEADLINE_S: Final = 5.0
 class Engine:
     """The running engine. The constructor loads the model: it blocks for seconds to minutes."""
 
-    def __init__(self, settings: Settings, model: str) -> None:
-        config = engine_arguments(settings, model).create_engine_config()
+    def __init__(self, settings: Settings, model: str, adapters: Mapping[str, Adapter]) -> None:
+        config = engine_arguments(settings, model, adapters).create_engine_config()
         self.llm = AsyncLLM.from_vllm_config(config)
         self.tokenizer: Any = self.llm.get_tokenizer()  # of transformers
         self._adapters = {
             name: LoRARequest(name, number, str(adapter.path))
-            for number, (name, adapter) in enumerate(read_adapters(settings).items(), start=1)
+            for number, (name, adapter) in enumerate(adapters.items(), start=1)
         }
 
     async def load_adapters(self) -> None:
@@ -132,7 +132,9 @@ def _spare_adapters(settings: Settings) -> int:
     return 1 if device_of(settings) == "cpu" else 0
 
 
-def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
+def engine_arguments(
+    settings: Settings, model: str, adapters: Mapping[str, Adapter]
+) -> AsyncEngineArgs:
     """vLLM's arguments for these settings; everything that is not named keeps vLLM's default."""
     arguments: dict[str, Any] = {
         "model": model,
@@ -157,7 +159,7 @@ def engine_arguments(settings: Settings, model: str) -> AsyncEngineArgs:
             "prompt_lookup_min": NGRAM_LEAST,
             "prompt_lookup_max": NGRAM_MOST,
         }
-    if adapters := read_adapters(settings):
+    if adapters:
         arguments |= {
             "enable_lora": True,
             "max_loras": len(adapters) + _spare_adapters(settings),  # in one batch: none waits
