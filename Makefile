@@ -15,7 +15,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# A .venv that is a symbolic link belongs to another checkout, which sets it up. It then has the project from there,
+# so what runs here must find this checkout's own modules first.
+LINKED := $(shell test -L $(VENV) && echo linked)
+ifdef LINKED
+OWN := $(CURDIR)/server:$(CURDIR)/training:$(CURDIR)/clients/python/src
+export PYTHONPATH := $(OWN)
+setup:
+	@test -x $(BIN)/python || { echo "$(VENV) is a link to an environment that is not there: make setup in its checkout"; exit 1; }
+else
 setup: $(VENV)/.ready ## create .venv with everything pinned in constraints.txt
+endif
 
 $(VENV)/.ready: pyproject.toml clients/python/pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -75,7 +85,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 	      --extra-index-url $(TORCH_CPU_INDEX) torch torchvision; } && \
 	  $(LOADERS)/bin/python -m pip --disable-pip-version-check --quiet install -r tests/loaders/requirements.txt; }
 	rm -rf $(SETS)
-	PYTHONPATH=tests $(BIN)/python tests/loaders/make_datasets.py $(SETS)
+	PYTHONPATH=tests$(addprefix :,$(OWN)) $(BIN)/python tests/loaders/make_datasets.py $(SETS)
 	cd $(SETS) && WISE_DATASETS=. YOLO_OFFLINE=1 YOLO_CONFIG_DIR=. MPLCONFIGDIR=. HF_HUB_OFFLINE=1 QT_QPA_PLATFORM=offscreen \
 	  $(CURDIR)/$(LOADERS)/bin/python -m pytest -q -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
 	  $(CURDIR)/tests/loaders/check_loaders.py
@@ -84,7 +94,7 @@ loaders-test: setup ## data sets of wise-segment batch --export, opened by pycoc
 RAY := .venv-ray
 # The second variable, whatever its name, is Ray's only way to keep its ports on loopback.
 RAY_PYTHON = RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 \
-  PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray $(RAY)/bin/python
+  PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray$(addprefix :,$(OWN)) $(RAY)/bin/python
 RAY_CHECKS := $(patsubst %,tests/ray/check_%.py,config calls board routing serve stand_ins batch)
 RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images disconnect deadlines routes)
 ray-test: $(RAY)/.ready ## the server and deploy/ray on a real Ray on this machine, with kills (8 to 13 minutes)
@@ -96,7 +106,7 @@ ray-test: $(RAY)/.ready ## the server and deploy/ray on a real Ray on this machi
 ray-scaling: $(RAY)/.ready ## what Ray Serve costs, and how far it scales, with stand-ins for the models (5 minutes)
 	$(RAY_PYTHON) benchmarks/ray_scaling.py
 
-$(RAY)/.ready: $(VENV)/.ready tests/ray/requirements.txt
+$(RAY)/.ready: $(if $(LINKED),,$(VENV)/.ready) tests/ray/requirements.txt
 	$(PYTHON) -m venv $(RAY)
 	$(RAY)/bin/python tests/ray/join.py $(BIN)/python
 	$(RAY)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -r tests/ray/requirements.txt
@@ -112,12 +122,12 @@ define annotate_environments
 endef
 annotate-test: setup ## Label Studio, CVAT's SDK and FiftyOne, each as published, against a real wise-serve (minutes)
 	$(annotate_environments)
-	PYTHONPATH=benchmarks $(BIN)/python tests/annotate/run.py $(ANNOTATE)-cvat=check_cvat.py \
+	PYTHONPATH=benchmarks$(addprefix :,$(OWN)) $(BIN)/python tests/annotate/run.py $(ANNOTATE)-cvat=check_cvat.py \
 	  $(ANNOTATE)-fiftyone=check_fiftyone.py $(ANNOTATE)-label-studio=check_label_studio.py
 
 annotate-pictures: setup ## the pictures of the annotation tools' pages, drawn anew with each tool and a real wise-serve
 	$(annotate_environments)
-	PYTHONPATH=benchmarks $(BIN)/python tests/annotate/draw_pictures.py \
+	PYTHONPATH=benchmarks$(addprefix :,$(OWN)) $(BIN)/python tests/annotate/draw_pictures.py \
 	  $(foreach tool,$(TOOLS),$(tool)=$(ANNOTATE)-$(tool))
 
 # In an environment of its own: what audits is not part of what is audited. From a CPU build's name to that of its
@@ -158,7 +168,7 @@ gpu-packages: setup ## for a node without network: what `make gpu` needs there, 
 	$(BIN)/python benchmarks/gpu_packages.py $(GPU_PACKAGES) $(GPU_PYTHON_VERSION)
 
 metrics-cost: setup ## what recording metrics costs a request, on fakes
-	PYTHONPATH=tests $(BIN)/python benchmarks/metrics_cost.py
+	PYTHONPATH=tests$(addprefix :,$(OWN)) $(BIN)/python benchmarks/metrics_cost.py
 
 docs: setup ## write what is generated: the settings' table in docs/operations.md, the copies of the version, the schema of strategies
 	$(BIN)/python docs/settings_table.py
@@ -176,7 +186,7 @@ dashboards: setup ## write Grafana's JSON from the panels in deploy/grafana/
 	$(BIN)/python deploy/grafana/build.py
 
 dashboard-picture: setup ## draw docs/tokens-dashboard.png from a real server and Prometheus
-	PYTHONPATH=deploy/grafana $(BIN)/python benchmarks/dashboard_picture.py
+	PYTHONPATH=deploy/grafana$(addprefix :,$(OWN)) $(BIN)/python benchmarks/dashboard_picture.py
 
 train-reasoner: setup ## train the miniature reasoner again from its seed (about 90 minutes on 2 cores)
 	$(BIN)/python -m miniature.train_reasoner --compile

@@ -48,13 +48,24 @@ class Checkpoint:
     strategies: tuple[Strategy, ...] = ("wise",)
 
 
+START = Checkpoint("start", "start")  # what the others were trained from
 # The first is what the others' ratios are to.
 CHECKPOINTS = (
-    Checkpoint("start", "start"),
+    START,
     Checkpoint("accuracy", "accuracy"),
     Checkpoint("detailed-first", "detailed-first"),
     Checkpoint("WISE", "distillation", ("wise", "wise-s")),
 )
+
+
+def present(runs: Path) -> list[Checkpoint]:
+    """The checkpoints whose model is in `runs`."""
+    return [row for row in CHECKPOINTS if (runs / row.folder / "model").is_dir()]
+
+
+def training_tables(runs: Path, rows: Sequence[Checkpoint]) -> dict[str, Path]:
+    """What GRPO wrote at its steps, by the name of each checkpoint that it trained."""
+    return {row.name: runs / row.folder / "training.csv" for row in rows if row is not START}
 
 
 def write_scenes(folder: Path, count: int, seed: int) -> Dataset:
@@ -118,8 +129,10 @@ def main() -> None:
     args = parser.parse_args()
     before = args.document.read_text("utf-8")
     rewritten(before, "")  # an error before the work, not after it
-    there = [row for row in CHECKPOINTS if (args.runs / row.folder / "model").is_dir()]
+    there = present(args.runs)
     missing = [row.name for row in CHECKPOINTS if row not in there]
+    tables = training_tables(args.runs, there)
+    steps = {name: file.read_text("utf-8").count("\n") - 1 for name, file in tables.items()}
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_scenes(Path(folder), args.scenes, args.seed)
         summaries = [
@@ -131,8 +144,6 @@ def main() -> None:
         f"{args.scenes} scenes (seed {args.seed}), {args.concurrency} requests at once; "
         f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU."
     )
-    tables = {row.name: args.runs / row.folder / "training.csv" for row in there[1:]}
-    steps = {name: table.read_text("utf-8").count("\n") - 1 for name, table in tables.items()}
     how += " Steps of GRPO: " + ", ".join(f"{name} {n}" for name, n in steps.items()) + "."
     if missing:
         how += f" Not trained yet: {', '.join(missing)}."
