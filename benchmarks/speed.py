@@ -119,7 +119,9 @@ def main() -> int:
     with running_server(*(str(part) for flag in GROWTH.items() for part in flag)) as server:
         measured.url, measured.pid = server.url, server.pid
         measured.growth()
-    measured.row("worst_iou", "least mask IoU with the reference", ">= 0.99", worst, f"{worst:.4f}")
+    measured.row(
+        "worst_iou", "lowest mask IoU with the reference", ">= 0.99", worst, f"{worst:.4f}"
+    )
     with running_server("--engine-compile") as server:
         compiled = Measurement(server.url, server.pid, args.cases)
         compiled.warm_up()

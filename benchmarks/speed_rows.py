@@ -63,8 +63,8 @@ class Measurement:
         self.figures["rate_at_16"] = round(run.rate, 2)
         for batch, target in ((1, ">= 5x"), (16, ">= 2x")):
             ratio = run.rate / rates[batch]
-            what = f"throughput at 16 in flight / reference at batch {batch}"
-            text = f"{ratio:.2f}x ({run.rate:.1f} / {rates[batch]:.1f} a second)"
+            what = f"throughput at 16 in flight / that of the reference at batch {batch}"
+            text = f"{ratio:.2f}x ({run.rate:.1f} / {rates[batch]:.1f} requests/s)"
             self.row(f"against_batch_{batch}", what, target, ratio, text)
         return run
 
@@ -74,15 +74,21 @@ class Measurement:
         slower = min(reasoner, segmenter)
         both = 1 / (1 / reasoner + 1 / segmenter)
         what = "throughput at 16 in flight / the slower of (vLLM alone, segmenter alone)"
-        text = f"{rate / slower:.2f}x ({rate:.1f} / min({reasoner:.1f}, {segmenter:.1f}) a second)"
-        self.row("against_slower", what, ">= 0.90 on cores of their own", rate / slower, text)
-        what = "the same / the sum of both costs, since they share the cores"
+        text = (
+            f"{rate / slower:.2f}x ({rate:.1f} / min({reasoner:.1f}, {segmenter:.1f}) requests/s)"
+        )
+        self.row(
+            "against_slower", what, ">= 0.90 if each model has its own cores", rate / slower, text
+        )
+        what = (
+            "the same / the rate if both models run one after the other, since they share the cores"
+        )
         self.row("against_sum", what, ">= 0.90", rate / both, f"{rate / both:.2f}x")
         ratio, alone = self.gateway_cpu_ms / parts["images"].cpu_ms, parts["images"].cpu_ms
-        what = "gateway CPU a request / decoding and resizing the image alone"
+        what = "gateway CPU per request / that of decoding and resizing the image"
         front = parts["reasoner"].front_cpu_ms
         self.figures["engine_front_cpu_ms"] = round(front, 2)
-        text = f"{ratio:.1f}x ({self.gateway_cpu_ms:.1f} / {alone:.1f} ms; vLLM's own front end, "
+        text = f"{ratio:.1f}x ({self.gateway_cpu_ms:.1f} / {alone:.1f} ms; vLLM's own front end "
         text += f"alone: {front:.1f})"
         self.row("gateway_cpu", what, "<= 2x", ratio, text)
 
@@ -107,20 +113,20 @@ class Measurement:
         timings = [a.timing for a in answers]
         hidden = sum(min(t.encode_ms, t.reason_ms) for t in timings)
         share = hidden / sum(t.encode_ms for t in timings)
-        what = "encode hidden behind reasoning, at rest"
+        what = "share of encode that runs during reasoning, at rest"
         self.row("hidden", what, ">= 90 %", share, f"{share:.0%}")
 
     def decoder(self, ratio: float, worst: float) -> None:
         """Masks in one batch and one by one: `ratio` of the times, `worst` IoU between them."""
-        what = "masks of 16 images one by one / in one batch, worker alone: time; least IoU"
+        what = "masks of 16 images one by one / in one batch, worker alone: time; lowest IoU"
         self.figures["decoder_iou"] = round(worst, 5)
-        self.row("decoder", what, "report; >= 0.999", ratio, f"{ratio:.2f}x; {worst:.4f}")
+        self.row("decoder", what, "none; >= 0.999", ratio, f"{ratio:.2f}x; {worst:.4f}")
 
     def start(self, ready_s: float, engine_s: float) -> None:
         """Seconds until the server is ready, and until vLLM alone gives its first token."""
-        what = "process start to ready; vLLM alone, from its start to its first token"
+        what = "time from process start to ready; of vLLM alone, from start to first token"
         self.figures["engine_start_s"] = round(engine_s, 2)
-        self.row("ready_s", what, "report", ready_s, f"{ready_s:.1f} s; {engine_s:.1f} s")
+        self.row("ready_s", what, "none", ready_s, f"{ready_s:.1f} s; {engine_s:.1f} s")
 
     def known_image(self) -> None:
         """What a second query about an image saves."""
@@ -133,7 +139,7 @@ class Measurement:
         cached = float(np.mean([a.usage.cached_tokens for a in answers]))
         text = f"{after / before:.2f}x ({after:.0f} / {before:.0f} ms); encode "
         text += f"{encode_ms:.1f} ms, {cached:.0f} tokens cached"
-        what = "second query on a known image / the first: median latency"
+        what = "second query about an image / the first: median latency"
         self.row("known_image", what, "<= 0.5x", after / before, text)
 
     def many_queries(self) -> None:
@@ -152,8 +158,8 @@ class Measurement:
             run = closed_loop(self.url, self.fresh(groups), callers, together)
             rate = groups * MANY / run.took_s
             inside = callers * MANY
-            what = f"16 `queries` an image / one, {inside} queries in flight: throughput"
-            text = f"{rate / alone.rate:.2f}x ({rate:.1f} / {alone.rate:.1f} a second)"
+            what = f"16 `queries` per request / one, {inside} queries in flight: throughput"
+            text = f"{rate / alone.rate:.2f}x ({rate:.1f} / {alone.rate:.1f} requests/s)"
             self.row(f"many_queries_{inside}", what, ">= 3x", rate / alone.rate, text)
 
     def strategies(self) -> None:
@@ -170,7 +176,7 @@ class Measurement:
         what = "`wise-s` / `seg-zero`: thinking tokens; latency at rest; throughput at 16"
         self.figures |= {"strategy_latency": round(latency, 4), "strategy_rate": round(rate, 4)}
         text = f"1/{1 / tokens:.1f}; {latency:.2f}x; {rate:.2f}x"
-        self.row("strategy_tokens", what, "<= 1/5; report; report", tokens, text)
+        self.row("strategy_tokens", what, "<= 1/5; none; none", tokens, text)
 
     def growth(self) -> None:
         """Throughput and memory with many callers.
@@ -190,15 +196,15 @@ class Measurement:
         many += [rate(10 * SLOTS)]
         few += [rate(SLOTS)]  # in turn: A, B, B, A
         ratio = sum(many) / sum(few)
-        what = f"{SLOTS * 10} in flight / {SLOTS}: throughput; memory grown"
+        what = f"{SLOTS * 10} in flight / {SLOTS}: throughput; growth of memory"
         self.figures["grown_mib"] = round(grown, 1)
         text = f"{ratio:.2f}x ({sum(many) / 2:.1f} / {sum(few) / 2:.1f} a second); "
         text += f"{grown:+.0f} of {before / 2**20:.0f} MiB"
-        self.row("growth", what, "within 5 %; flat", ratio, text)
+        self.row("growth", what, "within 5 %; none", ratio, text)
 
     def curve(self, peak: float) -> list[str]:
         """Latency at a quarter to nine tenths of the `peak` rate (requests per second)."""
-        lines = ["| offered, a second | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|"]
+        lines = ["| requests/s sent | p50 ms | p95 ms | p99 ms |", "|---|---|---|---|"]
         for share in (0.25, 0.5, 0.75, 0.9):
             run = open_loop(self.url, self.fresh(self.cases), peak * share, self._seed)
             p50, p95, p99 = (run.quantile_ms(q) for q in (0.5, 0.95, 0.99))
