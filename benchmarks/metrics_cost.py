@@ -24,6 +24,7 @@ from fakes import FOUND, FakeReasoner, FakeSegmenter, tokens_of
 from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter.supervisor.observer import Silent
 from wise_serve.settings import Settings
 
@@ -70,7 +71,8 @@ async def client_of(stack: AsyncExitStack, metrics: Metrics, delay_s: float) -> 
     """A client of a gateway of its own, in this process."""
     silent = isinstance(metrics, NoMetrics)
     segmenter = FakeSegmenter(observer=Silent() if silent else metrics.segmenter.worker("0"))
-    runtime = build_runtime(Settings(), FakeReasoner(delay_s=delay_s), segmenter, metrics)
+    reasoner = FakeReasoner(delay_s=delay_s)
+    runtime = build_runtime(Settings(), STRATEGIES, reasoner, segmenter, metrics)
     app = build_app(runtime)
     ready = asyncio.Event()
     runtime.lifecycle.on_ready = ready.set

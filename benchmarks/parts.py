@@ -97,7 +97,7 @@ async def closed_loop(call: Call, numbers: Sequence[int], in_flight: int, title:
 
 async def reasoner_alone(cases: Sequence[Case], in_flight: int, warm: Sequence[Case]) -> Part:
     """Measure vLLM with the server's own arguments; the first `</answer>` ends a call."""
-    engine = VllmReasoner(Settings(), REASONER_FOLDER, REASONER_IMAGE_SIZE)
+    engine = VllmReasoner(Settings(), STRATEGIES)
     everything = [*cases, *warm]
     loaded = [images.load(case.image, 1 << 30, 1 << 30) for case in everything]
     squares = [images.resized(one.picture, (REASONER_IMAGE_SIZE,) * 2) for one in loaded]

@@ -11,6 +11,7 @@ from wise_serve.cli.flags import settings_from
 from wise_serve.cli.main import make_parser
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 from wise_serve.server.serving import serve
 
@@ -22,4 +23,6 @@ if __name__ == "__main__":
     metrics = Metrics()
     stand_in = FakeReasoner(lambda prompt: FOUND, delay_s=TOKEN_S, name="timed stand-in")
     segmenter = SegmenterClient(settings, metrics.segmenter.worker("0"))
-    sys.exit(serve(build_runtime(settings, stand_in, segmenter, metrics)))
+    sys.exit(
+        serve(build_runtime(settings, load_strategies(settings), stand_in, segmenter, metrics))
+    )

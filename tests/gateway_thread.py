@@ -14,6 +14,7 @@ from fakes import FakeReasoner, FakeSegmenter
 from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.settings import Settings
 
 Serve = Callable[..., "GatewayThread"]  # the fixture `serve`
@@ -97,7 +98,9 @@ class GatewayThread:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        runtime = build_runtime(self._settings, self.reasoner, self.segmenter, Metrics())
+        settings = self._settings
+        strategies = load_strategies(settings)
+        runtime = build_runtime(settings, strategies, self.reasoner, self.segmenter, Metrics())
         loaded = asyncio.Event()
         runtime.lifecycle.on_ready = loaded.set
         app: ASGIApp = build_app(runtime)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from opentelemetry.trace import Tracer
 
 from wise_serve.downloads import Downloads, checkpoints_of
-from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.observe.traces import NO_TRACER
@@ -16,27 +15,25 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.none import NoReasoner
-from wise_serve.reasoner.strategies import Strategy, load_strategies
+from wise_serve.reasoner.strategies import Strategy
 from wise_serve.segmenter import Segmenter
 from wise_serve.segmenter.supervisor.pool import SegmenterPool
 from wise_serve.settings import NO_REASONER, Settings
 from wise_serve.versions import VERSION
 
 
-def compose(settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> Runtime:
+def compose(settings: Settings, strategies: Mapping[str, Strategy]) -> Runtime:
     """The running parts on the real models. Nothing is loaded yet: the application's lifespan
     starts them.
 
-    strategies: those of the settings, if they are loaded already. Raises StrategyError and
-    EngineArgsError if the settings name files or arguments that cannot be used.
+    strategies: what `load_strategies` made of these settings. Raises EngineArgsError if the
+    settings name arguments that cannot be used.
     """
-    if strategies is None:
-        strategies = load_strategies(settings)
     metrics = Metrics()
     downloads = Downloads(checkpoints_of(settings, read_engine_args(settings.engine_args)))
     segmenter = make_segmenter(settings, metrics.segmenter)
     reasoner = make_reasoner(settings, strategies)
-    return build_runtime(settings, reasoner, segmenter, metrics, downloads, strategies)
+    return build_runtime(settings, strategies, reasoner, segmenter, metrics, downloads)
 
 
 def make_segmenter(settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
@@ -44,11 +41,11 @@ def make_segmenter(settings: Settings, metrics: SegmenterMetrics) -> Segmenter:
     return SegmenterPool(settings, metrics.worker)
 
 
-def make_reasoner(settings: Settings, strategies: Mapping[str, Strategy] | None = None) -> Reasoner:
+def make_reasoner(settings: Settings, strategies: Mapping[str, Strategy]) -> Reasoner:
     """vLLM, or none. strategies: as for `compose`."""
     if settings.reasoner == NO_REASONER:
         return NoReasoner()
-    return VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE, strategies)
+    return VllmReasoner(settings, strategies)
 
 
 @contextmanager

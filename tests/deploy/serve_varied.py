@@ -6,6 +6,7 @@ import sys
 from fakes import FOUND, FakeReasoner, FakeSegmenter
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
@@ -27,5 +28,5 @@ if __name__ == "__main__":
     segmenter = FakeSegmenter(
         encode_s=0.004, decode_s=0.002, observer=metrics.segmenter.worker("0")
     )
-    runtime = build_runtime(Settings(port=0), FakeReasoner(script), segmenter, metrics)
+    runtime = build_runtime(Settings(port=0), STRATEGIES, FakeReasoner(script), segmenter, metrics)
     sys.exit(serve(runtime))

@@ -17,10 +17,10 @@ from running import RunningServer
 CANARY = "canary-of-the-real-server"
 _NO_PICKLE = """
 import asyncio
-from pathlib import Path
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.settings import Settings
-reasoner = VllmReasoner(Settings(reasoner="/nowhere", device="cpu"), Path("/nowhere"), 224)
+reasoner = VllmReasoner(Settings(reasoner="/nowhere", device="cpu"), STRATEGIES)
 try:
     asyncio.run(reasoner.start())
 except Exception as error:

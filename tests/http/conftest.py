@@ -20,6 +20,7 @@ from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
 from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.reasoner import Reasoner
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings
 
@@ -54,7 +55,8 @@ async def start() -> AsyncIterator[Start]:
         ) -> Server:
             reasoner, segmenter = reasoner or FakeReasoner(), segmenter or FakeSegmenter()
             chosen = Settings(**settings)
-            runtime = build_runtime(chosen, *as_seen(chosen, reasoner, segmenter), Metrics())
+            parts = as_seen(chosen, reasoner, segmenter)
+            runtime = build_runtime(chosen, load_strategies(chosen), *parts, Metrics())
             app = build_app(runtime, tracer=tracer)
             loaded = asyncio.Event()
             runtime.lifecycle.on_ready = loaded.set

@@ -24,6 +24,7 @@ from wise_serve.http.app import build_app
 from wise_serve.http.middleware import WORK_PATHS
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.settings import Settings
 
 EXAMPLES = int(os.environ.get("SCHEMA_FUZZ_EXAMPLES", "0"))
@@ -62,7 +63,8 @@ def make_app() -> FastAPI:
     settings = Settings(
         api_key_file=str(KEYS), max_query_characters=40, max_queries=3, max_prompts=3, max_points=3
     )
-    return build_app(build_runtime(settings, FakeReasoner(), FakeSegmenter(), Metrics()))
+    parts = FakeReasoner(), FakeSegmenter(), Metrics()
+    return build_app(build_runtime(settings, STRATEGIES, *parts))
 
 
 class Restarted:

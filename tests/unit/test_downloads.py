@@ -17,6 +17,7 @@ from wise_serve.contract.errors import NotReady
 from wise_serve.downloads import Checkpoint, Downloads, checkpoints_of
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.settings import Settings
 
 
@@ -69,7 +70,7 @@ async def test_progress_is_reported_and_the_deadline_does_not_run(
     caplog.set_level("INFO")
     loads = Downloads([Checkpoint("a/b")], report_every_s=0.01)
     settings = Settings(device="cpu", startup_deadline_s=0.05)
-    runtime = build_runtime(settings, FakeReasoner(), FakeSegmenter(), Metrics(), loads)
+    runtime = build_runtime(settings, STRATEGIES, FakeReasoner(), FakeSegmenter(), Metrics(), loads)
     runtime.lifecycle.start()
     try:
         await until(lambda: loads.progress == "downloading, 43 %")

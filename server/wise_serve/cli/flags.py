@@ -28,14 +28,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
         for name in names:
-            field = Settings.model_fields[name]
-            group.add_argument(
-                flag_of(name),
-                dest=name,
-                default=argparse.SUPPRESS,
-                help=_help(name, field),
-                **_kind(field),
-            )
+            add_flag(group, name)
+
+
+def add_flag(group: argparse._ActionsContainer, name: str) -> None:
+    """Add the flag of one setting."""
+    field = Settings.model_fields[name]
+    group.add_argument(
+        flag_of(name),
+        dest=name,
+        default=argparse.SUPPRESS,
+        help=_help(name, field),
+        **_kind(field),
+    )
 
 
 def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Settings:

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     if given["command"] == "strategies":
-        return strategies.run(given)
+        return strategies.run(parser, given)
     settings = settings_from(parser, given)
     try:
         loaded = load_strategies(settings)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given["command"] == "check":
         from wise_serve.preflight.report import preflight, report
 
-        return report(preflight(settings), as_json=given["json"])
+        return report(preflight(settings, loaded), as_json=given["json"])
     processes.pause_collector()
     from wise_serve.compose import compose, tracing
     from wise_serve.http.access import AccessError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.cli.flags import add_flag, settings_from
 from wise_serve.reasoner.answer import Frame, read_answer
 from wise_serve.reasoner.strategies.files import (
     StrategyError,
@@ -18,7 +18,7 @@ from wise_serve.reasoner.strategies.files import (
 from wise_serve.reasoner.strategies.images import frame_size, view_of
 from wise_serve.reasoner.strategies.pixels import PixelLimits, limits_of, misfits
 from wise_serve.reasoner.strategies.strategy import Strategy
-from wise_serve.settings import MINIATURE
+from wise_serve.settings import Settings
 
 _ABOUT = """Strategies say how a checkpoint is asked and how its answer is read. They are JSON files
 (docs/strategies.md); several come with the package."""
@@ -38,11 +38,12 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--reasoner",
         metavar="NAME",
+        default=argparse.SUPPRESS,
         help="also whether the strategies fit this checkpoint's preprocessor: a folder, or a hub "
         "name whose files are on this machine",
     )
     show = commands.add_parser("show", help="show the prompt, and how an answer is read")
-    show.add_argument("strategy", metavar="NAME", help="a name from `list`, or a file")
+    show.add_argument("name", metavar="NAME", help="a name from `list`, or a file")
     show.add_argument("--query", default="the red cup", help="default: %(default)s")
     show.add_argument("--answer", help="a generated text; default: the example in the prompt")
     show.add_argument(
@@ -52,22 +53,28 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         metavar="WxH",
         help="width and height of the image, pixels (default: 640x480)",
     )
+    add_flag(show, "reasoner_lora")
     parser.description, parser.epilog = _ABOUT, _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
-def run(given: dict[str, Any]) -> int:
-    """Run the command; returns the exit status."""
+def run(parser: argparse.ArgumentParser, given: dict[str, Any]) -> int:
+    """Run the command; returns the exit status. parser: prints the error of a wrong setting."""
     if given["action"] == "list":
         return _list()
     if given["action"] == "check":
-        return _check_all(given["files"], given["reasoner"])
+        return _check_all(
+            given["files"], settings_from(parser, given) if "reasoner" in given else None
+        )
+    settings = settings_from(parser, given)
     try:
-        strategy = _named(given["strategy"])
+        strategy = _named(given["name"])
     except StrategyError as error:
         print(error, file=sys.stderr)
         return 1
     print(_shown(strategy, given["query"], given["answer"], given["image_size"]))
+    if strategy.lora is not None:
+        print(f"\n--- adapter (LoRA)\n{_adapter(strategy.lora, settings)}")
     return 0
 
 
@@ -79,14 +86,14 @@ def _list() -> int:
     return 0
 
 
-def _check_all(files: Sequence[Path], reasoner: str | None) -> int:
+def _check_all(files: Sequence[Path], settings: Settings | None) -> int:
+    """settings: of the reasoner that the strategies must fit, if one is named."""
     limits = side = None
-    if reasoner is not None:
-        if reasoner == MINIATURE:
-            reasoner, side = str(REASONER_FOLDER), REASONER_IMAGE_SIZE
-        limits = limits_of(reasoner)
+    if settings is not None:
+        limits, side = limits_of(settings.reasoner_checkpoint), settings.reasoner_square_pixels
         if limits is None:
-            print(f"{reasoner}: no preprocessor_config.json of its form here", file=sys.stderr)
+            where = settings.reasoner_checkpoint
+            print(f"{where}: no preprocessor_config.json of its form here", file=sys.stderr)
             return 1
     return max(_check(file, limits, side) for file in files)
 
@@ -124,6 +131,17 @@ def _shown(strategy: Strategy, query: str, answer: str | None, size: tuple[int, 
         ("where", f"x from 0 to {ranges[0]:g} and y to {ranges[1]:g}, of {size[0]} x {size[1]}"),
     )
     return "\n\n".join(f"--- {title}\n{content}" for title, content in sections)
+
+
+def _adapter(name: str, settings: Settings) -> str:
+    """Where the adapter is, or that a server would not have it."""
+    if name in settings.adapters:
+        return f"{name}: {settings.adapters[name]}"
+    given = ", ".join(settings.adapters) or "none"
+    return (
+        f"{name}, which is not given (given: {given}): serve with --reasoner-lora {name}=FOLDER, "
+        "or the server does not start"
+    )
 
 
 def _generated(strategy: Strategy) -> str:

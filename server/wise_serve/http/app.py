@@ -21,12 +21,9 @@ from wise_serve.http.problems import Reporter, router_response
 from wise_serve.http.refine import refine_router
 from wise_serve.http.routes import segment_router
 from wise_serve.http.unread_body import Lingering
-from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
-from wise_serve.pipeline.runtime import Runtime, build_runtime
-from wise_serve.reasoner import Reasoner
-from wise_serve.segmenter import Segmenter
-from wise_serve.settings import NO_REASONER, Settings, split_origins
+from wise_serve.pipeline.runtime import Runtime
+from wise_serve.settings import NO_REASONER, split_origins
 from wise_serve.versions import VERSION
 
 _DESCRIPTION = """Given an image and a sentence, which pixels are meant?
@@ -59,11 +56,6 @@ class Application(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = completed(super().openapi(), needs_key=self._needs_key)
         return self.openapi_schema
-
-
-def create_app(settings: Settings, reasoner: Reasoner, segmenter: Segmenter) -> FastAPI:
-    """An application that owns both models: its lifespan starts and stops them."""
-    return build_app(build_runtime(settings, reasoner, segmenter, Metrics()))
 
 
 def build_app(

@@ -13,7 +13,7 @@ from wise_serve.pipeline.lifecycle import Lifecycle
 from wise_serve.pipeline.refine import Refiner
 from wise_serve.pipeline.segment import Pipeline
 from wise_serve.reasoner import Reasoner
-from wise_serve.reasoner.strategies import Strategy, load_strategies
+from wise_serve.reasoner.strategies import Strategy
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings
 
@@ -36,18 +36,17 @@ class Runtime:
 
 def build_runtime(
     settings: Settings,
+    strategies: Mapping[str, Strategy],
     reasoner: Reasoner,
     segmenter: Segmenter,
     metrics: Metrics,
     downloads: Downloads | None = None,
-    strategies: Mapping[str, Strategy] | None = None,
 ) -> Runtime:
     """Put the parts together; starts nothing but the (idle) image threads.
 
-    strategies: those of the settings, if they are loaded already. Raises StrategyError if a
-    strategy file cannot be used.
+    strategies: those that the server offers, by name, as `load_strategies` made them of these
+    settings.
     """
-    strategies = load_strategies(settings) if strategies is None else strategies
     metrics.expect_strategies(strategies)
     threads = ImageThreads(settings.image_threads)
     admission = Admission(settings.max_inflight_requests, settings.max_queued_requests)

@@ -1,9 +1,11 @@
 """The facts that the checks of `wise-serve check` share, and one line of its report."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from wise_serve.device import Gpu
+from wise_serve.reasoner.strategies import Strategy
 from wise_serve.settings import NO_REASONER, Settings
 
 Outcome = Literal["ok", "warning", "failure"]
@@ -30,6 +32,7 @@ class Machine:
     """
 
     settings: Settings
+    strategies: Mapping[str, Strategy]
     gpus: list[Gpu]
     gpu_error: str
     reasoner_bytes: int | None

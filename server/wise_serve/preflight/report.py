@@ -10,9 +10,8 @@ import resource
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 from wise_serve import processes
 from wise_serve.device import GpuError, usable_gpus
@@ -21,9 +20,9 @@ from wise_serve.miniature import REASONER_FOLDER
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
 from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
+from wise_serve.preflight.reasoner import adapters, engine_cores, engine_options, image_sizes
 from wise_serve.preflight.weights import WeightsError, find_weights
-from wise_serve.reasoner.adapters import AdapterError, read_adapters
-from wise_serve.reasoner.options import chosen_options, engine_threads, what_is_missing
+from wise_serve.reasoner.strategies import Strategy
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
 
@@ -33,15 +32,16 @@ DESCRIPTORS_BASE = 512
 LEAST_GPU_VLLM = (0, 33)
 
 
-def preflight(settings: Settings) -> list[Check]:
-    """Every check, in the order of the report."""
+def preflight(settings: Settings, strategies: Mapping[str, Strategy]) -> list[Check]:
+    """Every check, in the order of the report. strategies: what `load_strategies` made of these
+    settings."""
     try:
         gpus, gpu_error = usable_gpus(), ""
     except GpuError as error:
         gpus, gpu_error = [], str(error)
     reasoner, reasoner_bytes = _weights("reasoner", settings.reasoner)
     segmenter, segmenter_bytes = _weights("segmenter", settings.segmenter)
-    machine = Machine(settings, gpus, gpu_error, reasoner_bytes, segmenter_bytes)
+    machine = Machine(settings, strategies, gpus, gpu_error, reasoner_bytes, segmenter_bytes)
     checks: list[Callable[[Machine], Check]] = [
         _versions,
         native_libraries,
@@ -53,9 +53,10 @@ def preflight(settings: Settings) -> list[Check]:
         _descriptors,
         _temporary_folder,
         _tracing,
-        _engine_options,
-        _threads,
-        _adapters,
+        engine_options,
+        engine_cores,
+        adapters,
+        image_sizes,
         _allocator,
     ]
     return [*(check(machine) for check in checks), reasoner, segmenter]
@@ -179,41 +180,6 @@ def _tracing(machine: Machine) -> Check:
     if package_version("opentelemetry-exporter-otlp-proto-http") == "none":
         return Check("tracing", "failure", endpoint, "pip install 'wise-serve[otel]'")
     return Check("tracing", "ok", endpoint)
-
-
-def _engine_options(machine: Machine) -> Check:
-    found = ", ".join(chosen_options(machine.settings)) or "none chosen"
-    missing = what_is_missing(machine.settings)
-    return Check("engine options", "failure" if missing else "ok", found, missing)
-
-
-def _threads(machine: Machine) -> Check:
-    if machine.on_gpu or not machine.reasons:
-        return Check("threads", "ok", "not counted: the models do not share the CPU")
-    settings, cores = machine.settings, len(os.sched_getaffinity(0))
-    engine = int(os.environ.get("OMP_NUM_THREADS", "0")) or engine_threads(settings)
-    segmenter = settings.segmenter_threads * len(settings.segmenter_placements)
-    found = f"{engine} of the engine and {segmenter} of the segmenter on {cores} cores"
-    if engine + segmenter <= cores:
-        return Check("threads", "ok", found)
-    advice = (
-        "More threads than cores wait for each other: lower --segmenter-workers, "
-        "--segmenter-threads or --engine-threads."
-    )
-    return Check("threads", "warning", found, advice)
-
-
-def _adapters(machine: Machine) -> Check:
-    name = machine.settings.reasoner
-    try:
-        found = read_adapters(
-            machine.settings, REASONER_FOLDER if name == MINIATURE else Path(name)
-        )
-    except AdapterError as error:
-        advice = "Name a folder of PEFT's form, trained for this reasoner (docs/strategies.md)."
-        return Check("LoRA adapters", "failure", str(error), advice)
-    shown = ", ".join(f"{one.name} (rank {one.rank})" for one in found.values())
-    return Check("LoRA adapters", "ok", shown or "none given")
 
 
 def _allocator(machine: Machine) -> Check:

@@ -15,6 +15,7 @@ from wise_serve.ray.reasoner import RemoteReasoner
 from wise_serve.ray.segmenter import RemoteSegmenter
 from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.none import NoReasoner
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.settings import Settings
 
 _REQUEST_ID: Final = "x-request-id"
@@ -32,9 +33,9 @@ class Ingress:
         logs.configure(settings.log_level)
         remote: Reasoner = NoReasoner() if reasoner is None else RemoteReasoner(settings, reasoner)
         metrics = ClusterMetrics()
-        self._runtime = build_runtime(
-            settings, remote, RemoteSegmenter(settings, segmenter), metrics
-        )
+        strategies = load_strategies(settings)
+        remote_segmenter = RemoteSegmenter(settings, segmenter)
+        self._runtime = build_runtime(settings, strategies, remote, remote_segmenter, metrics)
         self._exchanging = asyncio.ensure_future(keep_up(lambda: metrics.exchange(board)))
         self._settled = asyncio.Event()
         self._runtime.lifecycle.on_ready = self._settled.set

@@ -22,6 +22,7 @@ from wise_serve.ray.board import keep_writing
 from wise_serve.ray.messages import ImageAt, ReasonerFacts, Step
 from wise_serve.reasoner import Reasoner, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
+from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 
@@ -41,7 +42,7 @@ class ReasonerReplica:
 
     def make(self, settings: Settings) -> Reasoner:
         """The model; nothing is loaded yet."""
-        return make_reasoner(settings)
+        return make_reasoner(settings, load_strategies(settings))
 
     async def facts(self) -> ReasonerFacts:
         """What an ingress asks for once, at its start."""

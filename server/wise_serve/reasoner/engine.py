@@ -24,14 +24,13 @@ from wise_serve.device import device_of
 from wise_serve.observe import logs
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.adapters import AdapterError, read_adapters
-from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.grammar import answer_pattern
 from wise_serve.reasoner.options import engine_threads, what_is_missing
-from wise_serve.reasoner.strategies import STRATEGIES, Strategy, load_strategies
-from wise_serve.reasoner.strategies.pixels import limits_of, misfits
+from wise_serve.reasoner.strategies import Strategy
+from wise_serve.reasoner.strategies.pixels import misfits_of
 from wise_serve.reasoner.thinking import until_answered
 from wise_serve.reasoner.tokens import token_bytes
-from wise_serve.settings import MINIATURE, Settings
+from wise_serve.settings import Settings
 
 if TYPE_CHECKING:
     from wise_serve.reasoner.inside_vllm.front_end import Engine
@@ -47,22 +46,13 @@ START_METHOD_VARIABLE = "VLLM_WORKER_MULTIPROC_METHOD"
 class VllmReasoner:
     """`Reasoner` on vLLM. Nothing is loaded before `start`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        miniature: Path,
-        miniature_image_size: int,
-        strategies: Mapping[str, Strategy] | None = None,
-    ) -> None:
-        """`miniature`: folder of the packaged checkpoint; `miniature_image_size`: pixels.
-        `strategies`: those of the settings, if they are loaded already."""
+    def __init__(self, settings: Settings, strategies: Mapping[str, Strategy]) -> None:
+        """strategies: all that it may be asked under, by name."""
         self._settings = settings
-        is_miniature = settings.reasoner == MINIATURE
-        self._model = str(miniature) if is_miniature else settings.reasoner
+        self._model = settings.reasoner_checkpoint
         self.name = settings.reasoner
-        default_size = miniature_image_size if is_miniature else None
-        self.image_size = settings.reasoner_image_size_pixels or default_size
-        self._strategies = load_strategies(settings) if strategies is None else strategies
+        self.image_size = settings.reasoner_square_pixels
+        self._strategies = strategies
         self._engine: Engine | None = None
         self._log_file: IO[str] | None = None  # while it starts
         self._tokenizer: Any = None
@@ -110,15 +100,10 @@ class VllmReasoner:
 
         Of a built-in strategy that nobody asked for, that is only logged.
         """
-        limits = limits_of(self._model, read_engine_args(self._settings.engine_args))
-        if limits is None:
-            return
-        for name, strategy in self._strategies.items():
-            for mistake in misfits(strategy, limits, self.image_size):
-                message = f"The strategy '{name}' does not fit '{self.name}': {mistake}."
-                if name == self._settings.strategy or name not in STRATEGIES:
-                    raise NotReady(message)
-                _log.warning(message)
+        for misfit in misfits_of(self._settings, self._strategies) or ():
+            if misfit.asked_for:
+                raise NotReady(misfit.message)
+            _log.warning(misfit.message)
 
     def _configure_logs(self) -> None:
         """Let vLLM log warnings only (at log level debug everything), as JSON lines on stderr.

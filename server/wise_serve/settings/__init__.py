@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
 from wise_serve.settings.engine import EngineSettings
 from wise_serve.settings.gateway import (
     AddressSettings,
@@ -37,6 +38,17 @@ class Settings(
     """Read once, by the command line; nothing else reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
+
+    @property
+    def reasoner_checkpoint(self) -> str:
+        """The reasoner's folder or hub name, as vLLM is given it."""
+        return str(REASONER_FOLDER) if self.reasoner == MINIATURE else self.reasoner
+
+    @property
+    def reasoner_square_pixels(self) -> int | None:
+        """Side of the square that the reasoner sees; None: the strategy's own."""
+        default = REASONER_IMAGE_SIZE if self.reasoner == MINIATURE else None
+        return self.reasoner_image_size_pixels or default
 
     @property
     def adapters(self) -> dict[str, str]:

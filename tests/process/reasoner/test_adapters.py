@@ -14,7 +14,7 @@ from wise_serve.miniature import REASONER_FOLDER
 from wise_serve.preflight import report
 from wise_serve.preflight.checks import Check
 from wise_serve.reasoner.adapters import CONFIG, WEIGHTS, AdapterError, engine_rank, read_adapters
-from wise_serve.reasoner.strategies import StrategyError, load_strategies
+from wise_serve.reasoner.strategies import STRATEGIES, StrategyError, load_strategies
 from wise_serve.reasoner.strategies.files import shipped_file
 from wise_serve.settings import Settings
 
@@ -117,10 +117,10 @@ def test_a_quantized_reasoner_is_not_compared(folder: Path, tmp_path: Path) -> N
 def test_the_preflight_says_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = Check("native libraries", "ok", "not imported here, which takes seconds")
     monkeypatch.setattr(report, "native_libraries", lambda machine: loaded)
-    checks = {check.name: check for check in report.preflight(given(folder))}
+    checks = {check.name: check for check in report.preflight(given(folder), STRATEGIES)}
     assert checks["LoRA adapters"].found == f"mine (rank {RANK})"
     (folder / CONFIG).unlink()
-    checks = {check.name: check for check in report.preflight(given(folder))}
+    checks = {check.name: check for check in report.preflight(given(folder), STRATEGIES)}
     assert checks["LoRA adapters"].outcome == "failure"
     assert CONFIG in checks["LoRA adapters"].found
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from miniature.scenes import draw_scene
-from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
+from wise_serve.miniature import REASONER_IMAGE_SIZE
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.strategies import STRATEGIES
@@ -38,7 +38,7 @@ async def everything(deltas: AsyncGenerator[ReasonDelta, None]) -> list[ReasonDe
 
 async def test_a_continued_generation_writes_the_same_tokens() -> None:
     settings = Settings(device="cpu", kv_cache_bytes=64 * 2**20)
-    reasoner = VllmReasoner(settings, REASONER_FOLDER, REASONER_IMAGE_SIZE)
+    reasoner = VllmReasoner(settings, STRATEGIES)
     side = (REASONER_IMAGE_SIZE,) * 2
     scene = draw_scene(np.random.default_rng(0)).image.resize(side, Image.Resampling.BILINEAR)
     prompt = STRATEGIES["seg-zero"].prompt("the red circle")

@@ -53,7 +53,7 @@ async def test_without_its_package_the_engine_says_so_before_it_loads(
     chosen: dict[str, Any], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options, "package_version", lambda *names: "none")
-    reasoner = VllmReasoner(Settings(**chosen), NOWHERE, 224)
+    reasoner = VllmReasoner(Settings(**chosen), STRATEGIES)
     with pytest.raises(NotReady, match=f"pip install {package}"):
         await reasoner.start()
     await reasoner.stop()

@@ -10,6 +10,8 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from wise_serve.cli.main import main
 from wise_serve.contract.errors import NotReady
 from wise_serve.miniature import REASONER_FOLDER
+from wise_serve.preflight import report
+from wise_serve.preflight.checks import Check
 from wise_serve.reasoner.engine import VllmReasoner
 from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.reasoner.strategies.files import read_shipped, shipped_names
@@ -110,7 +112,44 @@ def test_a_square_that_fits_is_left_to_the_preprocessors_rounding(side: int) -> 
 async def test_the_start_fails_for_the_strategy_that_was_asked_for(tmp_path: Path) -> None:
     settings = Settings(reasoner=checkpoint(tmp_path, SMALL), device="cpu")
     with pytest.raises(NotReady, match=r"'wise-s' does not fit .*squares of 56 to 616 pixels"):
-        await VllmReasoner(settings, tmp_path, 224).start()
+        await VllmReasoner(settings, STRATEGIES).start()
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome", "told"),
+    [
+        (["--reasoner-image-size-pixels", "560"], "ok", "resizes no strategy's image"),
+        ([], "failure", "'wise-s' does not fit"),
+        (["--strategy", "qwen2.5-vl"], "failure", "'qwen2.5-vl' does not fit"),
+        (["--strategy", "mine"], "warning", "'wise-s' does not fit"),
+        (["--engine-args", '{"mm_processor_kwargs": {"max_pixels": 900000}}'], "ok", "resizes no"),
+        (["--engine-args", "{"], "ok", "not compared"),
+        (["--reasoner", "nobody/has-this"], "ok", "not compared"),
+        (["--reasoner", "none"], "ok", "no reasoner"),
+        (["--reasoner", "miniature"], "ok", "resizes no strategy's image"),
+    ],
+)
+def test_the_preflight_finds_what_would_end_the_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    outcome: str,
+    told: str,
+) -> None:
+    loaded = Check("native libraries", "ok", "not imported here, which takes seconds")
+    monkeypatch.setattr(report, "native_libraries", lambda machine: loaded)
+    mine = read_shipped("wise-s").model_copy(
+        update={"name": "mine", "image": SquareImage(square_pixels=560)}
+    )
+    file = tmp_path / "mine.json"
+    file.write_text(mine.model_dump_json(exclude_none=True))
+    folder = checkpoint(tmp_path, SMALL)
+    main(["check", "--json", "--strategy-file", str(file), "--reasoner", folder, *flags])
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    found = checks["image sizes"]
+    assert (found["outcome"], told in found["found"]) == (outcome, True), found
+    assert bool(found["advice"]) == (outcome != "ok")
 
 
 def test_check_says_whether_a_file_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

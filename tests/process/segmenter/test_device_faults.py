@@ -15,7 +15,10 @@ from pictures import encode
 from processes import Process
 from segmenting import Recorder, assert_right, gone, scene, segment, segmenting, settings, until
 from wise_serve.contract.errors import Overloaded, SegmenterLost
-from wise_serve.http.app import create_app
+from wise_serve.http.app import build_app
+from wise_serve.observe.metrics import Metrics
+from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter.supervisor.client import SegmenterClient
 
 WORKER = (str(faulty_worker.__file__),)
@@ -87,8 +90,8 @@ async def test_leaving_a_running_batch_frees_all_and_leaves_its_mates_right(
 
 async def test_over_http_only_the_one_that_does_not_fit_is_refused() -> None:
     reasoner = FakeReasoner()
-    parts = settings(batch_wait_ms=200), reasoner, SegmenterClient(settings(), None, WORKER)
-    app = create_app(*parts)
+    parts = reasoner, SegmenterClient(settings(), None, WORKER), Metrics()
+    app = build_app(build_runtime(settings(batch_wait_ms=200), STRATEGIES, *parts))
 
     async def ask(http: httpx.AsyncClient, seed: int) -> httpx.Response:
         pixels = scene(seed)[1].copy()

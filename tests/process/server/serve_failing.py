@@ -13,6 +13,7 @@ from wise_serve.contract.errors import ReasonerLost
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.segmenter import ImageSession
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
@@ -63,4 +64,4 @@ class FailingReasoner(FakeReasoner):
 if __name__ == "__main__":
     segmenter = FailingSegmenter()
     reasoner = FailingReasoner(segmenter)
-    sys.exit(serve(build_runtime(Settings(port=0), reasoner, segmenter, Metrics())))
+    sys.exit(serve(build_runtime(Settings(port=0), STRATEGIES, reasoner, segmenter, Metrics())))

@@ -7,6 +7,7 @@ from collections import deque
 from fakes import FakeReasoner, FakeSegmenter
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
@@ -20,4 +21,4 @@ if __name__ == "__main__":
     observer = metrics.segmenter.worker("0")
     segmenter = FakeSegmenter(prompts=deque(maxlen=1), observer=observer)
     settings = Settings(port=int(os.environ.get("WISE_PORT", "0")))
-    sys.exit(serve(build_runtime(settings, reasoner, segmenter, metrics)))
+    sys.exit(serve(build_runtime(settings, STRATEGIES, reasoner, segmenter, metrics)))

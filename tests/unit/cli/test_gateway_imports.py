@@ -20,9 +20,10 @@ def test_the_gateway_is_composed_and_its_application_built_without_torch() -> No
 from wise_serve.cli.main import main
 from wise_serve.compose import compose
 from wise_serve.http.app import build_app
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.server import serving
 from wise_serve.settings import Settings
-build_app(compose(Settings()))
+build_app(compose(Settings(), STRATEGIES))
 """
     assert loaded_after(code) == "[]"
 

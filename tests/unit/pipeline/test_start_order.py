@@ -10,6 +10,7 @@ from fakes import FakeReasoner, FakeSegmenter
 from wise_serve import device
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.settings import Settings
 
 
@@ -28,7 +29,7 @@ async def started(settings: Settings) -> list[str]:
             await warm.wait()
             events.append("segmenter is warm")
 
-    runtime = build_runtime(settings, Reasoner(), Segmenter(), Metrics())
+    runtime = build_runtime(settings, STRATEGIES, Reasoner(), Segmenter(), Metrics())
     ready = asyncio.Event()
     runtime.lifecycle.on_ready = ready.set
     runtime.lifecycle.start()
@@ -78,7 +79,8 @@ async def test_options_that_do_not_fit_the_checkpoint_are_reported_in_one_line()
         async def start(self) -> None:
             Engine(length=8192)
 
-    runtime = build_runtime(Settings(device="cpu"), Reasoner(), FakeSegmenter(), Metrics())
+    settings = Settings(device="cpu")
+    runtime = build_runtime(settings, STRATEGIES, Reasoner(), FakeSegmenter(), Metrics())
     failed = asyncio.Event()
     runtime.lifecycle.on_failed = failed.set
     runtime.lifecycle.start()

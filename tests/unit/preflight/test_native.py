@@ -10,10 +10,11 @@ import pytest
 
 from wise_serve.preflight import native
 from wise_serve.preflight.checks import Machine
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.settings import Settings
 
 NUMA = "libnuma.so.1: cannot open shared object file: No such file or directory"
-MACHINE = Machine(Settings(), [], "no GPU", None, None)
+MACHINE = Machine(Settings(), STRATEGIES, [], "no GPU", None, None)
 
 
 def test_an_import_that_lacks_a_library_names_it_and_its_debian_package(

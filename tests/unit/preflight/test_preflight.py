@@ -16,6 +16,7 @@ from wise_serve.preflight import report as preflight
 from wise_serve.preflight.checks import GIB, Check
 from wise_serve.preflight.weights import Weights
 from wise_serve.reasoner import options, parallel
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.settings import Settings
 
 LARGE, SMALL, TINY = (Gpu("Test", "570.1", size * GIB, size * GIB) for size in (80, 24, 8))
@@ -55,7 +56,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def checked(**settings: Any) -> dict[str, Check]:
-    return {check.name: check for check in preflight.preflight(Settings(port=0, **settings))}
+    chosen = Settings(**{"port": 0, **settings})
+    return {check.name: check for check in preflight.preflight(chosen, STRATEGIES)}
 
 
 def test_a_large_gpu_is_enough(machine: Any) -> None:
@@ -207,12 +209,10 @@ def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.Monke
 def test_the_operators_port_is_checked_too(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]
-        settings = Settings(port=0, ops_port=taken_port)
-        [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+        found = checked(ops_port=taken_port)["port"]
     assert found.outcome == "failure"
     assert f":{taken_port}:" in found.found
-    settings = Settings(port=0, ops_port=0, ops_host="127.0.0.9")
-    [found] = [item for item in preflight.preflight(settings) if item.name == "port"]
+    found = checked(ops_port=0, ops_host="127.0.0.9")["port"]
     assert (found.outcome, found.found) == ("ok", "127.0.0.1:0 is free, 127.0.0.9:0 is free")
 
 
@@ -222,8 +222,7 @@ def test_a_port_in_use_and_few_open_files_are_reported(machine: Any) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
     try:
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-            found = {item.name: item for item in preflight.preflight(Settings(port=port))}
+            found = checked(port=taken.getsockname()[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert "another port" in found["port"].advice

@@ -137,6 +137,27 @@ def test_show_prints_the_prompt_and_how_an_answer_is_read(
     assert main(["strategies", "show", "no-such"]) == 1
 
 
+def test_show_prints_the_adapter_and_whether_it_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["strategies", "show", "wise-s"]) == 0
+    assert "adapter" not in capsys.readouterr().out
+    show = ["strategies", "show", written(tmp_path, changed(lora="shelves"))]
+    given = "--- adapter (LoRA)\nshelves: /models/shelves"
+    assert main([*show, "--reasoner-lora", "shelves=/models/shelves"]) == 0
+    assert given in capsys.readouterr().out
+    assert main([*show, "--reasoner-lora", "cups=/models/cups"]) == 0
+    told = capsys.readouterr().out
+    assert "shelves, which is not given (given: cups)" in told
+    assert "--reasoner-lora shelves=FOLDER" in told
+    monkeypatch.setenv("WISE_REASONER_LORA", "shelves=/models/shelves")
+    assert main(show) == 0
+    assert given in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*show, "--reasoner-lora", "no-path"])
+    assert "--reasoner-lora: 'no-path' is not NAME=PATH" in capsys.readouterr().err
+
+
 def test_list_names_all_that_come_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["strategies", "list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*shipped_names()]

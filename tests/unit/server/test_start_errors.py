@@ -11,6 +11,7 @@ from fakes import FakeReasoner, FakeSegmenter
 from wise_serve.contract.errors import NotReady
 from wise_serve.observe.metrics import Metrics
 from wise_serve.pipeline.runtime import build_runtime
+from wise_serve.reasoner.strategies import STRATEGIES
 from wise_serve.server.serving import serve
 from wise_serve.settings import Settings
 
@@ -40,7 +41,8 @@ def _this_process_goes_on() -> Iterator[None]:
 def served(capsys: Capture, error: Exception | None = None, **chosen: object) -> list[str]:
     """The plain lines of a server on fakes that must end with status 1; its log is JSON."""
     settings = Settings.model_validate({"port": 0, "device": "cpu", **chosen})
-    runtime = build_runtime(settings, FakeReasoner(start_error=error), FakeSegmenter(), Metrics())
+    reasoner = FakeReasoner(start_error=error)
+    runtime = build_runtime(settings, STRATEGIES, reasoner, FakeSegmenter(), Metrics())
     assert serve(runtime) == 1
     lines = capsys.readouterr().err.splitlines()
     return [line for line in lines if not line.startswith("{")]

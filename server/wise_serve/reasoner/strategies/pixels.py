@@ -15,7 +15,10 @@ from typing import Any, Final
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
+from wise_serve.reasoner.engine_args import read_engine_args
+from wise_serve.reasoner.strategies.files import STRATEGIES
 from wise_serve.reasoner.strategies.strategy import AspectImage, Strategy
+from wise_serve.settings import Settings
 
 _FILES: Final = ("preprocessor_config.json", "processor_config.json")
 
@@ -27,6 +30,33 @@ class PixelLimits:
     least_pixels: int
     most_pixels: int
     multiple_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A strategy whose image would be resized once more. asked_for: it is the server's default or
+    of a file; otherwise it is a built-in one, which every server offers."""
+
+    message: str
+    asked_for: bool
+
+
+def misfits_of(settings: Settings, strategies: Mapping[str, Strategy]) -> list[Misfit] | None:
+    """Which of a server's strategies do not fit its reasoner's preprocessor, and why.
+
+    None if the preprocessor's limits are unknown. Raises EngineArgsError.
+    """
+    limits = limits_of(settings.reasoner_checkpoint, read_engine_args(settings.engine_args))
+    if limits is None:
+        return None
+    return [
+        Misfit(
+            f"The strategy '{name}' does not fit '{settings.reasoner}': {mistake}.",
+            name == settings.strategy or name not in STRATEGIES,
+        )
+        for name, strategy in strategies.items()
+        for mistake in misfits(strategy, limits, settings.reasoner_square_pixels)
+    ]
 
 
 def limits_of(checkpoint: str, engine_args: Mapping[str, Any] | None = None) -> PixelLimits | None:
