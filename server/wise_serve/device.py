@@ -3,13 +3,18 @@
 GPUs are found with NVML, NVIDIA's management library, not with `torch.cuda`: a process that has
 initialized CUDA can no longer fork (torch's documentation, "CUDA in multiprocessing"), and the
 gateway does not need torch for anything else.
+
+CUDA numbers the fastest GPU first unless CUDA_DEVICE_ORDER says PCI_BUS_ID. NVML does not know
+which one is fastest, so GPUs are listed here by their PCI bus, and the models' processes count them
+in the same way (`processes.model_environment`): cuda:1 is then the same card for both.
 """
 
 import functools
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pynvml
 
@@ -20,6 +25,8 @@ from wise_serve.versions import package_version
 Device = Literal["cpu", "cuda"]
 
 _GIB: Final = 2**30
+ORDER_VARIABLE: Final = "CUDA_DEVICE_ORDER"  # CUDA's programming guide, environment variables
+PCI_ORDER: Final = "PCI_BUS_ID"
 LEAST_CACHE_BYTES: Final = 256 * 2**20
 SEGMENTER_WEIGHT_BYTES: Final = _GIB  # SAM 2 large in float32, the largest there is
 
@@ -39,7 +46,7 @@ class GpuError(Exception):
 
 
 def list_gpus() -> list[Gpu]:
-    """The GPUs of this machine that a process sees, in the order of their CUDA numbers; at least
+    """The GPUs of this machine that a model's process sees, as CUDA numbers them there; at least
     one. Raises GpuError."""
     try:
         pynvml.nvmlInit()
@@ -50,11 +57,11 @@ def list_gpus() -> list[Gpu]:
         handles = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
         ]
-        gpus = []
-        for handle in handles:
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            name = pynvml.nvmlDeviceGetName(handle)
-            gpus.append(Gpu(name, driver, int(memory.total), int(memory.free)))
+        # NVML's own order may change with a reboot.
+        gpus = {
+            pynvml.nvmlDeviceGetUUID(handle): _gpu_of(handle, driver)
+            for handle in sorted(handles, key=_bus_of)
+        }
     except pynvml.NVMLError as error:
         raise GpuError(f"the NVIDIA driver answers with an error ({error})") from None
     finally:
@@ -64,23 +71,43 @@ def list_gpus() -> list[Gpu]:
     return _visible(gpus)
 
 
-def _visible(gpus: list[Gpu]) -> list[Gpu]:
-    """What CUDA_VISIBLE_DEVICES leaves, which the driver does not look at. Numbers alone are
-    understood: with the identifiers of GPUs (GPU-..., MIG-...) all are returned."""
+def _bus_of(handle: Any) -> tuple[int, int, int]:
+    place = pynvml.nvmlDeviceGetPciInfo(handle)
+    return place.domain, place.bus, place.device
+
+
+def _gpu_of(handle: Any, driver: str) -> Gpu:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    name = pynvml.nvmlDeviceGetName(handle)
+    return Gpu(name, driver, int(memory.total), int(memory.free))
+
+
+def _visible(gpus: dict[str, Gpu]) -> list[Gpu]:
+    """What CUDA_VISIBLE_DEVICES leaves, which the driver does not look at: numbers and UUIDs, which
+    may be cut short. With parts of GPUs (MIG-...) all are returned. gpus: by UUID."""
     text = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if text is None:
-        return gpus
-    numbers = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(number.lstrip("-").isdigit() for number in numbers):
-        return gpus
+    if text is None or "MIG-" in text:
+        return list(gpus.values())
     shown: list[Gpu] = []
-    for number in map(int, numbers):
-        if not 0 <= number < len(gpus):
-            break  # as CUDA: what follows a number that is none is not seen
-        shown.append(gpus[number])
+    for named in filter(None, map(str.strip, text.split(","))):
+        found = [
+            gpu
+            for number, (uuid, gpu) in enumerate(gpus.items())
+            if named == str(number) or (named.startswith("GPU-") and uuid.startswith(named))
+        ]
+        if not found:
+            break  # as CUDA: what follows one that does not exist is not seen
+        shown.append(found[0])
     if not shown:
         raise GpuError("CUDA_VISIBLE_DEVICES hides every GPU")
     return shown
+
+
+def order_is_unknown(gpus: Sequence[Gpu]) -> bool:
+    """Whether CUDA may count these GPUs in another order than `list_gpus`: they differ, and
+    CUDA_DEVICE_ORDER asks for another order."""
+    asked = os.environ.get(ORDER_VARIABLE, PCI_ORDER)
+    return asked != PCI_ORDER and len({(gpu.name, gpu.total_bytes) for gpu in gpus}) > 1
 
 
 def usable_gpus() -> list[Gpu]:

@@ -1,7 +1,8 @@
 """The models' processes: which memory allocator they use, when they end, how they start quickly.
 
-Three rules for vLLM's engine core and the segmenter workers:
+Four rules for vLLM's engine core and the segmenter workers:
 
+- they count GPUs in the order in which the gateway lists them (`wise_serve.device`);
 - on a CPU they use tcmalloc if it is installed (docs/decisions/0015);
 - the kernel ends them when the gateway is gone (docs/decisions/0009);
 - Python's garbage collector is paused while they import torch and vLLM: the imports create a
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from wise_serve.device import device_of
+from wise_serve.device import ORDER_VARIABLE, PCI_ORDER, device_of
 from wise_serve.settings import Settings
 
 PRELOAD_VARIABLE: Final = "LD_PRELOAD"  # ld.so(8)
@@ -42,8 +43,15 @@ def find_tcmalloc() -> str | None:
     return next((name for name in found if name is not None), None)
 
 
+def model_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables to add to `environment` for a model's process that is about to start: the order of
+    GPUs, unless it is set there, and the allocator."""
+    order = {} if ORDER_VARIABLE in environment else {ORDER_VARIABLE: PCI_ORDER}
+    return order | allocator_environment(settings, environment)
+
+
 def allocator_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables to add to `environment` for a process that is about to start.
+    """The variable that preloads tcmalloc.
 
     Empty where tcmalloc is not wanted or not installed, or where `environment` names an allocator
     already.

@@ -36,9 +36,12 @@ def _asked_anew() -> Iterator[None]:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`driver(names, packages)`: the GPUs that NVML reports, and the installed packages."""
+    """`driver(names, packages, buses)`: the GPUs in NVML's order, the installed packages, and the
+    GPUs' numbers on the PCI bus, if these are in another order."""
 
-    def make(names: list[str], packages: dict[str, str] = GPU_BUILD) -> None:
+    def make(
+        names: list[str], packages: dict[str, str] = GPU_BUILD, buses: tuple[int, ...] = ()
+    ) -> None:
         answers = {
             "nvmlInit": lambda: None,
             "nvmlShutdown": lambda: None,
@@ -46,6 +49,10 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Any:
             "nvmlDeviceGetCount": lambda: len(names),
             "nvmlDeviceGetHandleByIndex": lambda index: index,
             "nvmlDeviceGetName": lambda index: names[index],
+            "nvmlDeviceGetUUID": lambda index: f"GPU-{names[index].lower()}0-1234",
+            "nvmlDeviceGetPciInfo": lambda index: SimpleNamespace(
+                domain=0, bus=buses[index] if buses else index, device=0
+            ),
             "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=80, free=70),
         }
         for name, answer in answers.items():
@@ -65,7 +72,15 @@ def test_every_gpu_is_listed_with_its_memory(driver: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("1,0", "BA"), ("2", "C"), ("0,7,1", "A"), ("GPU-5,GPU-6", "ABC"), (" 1 , 2 ", "BC")],
+    [
+        ("1,0", "BA"),
+        ("2", "C"),
+        ("0,7,1", "A"),
+        (" 1 , 2 ", "BC"),
+        ("GPU-c,GPU-a0-1234", "CA"),
+        ("1,GPU-7,0", "B"),
+        ("MIG-1", "ABC"),
+    ],
 )
 def test_cuda_visible_devices_hides_and_orders(
     driver: Any, monkeypatch: pytest.MonkeyPatch, text: str, shown: str
@@ -75,7 +90,34 @@ def test_cuda_visible_devices_hides_and_orders(
     assert "".join(gpu.name for gpu in list_gpus()) == shown
 
 
-@pytest.mark.parametrize("text", ["", "-1", "3"])
+def test_gpus_are_counted_by_their_bus_whatever_nvmls_order(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(["A", "B", "C"], buses=(0x81, 0x01, 0x41))
+    assert [gpu.name for gpu in list_gpus()] == ["B", "C", "A"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    assert [gpu.name for gpu in list_gpus()] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("order", "names", "unknown"),
+    [
+        (None, "AB", False),
+        ("PCI_BUS_ID", "AB", False),
+        ("FASTEST_FIRST", "AB", True),
+        ("FASTEST_FIRST", "AA", False),
+    ],
+)
+def test_another_order_matters_only_among_different_gpus(
+    monkeypatch: pytest.MonkeyPatch, order: str | None, names: str, unknown: bool
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    if order is not None:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", order)
+    assert device.order_is_unknown([Gpu(name, "570.86", 80, 70) for name in names]) == unknown
+
+
+@pytest.mark.parametrize("text", ["", "-1", "3", "GPU-7", "x"])
 def test_hidden_gpus_are_none(driver: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     driver(["A"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)

@@ -57,6 +57,18 @@ def test_nothing_is_added_where_it_is_not_wanted(machine: Callable[..., None]) -
     assert processes.allocator_environment(Settings(device="cpu", tcmalloc=False), {}) == {}
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_the_models_count_gpus_as_the_gateway_lists_them(
+    machine: Callable[..., None], gpu: bool
+) -> None:
+    machine("tcmalloc_minimal", gpu=gpu)
+    added = processes.model_environment(Settings(), {})
+    assert added["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert ("LD_PRELOAD" in added) != gpu
+    asked = processes.model_environment(Settings(), {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})
+    assert "CUDA_DEVICE_ORDER" not in asked
+
+
 CHILD = """
 import gc, multiprocessing
 import wise_serve.cli.main

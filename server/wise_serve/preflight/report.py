@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from wise_serve import processes
-from wise_serve.device import GpuError, usable_gpus
+from wise_serve.device import ORDER_VARIABLE, PCI_ORDER, GpuError, order_is_unknown, usable_gpus
 from wise_serve.http.access import AccessError, make_access
 from wise_serve.miniature import REASONER_FOLDER
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
@@ -99,6 +99,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _driver(machine: Machine) -> Check:
     if machine.gpus:
         found = ", ".join(f"{gpu.name} (driver {gpu.driver})" for gpu in machine.gpus)
+        if order_is_unknown(machine.gpus):
+            advice = (
+                f"{ORDER_VARIABLE} lets CUDA count these GPUs in another order than this report: "
+                f"unset it, or set it to {PCI_ORDER}."
+            )
+            return Check("GPU", "warning", found, advice)
         return Check("GPU", "ok", found)
     if machine.settings.device == "cuda":
         advice = "Install NVIDIA's driver and give the GPU to this container, or set --device cpu."

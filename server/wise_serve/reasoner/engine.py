@@ -74,8 +74,8 @@ class VllmReasoner:
         # hold; a spawned one starts clean.
         os.environ[START_METHOD_VARIABLE] = "spawn"
         self._configure_logs()
+        os.environ.update(processes.model_environment(self._settings, os.environ))
         if device_of(self._settings) == "cpu":
-            os.environ.update(processes.allocator_environment(self._settings, os.environ))
             os.environ.setdefault("OMP_NUM_THREADS", str(engine_threads(self._settings)))
         try:
             async with asyncio.timeout(self._settings.startup_deadline_s):

@@ -206,6 +206,17 @@ def test_packages_of_the_engines_options(machine: Any, monkeypatch: pytest.Monke
     assert "pip install numba" in guessed["engine options"].advice
 
 
+def test_different_gpus_in_an_unknown_order_are_reported(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine([LARGE, SMALL])
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    assert checked()["GPU"].outcome == "ok"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert checked()["GPU"].outcome == "warning"
+    assert "set it to PCI_BUS_ID" in checked()["GPU"].advice
+
+
 def test_the_operators_port_is_checked_too(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]

@@ -152,7 +152,7 @@ class SegmenterClient:
             ),
             self._observe,
             self._program,
-            processes.allocator_environment(self._settings, os.environ),
+            processes.model_environment(self._settings, os.environ),
         )
         return self._worker
 

@@ -48,11 +48,11 @@ class WorkerProcess:
         configuration: protocol.Configure,
         observe: Callable[[protocol.FromWorker], None],
         program: Sequence[str],
-        preloading: Mapping[str, str],
+        added: Mapping[str, str],
     ) -> "WorkerProcess":
         """Start a child and configure it; `observe` sees every message that it sends.
 
-        `program`: Python's arguments that run a worker; `--fd N` is added. `preloading`: variables
+        `program`: Python's arguments that run a worker; `--fd N` is added. `added`: variables
         for its environment, besides those of this process.
         """
         ours, theirs = socket.socketpair()
@@ -63,7 +63,7 @@ class WorkerProcess:
                     *(*program, "--fd", str(theirs.fileno())),
                     pass_fds=[theirs.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
-                    env={**os.environ, **preloading},
+                    env={**os.environ, **added},
                 )
             except BaseException:
                 ours.close()
