@@ -52,25 +52,8 @@ def run_part(part: str, options: Options) -> tuple[dict[str, Any], str]:
     return found, ended
 
 
-def main() -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--small", action="store_true", help="small models")
-    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
-    parser.add_argument("--repeats", type=int, default=10, help="of each timing (default: 10)")
-    parser.add_argument("--in-flight", type=int, default=64, help="requests at once (default: 64)")
-    parser.add_argument(
-        "--vllm", action=argparse.BooleanOptionalAction, default=True, help="where installed"
-    )
-    parser.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="SAM 2 (default: on CUDA)"
-    )
-    parser.add_argument("--output", type=Path, help="also write the figures to this JSON file")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
-    args = parser.parse_args()
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no CUDA device; --small --device cpu runs anywhere")
+def run_parts(args: argparse.Namespace) -> dict[str, Any]:
+    """The figures of all parts; `--output` has those of each as soon as it has ended."""
     card = torch.cuda.get_device_name() if args.device == "cuda" else "a CPU"
     figures: dict[str, Any] = {"card": card, "small": args.small, "ended": {}}
     compiled = args.device == "cuda" if args.compile is None else args.compile
@@ -93,6 +76,29 @@ def main() -> int:
             if args.output is not None:
                 args.output.parent.mkdir(parents=True, exist_ok=True)
                 args.output.write_text(json.dumps(figures, indent=1))
+    return figures
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--small", action="store_true", help="small models")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--repeats", type=int, default=10, help="of each timing (default: 10)")
+    parser.add_argument("--in-flight", type=int, default=64, help="requests at once (default: 64)")
+    parser.add_argument(
+        "--vllm", action=argparse.BooleanOptionalAction, default=True, help="where installed"
+    )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="SAM 2 (default: on CUDA)"
+    )
+    parser.add_argument("--output", type=Path, help="also write the figures to this JSON file")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no CUDA device; --small --device cpu runs anywhere")
+    figures = run_parts(args)
     print(gpu_page.page(figures))
     if args.write:
         gpu_page.write(figures)

@@ -20,6 +20,7 @@ WIDTH, HEIGHT = 64, 32
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 _PNG_SIGNATURE_BYTES = 8
 _XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_KEY = "XML:com.adobe.xmp"
 # The corners as displayed, row by row, of a stored image whose own are red, green / blue, white.
 CORNERS = {
     1: (RED, GREEN, BLUE, WHITE), 2: (GREEN, RED, WHITE, BLUE), 3: (WHITE, BLUE, GREEN, RED),
@@ -42,7 +43,7 @@ class File:
 
 
 def files() -> list[File]:
-    return [*_oriented(), *_with_metadata(), *_colours()]
+    return [*_oriented(), *_with_metadata(), *_with_unread_metadata(), *_colours()]
 
 
 def corners_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -154,7 +155,7 @@ def _oriented() -> Iterator[File]:
 
 def _with_metadata() -> Iterator[File]:
     six = exif_of(6)
-    raw, xmp = raw_profile("exif", six), "XML:com.adobe.xmp"
+    raw = raw_profile("exif", six)
     several = {
         "eXIf after the pixels": [chunk(b"eXIf", six[6:])],
         "raw profile exif, zTXt": [packed_text("Raw profile type exif", raw)],
@@ -164,14 +165,14 @@ def _with_metadata() -> Iterator[File]:
             packed_text("Raw profile type APP1", raw_profile("generic", _XMP_HEADER + xmp_of(6)))
         ],
         "raw profile xmp": [packed_text("Raw profile type xmp", raw_profile("xmp", xmp_of(6)))],
-        "XMP": [unicode_text(xmp, xmp_of(6))],
-        "XMP, compressed": [unicode_text(xmp, xmp_of(6), packed=True)],
+        "XMP": [unicode_text(_XMP_KEY, xmp_of(6))],
+        "XMP, compressed": [unicode_text(_XMP_KEY, xmp_of(6), packed=True)],
         "eXIf before raw profile": [
             packed_text("Raw profile type exif", raw_profile("exif", exif_of(3))),
             chunk(b"eXIf", six[6:]),
         ],
         "raw profile before XMP": [
-            unicode_text(xmp, xmp_of(3)), packed_text("Raw profile type exif", raw),
+            unicode_text(_XMP_KEY, xmp_of(3)), packed_text("Raw profile type exif", raw),
         ],
         "large texts beside it": [
             packed_text("workflow", b'{"node": 1}' * 200_000), chunk(b"eXIf", six[6:]),
@@ -180,15 +181,18 @@ def _with_metadata() -> Iterator[File]:
     for name, chunks in several.items():
         yield _turned(f"PNG, {name}", png_with(*chunks), 6)
         yield _turned(f"PNG, {name}, at the end", png_with(*chunks, after_pixels=True), 6)
+
+
+def _with_unread_metadata() -> Iterator[File]:
     profile = zlib.compress(np.random.default_rng(0).bytes(1_500_000))
     not_read = {
         "ICC profile of 1.5 MB": chunk(b"iCCP", b"printer\0\0" + profile),
         "ICC profile of an unknown compression": chunk(b"iCCP", b"x\0\7" + profile[:9]),
         "texts that swell": packed_text("k", bytes(80 << 20)),
-        "XMP that swells": unicode_text(xmp, bytes(80 << 20), packed=True),
+        "XMP that swells": unicode_text(_XMP_KEY, bytes(80 << 20), packed=True),
         "raw profile that is no hex": text("Raw profile type exif", b"\nexif\n 3\nxyz\n"),
         "text that is not packed": chunk(b"zTXt", b"Raw profile type exif\0\0no zlib"),
-        "eXIf with a stale checksum": stale(chunk(b"eXIf", six[6:])),
+        "eXIf with a stale checksum": stale(chunk(b"eXIf", exif_of(6)[6:])),
         "text with a stale checksum": stale(text("Software", b"painted here")),
         "transparency with a stale checksum": stale(chunk(b"tRNS", bytes(6))),
         "physical size cut short": chunk(b"pHYs", b"\0"),

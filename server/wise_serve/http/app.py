@@ -9,6 +9,7 @@ from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import Lifespan
 
 from wise_serve.http.access import Access, make_access
 from wise_serve.http.bodies import refine_bodies, segment_bodies
@@ -66,8 +67,31 @@ def build_app(
 
     Raises AccessError.
     """
-    settings, access = runtime.settings, access or make_access(runtime.settings)
+    access = access or make_access(runtime.settings)
     reporter = Reporter(runtime.metrics)
+    app = Application(
+        needs_key=access.needs_key,
+        title="wise-serve",
+        version=VERSION,
+        description=_DESCRIPTION,
+        lifespan=_lifespan_of(runtime),
+        docs_url=None,  # see docs.py: its assets are served from here
+        redoc_url=None,
+        exception_handlers={HTTPException: _unserved},
+    )
+    _add_routes(app, runtime, access, reporter)
+    # The last one added is the outermost.
+    app.add_middleware(Gate, runtime=runtime, access=access)
+    app.add_middleware(Head)
+    app.add_middleware(Boundary, reporter=reporter, tracer=tracer)
+    if origins := split_origins(runtime.settings.cors_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
+    app.add_middleware(Lingering, limit_bytes=runtime.settings.max_body_bytes)
+    return app
+
+
+def _lifespan_of(runtime: Runtime) -> Lifespan[FastAPI]:
+    """Starts the models with the application, and stops them."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,16 +102,11 @@ def build_app(
             await runtime.lifecycle.stop()
             runtime.threads.close()
 
-    app = Application(
-        needs_key=access.needs_key,
-        title="wise-serve",
-        version=VERSION,
-        description=_DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,  # see docs.py: its assets are served from here
-        redoc_url=None,
-        exception_handlers={HTTPException: _unserved},
-    )
+    return lifespan
+
+
+def _add_routes(app: FastAPI, runtime: Runtime, access: Access, reporter: Reporter) -> None:
+    settings = runtime.settings
     if runtime.reasoner.name != NO_REASONER:
         bodies = segment_bodies(settings, runtime.threads)
         app.include_router(segment_router(runtime, bodies, reporter))
@@ -99,14 +118,6 @@ def build_app(
         app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
     app.include_router(page_router(read_page(), read_example()))
     add_docs(app)
-    # The last one added is the outermost.
-    app.add_middleware(Gate, runtime=runtime, access=access)
-    app.add_middleware(Head)
-    app.add_middleware(Boundary, reporter=reporter, tracer=tracer)
-    if origins := split_origins(settings.cors_origins):
-        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
-    app.add_middleware(Lingering, limit_bytes=settings.max_body_bytes)
-    return app
 
 
 def build_ops_app(runtime: Runtime) -> FastAPI:

@@ -23,69 +23,77 @@ _UNREAD_MS: Final = 30_000
 _MOST_HEAD_BYTES: Final = 65_536  # of a head that arrives in pieces; the parser has no limit
 
 
-def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol; a request's line and headers must be complete in `header_deadline_s`."""
+class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Answers 408 to a head that is late; closes a connection that sends nothing at all.
 
-    class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """Answers 408 to a head that is late; closes a connection that sends nothing at all.
+    uvicorn itself limits only the time between an answer and the next request.
+    """
 
-        uvicorn itself limits only the time between an answer and the next request.
-        """
+    header_deadline_s: float
+    _overdue: asyncio.TimerHandle | None = None
+    _head_bytes = 0  # received of a request's head that is not complete
 
-        _overdue: asyncio.TimerHandle | None = None
-        _head_bytes = 0  # received of a request's head that is not complete
+    def connection_made(self, transport: Any) -> None:
+        """Called by asyncio: start waiting for the first request's head."""
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+        self._wait_for_head()
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            connection = transport.get_extra_info("socket")
-            if connection is not None and connection.family != socket.AF_UNIX:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio: the deadline ends with a complete head, and so does its limit."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._have_head()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("")
+        elif self._overdue is None:
             self._wait_for_head()
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._have_head()
-                return
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("")
-            elif self._overdue is None:
-                self._wait_for_head()
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope["http_version"] != "1.1":
+            _speak_http_1_0(self.cycle)
 
-        def on_headers_complete(self) -> None:
-            super().on_headers_complete()
-            if self.cycle is not None and self.cycle.scope["http_version"] != "1.1":
-                _speak_http_1_0(self.cycle)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio, once."""
+        self._have_head()
+        super().connection_lost(exc)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._have_head()
-            super().connection_lost(exc)
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's method, answering with a problem document."""
+        error = MalformedRequest("This is not HTTP/1.1, or the head is too long.")
+        self.transport.write(_as_bytes(response_of(error)))
+        self.transport.close()
 
-        def send_400_response(self, msg: str) -> None:
-            """uvicorn's method, answering with a problem document."""
-            error = MalformedRequest("This is not HTTP/1.1, or the head is too long.")
+    def _wait_for_head(self) -> None:
+        self._overdue = self.loop.call_later(self.header_deadline_s, self._close)
+
+    def _have_head(self) -> None:
+        self._head_bytes = 0
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    def _close(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._head_bytes:
+            error = RequestTimeout("The request's headers did not arrive in time.")
             self.transport.write(_as_bytes(response_of(error)))
-            self.transport.close()
+        self.transport.close()
 
-        def _wait_for_head(self) -> None:
-            self._overdue = self.loop.call_later(header_deadline_s, self._close)
 
-        def _have_head(self) -> None:
-            self._head_bytes = 0
-            if self._overdue is not None:
-                self._overdue.cancel()
-                self._overdue = None
-
-        def _close(self) -> None:
-            if self.transport.is_closing():
-                return
-            if self._head_bytes:
-                error = RequestTimeout("The request's headers did not arrive in time.")
-                self.transport.write(_as_bytes(response_of(error)))
-            self.transport.close()
-
-    return Punctual
+def make_protocol(header_deadline_s: float) -> type[asyncio.Protocol]:
+    """uvicorn's protocol; a request's line and headers must be complete in `header_deadline_s`."""
+    made: type[asyncio.Protocol] = type(
+        Punctual.__name__, (Punctual,), {"header_deadline_s": header_deadline_s}
+    )
+    return made
 
 
 def _speak_http_1_0(cycle: Any) -> None:

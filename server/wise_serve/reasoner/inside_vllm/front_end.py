@@ -132,6 +132,21 @@ def _spare_adapters(settings: Settings) -> int:
     return 1 if device_of(settings) == "cpu" else 0
 
 
+def _arguments_of_device(settings: Settings) -> dict[str, Any]:
+    if device_of(settings) == "cuda":
+        return {"gpu_memory_utilization": settings.gpu_memory_utilization}
+    arguments: dict[str, Any] = {
+        "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
+        "kv_cache_memory_bytes": settings.kv_cache_bytes,
+        "block_size": CPU_BLOCK_TOKENS,
+        "enforce_eager": not settings.engine_compile,
+        "distributed_executor_backend": UNIPROC,
+    }
+    if settings.cpu_kernels and not settings.engine_compile:  # which generates its own kernels
+        arguments["worker_extension_cls"] = CPU_KERNELS
+    return arguments
+
+
 def engine_arguments(
     settings: Settings, model: str, adapters: Mapping[str, Adapter]
 ) -> AsyncEngineArgs:
@@ -165,16 +180,5 @@ def engine_arguments(
             "max_loras": len(adapters) + _spare_adapters(settings),  # in one batch: none waits
             "max_lora_rank": engine_rank(adapters),
         }
-    if device_of(settings) == "cpu":
-        arguments |= {
-            "dtype": "float32" if settings.reasoner == MINIATURE else "bfloat16",
-            "kv_cache_memory_bytes": settings.kv_cache_bytes,
-            "block_size": CPU_BLOCK_TOKENS,
-            "enforce_eager": not settings.engine_compile,
-            "distributed_executor_backend": UNIPROC,
-        }
-        if settings.cpu_kernels and not settings.engine_compile:  # which generates its own kernels
-            arguments["worker_extension_cls"] = CPU_KERNELS
-    else:
-        arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+    arguments |= _arguments_of_device(settings)
     return AsyncEngineArgs(**(arguments | read_engine_args(settings.engine_args)))

@@ -52,6 +52,12 @@ def parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=f"wise-client {__version__}")
+    _add_server(made)
+    _add_question(made, strategies)
+    return made
+
+
+def _add_server(made: argparse.ArgumentParser) -> None:
     server = made.add_argument_group("server")
     server.add_argument(
         "--url", help=f"address of the server (default: WISE_URL, else {DEFAULT_URL})"
@@ -64,6 +70,9 @@ def parser(
         metavar="S",
         help="longest silence of the server, in seconds (default: %(default)g)",
     )
+
+
+def _add_question(made: argparse.ArgumentParser, strategies: bool) -> None:
     asked = made.add_argument_group("question")
     if strategies:
         which = asked.add_mutually_exclusive_group()
@@ -94,7 +103,6 @@ def parser(
         metavar="N",
         help="shrink larger images before sending; answers are in the original's pixels",
     )
-    return made
 
 
 def client_of(

@@ -98,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     epilog = _EPILOG.format(figures=names)
     made = parser("wise-segment eval", _DESCRIPTION, epilog, strategies=True)
     made.add_argument("dataset", type=Path, metavar="DATASET", help="a folder or file, see below")
+    _add_dataset(made)
+    _add_run(made)
+    _add_report(made)
+    return made
+
+
+def _add_dataset(made: argparse.ArgumentParser) -> None:
     data = made.add_argument_group("dataset")
     data.add_argument("--format", choices=FORMATS, help="default: by what is there")
     data.add_argument("--split", metavar="NAME", help="a part of the dataset, such as val or testA")
@@ -105,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=Path, metavar="DIR", help="coco, refcoco: the images' folder"
     )
     data.add_argument("--limit", type=positive_int, metavar="N", help="the first N samples only")
+
+
+def _add_run(made: argparse.ArgumentParser) -> None:
     work = made.add_argument_group("run")
     work.add_argument(
         "--concurrency",
@@ -123,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         "the server's caches, and latencies can be compared",
     )
     work.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_report(made: argparse.ArgumentParser) -> None:
     told = made.add_argument_group("report")
     told.add_argument("--json", type=Path, metavar="FILE", help="figures and scores; - prints them")
     told.add_argument("--csv", type=Path, metavar="FILE", help="the figures; - prints them")
@@ -141,7 +154,6 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures of the N worst answers a strategy, in --html (default: %(default)s)",
     )
     told.add_argument("--fail-below", metavar="LIMITS", help="exit with 8 if a limit is not kept")
-    return made
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from wise_client import extras
-from wise_client.cli.common import FOUND, parser, positive_float, positive_int, say
+from wise_client.cli.common import FOUND, client_of, parser, positive_float, positive_int, say
 from wise_client.client import Client
 from wise_client.config import Timeouts
 from wise_client.errors import InputError
@@ -46,23 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = Settings(
-        queries=dict(options.query),
-        home=home,
-        max_instances=options.max_instances,
-        max_side_pixels=options.max_side_pixels,
-        polygon_tolerance_pixels=options.polygon_tolerance_pixels,
-        concurrency=options.concurrency,
-        within_s=options.batch_within_s,
-    )
-    asking = Client(
-        options.url,
-        options.api_key,
-        timeouts=Timeouts(read_s=options.timeout_s),
-        max_connections=options.concurrency,
-    )
-    quick = Client(options.url, options.api_key, timeouts=_QUICK, retry=RetryPolicy(max_retries=0))
-    backend = Backend(asking, quick, Media(options.image_host), settings)
+    asking = client_of(options, options.concurrency)
+    backend = _backend(options, home, asking)
     server = waitress.create_server(
         App(backend, options.basic_auth),
         host=options.host,
@@ -79,6 +64,20 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         backend.close()
     return FOUND
+
+
+def _backend(options: argparse.Namespace, home: LabelStudio | None, asking: Client) -> Backend:
+    settings = Settings(
+        queries=dict(options.query),
+        home=home,
+        max_instances=options.max_instances,
+        max_side_pixels=options.max_side_pixels,
+        polygon_tolerance_pixels=options.polygon_tolerance_pixels,
+        concurrency=options.concurrency,
+        within_s=options.batch_within_s,
+    )
+    quick = Client(options.url, options.api_key, timeouts=_QUICK, retry=RetryPolicy(max_retries=0))
+    return Backend(asking, quick, Media(options.image_host), settings)
 
 
 def _parser() -> argparse.ArgumentParser:
