@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Two images of one server. `docker build --target gpu .` on vLLM's own image; `--target cpu .` on
-# slim Python, for machines without a GPU. Both run as user 10001 on a read-only root: only
-# /cache (weights and compiled kernels) and /tmp are written.
+# slim Python, for machines without a GPU. Both run as user 10001 on a read-only root: they write only
+# to /cache (weights and compiled kernels) and /tmp.
 
 ARG VLLM_IMAGE=vllm/vllm-openai:v0.33.0
 ARG PYTHON_IMAGE=python:3.11-slim
@@ -15,14 +15,14 @@ COPY server server
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 
-# ---- cpu: everything is installed into /opt/wise, which the final stage takes over
+# ---- cpu: everything is installed into /opt/wise, which the final stage copies
 FROM ${PYTHON_IMAGE} AS cpu-install
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
 COPY constraints.txt /wheels/
-# The CPU build of torch comes from its own index, where the configured one does not carry it.
-# sam2 is built against the torch that is installed, and without its CUDA kernel. torchaudio and
-# torchcodec are built for CUDA as published: beside a CPU torch their import only fails.
+# The CPU build of torch comes from its own index if the configured one does not have it.
+# sam2 is built against the installed torch, and without its CUDA kernel. The published torchaudio and
+# torchcodec are built for CUDA: with a CPU torch their import fails.
 RUN python -m venv /opt/wise \
  && /opt/wise/bin/python -m pip install --no-cache-dir --constraint /wheels/constraints.txt \
       setuptools wheel \
@@ -48,7 +48,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=cpu-install /opt/wise /opt/wise
 RUN mkdir -p /cache && chown 10001:10001 /cache
-# USER names who runs it to libraries that ask: number 10001 has no entry in /etc/passwd.
+# Some libraries read the user's name from USER: number 10001 has no entry in /etc/passwd.
 ENV PATH=/opt/wise/bin:$PATH HOME=/cache USER=wise XDG_CACHE_HOME=/cache \
     HF_HOME=/cache/huggingface PYTHONUNBUFFERED=1 WISE_HOST=0.0.0.0 WISE_PORT=8000 WISE_DEVICE=cpu
 VOLUME ["/cache"]
@@ -66,7 +66,7 @@ LABEL org.opencontainers.image.title="wise-serve (GPU)" \
       org.opencontainers.image.description="Language segmentation at high throughput, on NVIDIA GPUs" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
-# To install; the last USER is who runs it.
+# root, for the installation only; the last USER is the one who runs the server.
 USER 0
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -74,8 +74,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=wheel /wheels /wheels
 COPY constraints-gpu.txt /wheels/
-# torch, CUDA and vLLM stay those of the image, to the letter; the rest is pinned as `make setup
-# STACK=gpu` has it.
+# torch, CUDA and vLLM stay exactly those of the image; the other packages have the versions of `make
+# setup STACK=gpu`.
 RUN python3 -m pip list --format=freeze > /tmp/all.txt \
  && grep -E '^(torch|torchvision|torchaudio|triton|vllm)==' /tmp/all.txt > /tmp/kept.txt \
  && grep -vE '^(torch|torchvision|torchaudio|triton|vllm|nvidia-.*|cuda-.*)==' \
