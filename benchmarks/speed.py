@@ -11,7 +11,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -88,6 +88,17 @@ def write(rows: Sequence[Row], curve: Sequence[str], compiled: Sequence[Row]) ->
     PAGE.write_text(before + BEGIN + "\n".join(["", *lines]) + END + rest.split(END)[1])
 
 
+def measure_compiled(cases: Sequence[Case], rates: Mapping[int, float]) -> Measurement:
+    """The rows that `--engine-compile` changes, on a server of its own."""
+    with running_server("--engine-compile") as server:
+        measured = Measurement(server.url, server.pid, len(cases))
+        measured.warm_up()
+        measured.throughput(cases, rates)
+        measured.known_image()
+        measured.many_queries()
+    return measured
+
+
 def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -122,12 +133,7 @@ def main() -> int:
     measured.row(
         "worst_iou", "lowest mask IoU with the reference", ">= 0.99", worst, f"{worst:.4f}"
     )
-    with running_server("--engine-compile") as server:
-        compiled = Measurement(server.url, server.pid, args.cases)
-        compiled.warm_up()
-        compiled.throughput(cases, rates)
-        compiled.known_image()
-        compiled.many_queries()
+    compiled = measure_compiled(cases, rates)
     if args.write:
         write(measured.rows, curve, compiled.rows)
     figures = {"cases": args.cases, **measured.figures, "compiled": compiled.figures}

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,7 +54,7 @@ class Measurement:
         self.rows.append((what, target, text))
         print(f"{what}: {text}", flush=True)
 
-    def throughput(self, cases: Sequence[Case], rates: dict[int, float]) -> Run:
+    def throughput(self, cases: Sequence[Case], rates: Mapping[int, float]) -> Run:
         """Requests per second with 16 in flight; `rates`: the public code's, by batch size."""
         gateway = family(self.pid)["gateway"]
         cpu_s = gateway.cpu_s
