@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wise_client.cli.common import parser, positive_int, share
+from wise_client.cli.common import add_concurrency, parser, positive_int, share
 from wise_client.errors import InputError
 from wise_client.exports.dataset import FORMATS, check_free
 from wise_client.sources.entries import Asked
@@ -155,13 +155,7 @@ def _add_outputs(made: argparse.ArgumentParser) -> None:
     )
     out.add_argument("--coco", type=Path, metavar="JSON", help="write a COCO annotation file alone")
     _add_exports(made)
-    made.add_argument(
-        "--concurrency",
-        type=positive_int,
-        default=8,
-        metavar="N",
-        help="requests at once (default: %(default)s)",
-    )
+    add_concurrency(made)
     made.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 

@@ -105,6 +105,17 @@ def _add_question(made: argparse.ArgumentParser, strategies: bool) -> None:
     )
 
 
+def add_concurrency(group: argparse._ActionsContainer, what: str = "requests at once") -> None:
+    """Add `--concurrency`, for commands that send many requests. what: it limits."""
+    group.add_argument(
+        "--concurrency",
+        type=positive_int,
+        default=8,
+        metavar="N",
+        help=f"{what} (default: %(default)s)",
+    )
+
+
 def client_of(
     options: argparse.Namespace, connections: int = 1, retry: RetryPolicy | None = None
 ) -> Client:

@@ -14,6 +14,7 @@ from wise_client.cli.common import (
     FOUND,
     GATE,
     PARTIAL,
+    add_concurrency,
     add_hint,
     check_writable,
     client_of,
@@ -116,13 +117,7 @@ def _add_dataset(made: argparse.ArgumentParser) -> None:
 
 def _add_run(made: argparse.ArgumentParser) -> None:
     work = made.add_argument_group("run")
-    work.add_argument(
-        "--concurrency",
-        type=positive_int,
-        default=8,
-        metavar="N",
-        help="requests at once (default: %(default)s)",
-    )
+    add_concurrency(work)
     work.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="keep answers here, one file a strategy"
     )

@@ -7,7 +7,14 @@ import os
 from collections.abc import Sequence
 
 from wise_client import extras
-from wise_client.cli.common import FOUND, client_of, parser, positive_float, positive_int, say
+from wise_client.cli.common import (
+    FOUND,
+    add_concurrency,
+    client_of,
+    parser,
+    positive_float,
+    say,
+)
 from wise_client.client import Client
 from wise_client.config import Timeouts
 from wise_client.errors import InputError
@@ -106,9 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--polygon-tolerance-pixels", type=float, default=1.0, metavar="N",
         help="how far a polygon may be from the mask; 0 is exact (default: %(default)g)",
     )  # fmt: skip
-    served.add_argument("--concurrency", type=positive_int, default=8, metavar="N",
-        help="tasks asked about at once (default: %(default)s)",
-    )  # fmt: skip
+    add_concurrency(served, "tasks asked about at once")
     served.add_argument("--batch-within-s", type=positive_float, default=90.0, metavar="S",
         help="send what is answered of a batch by then; Label Studio waits 100 (default: "
         "%(default)g)",
