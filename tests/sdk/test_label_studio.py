@@ -44,8 +44,8 @@ def requested(
 
 
 @pytest.fixture
-def call(server: ScriptedServer, jpeg: bytes) -> Iterator[Call]:
-    """Calls the backend as Label Studio does; returns the status line and the document."""
+def media(jpeg: bytes) -> Media:
+    """Images as Label Studio serves them."""
 
     def label_studio(request: httpx.Request) -> httpx.Response:
         if request.headers.get("authorization") != "Token secret":
@@ -54,7 +54,12 @@ def call(server: ScriptedServer, jpeg: bytes) -> Iterator[Call]:
             return httpx.Response(200, content=b"not an image")
         return httpx.Response(200, content=jpeg, headers={"content-type": "image/jpeg"})
 
-    media = Media(transport=httpx.MockTransport(label_studio))
+    return Media(transport=httpx.MockTransport(label_studio))
+
+
+@pytest.fixture
+def call(server: ScriptedServer, media: Media) -> Iterator[Call]:
+    """Calls the backend as Label Studio does; returns the status line and the document."""
     with Client(server.url, retry=RetryPolicy(max_retries=0)) as client:
         backend = Backend(client, client, media, Settings(queries={"cup": "the bright cup"}))
         app = App(backend)
@@ -91,6 +96,18 @@ def test_prediction_has_the_masks_of_the_labels_query(call: Call, server: Script
     mask = unpacked(region["value"]["rle"]).reshape(40, 60, 4)[..., 3] > 0
     assert mask[5:25, 10:30].mean() > 0.98
     assert mask.sum() < 450
+
+
+def test_the_strategy_of_the_command_is_asked_for_and_named(
+    server: ScriptedServer, media: Media
+) -> None:
+    with Client(server.url, retry=RetryPolicy(max_retries=0)) as client:
+        app = App(backend := Backend(client, client, media, Settings(strategy="seg-zero")))
+        status, told = requested(app, "/setup", setup_body())
+        assert (status, told) == ("200 OK", {"model_version": "fake-reasoner seg-zero"})
+        assert requested(app, "/predict", ask(BRUSH, task()))[0] == "200 OK"
+        assert server.received[-1].fields["strategy"] == "seg-zero"
+        backend.close()
 
 
 @pytest.mark.parametrize(("config", "kind"), [(POLYGON, "polygon"), (RECTANGLE, "rectangle")])

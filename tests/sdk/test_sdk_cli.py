@@ -164,7 +164,7 @@ def test_interruption_is_130(run: Run, photo: Path, monkeypatch: pytest.MonkeyPa
     assert run("photo.jpg", "q") == (130, "", "wise-segment: interrupted\n")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["batch", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["batch", "--help"], ["refine", "--help"]])
 def test_help_documents_every_exit_code(run: Run, words: list[str]) -> None:
     code, out, _ = run(*words)
     assert code == 0
@@ -172,6 +172,13 @@ def test_help_documents_every_exit_code(run: Run, words: list[str]) -> None:
     for number in ("0", "2", "3", "4", "5", "6", "7", "130"):
         assert f"\n  {number} " in told
     assert "WISE_URL" in told
+
+
+def test_refine_has_no_options_of_a_question(run: Run) -> None:
+    for option in ("--strategy", "--max-instances"):
+        code, _, err = run("refine", "photo.jpg", "--box", "1,2,3,4", option, "1")
+        assert code == 2
+        assert f"unrecognized arguments: {option}" in err
 
 
 def test_version(run: Run) -> None:

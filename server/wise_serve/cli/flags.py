@@ -78,6 +78,6 @@ def _kind(field: FieldInfo) -> dict[str, Any]:
 
 
 def _help(name: str, field: FieldInfo) -> str:
-    parts = [] if field.default in (None, ()) else [f"default: {field.default}"]
+    parts = [] if field.default in (None, (), "") else [f"default: {field.default}"]
     text = f"{field.description} [{', '.join([*parts, variable_of(name)])}]"
     return text.replace("%", "%%")

@@ -41,7 +41,11 @@ _CHECK_EXAMPLES = """examples:
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(prog="wise-serve", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(
+        prog="wise-serve",
+        description=_DESCRIPTION,
+        epilog="`wise-serve COMMAND --help` lists the flags of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"wise-serve {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(

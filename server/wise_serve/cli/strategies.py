@@ -111,26 +111,41 @@ def _check(file: Path, limits: PixelLimits | None, side: int | None) -> int:
 
 
 def _named(name: str) -> Strategy:
-    return read_shipped(name) if name in shipped_names() else read_file(Path(name))
+    if name in shipped_names():
+        return read_shipped(name)
+    if not Path(name).exists():
+        known = ", ".join(shipped_names())
+        raise StrategyError(name, [f"neither a file nor a strategy of the package ({known})"])
+    return read_file(Path(name))
 
 
 def _shown(strategy: Strategy, query: str, answer: str | None, size: tuple[int, int]) -> str:
     view = view_of(strategy, size)
     ranges = frame_size(strategy, view.size)
     text = _generated(strategy) if answer is None else answer
-    read = read_answer(text, "stop", strategy, Frame(*size, *ranges))
+    where = (
+        f"x is written from 0 to {ranges[0]:g}, y from 0 to {ranges[1]:g}; both are read as pixels "
+        f"of an image of {size[0]} x {size[1]}"
+    )
+    sections = [
+        ("system", strategy.turn.system or "(the one in the checkpoint's chat template)"),
+        ("user", f"(image, {view.size[0]} x {view.size[1]} pixels)\n{strategy.prompt(query)}"),
+        ("coordinates", where),
+        ("an answer", text or "(the prompt shows no example: give one with --answer)"),
+    ]
+    if text:
+        sections.append(("is read as", _read(text, strategy, Frame(*size, *ranges))))
+    return "\n\n".join(f"--- {title}\n{content}" for title, content in sections)
+
+
+def _read(text: str, strategy: Strategy, frame: Frame) -> str:
+    """The status, and a line for each object."""
+    read = read_answer(text, "stop", strategy, frame)
     found = [
         {"box": one.box, "points": one.points} | ({"labels": one.labels} if one.labels else {})
         for one in read.instances
     ]
-    sections = (
-        ("system", strategy.turn.system or "(the one in the checkpoint's chat template)"),
-        ("user", f"(image, {view.size[0]} x {view.size[1]} pixels)\n{strategy.prompt(query)}"),
-        ("an answer", text or "(the prompt shows no example: give one with --answer)"),
-        ("is read as", f"status {read.status}" + "".join(f"\n{json.dumps(one)}" for one in found)),
-        ("where", f"x from 0 to {ranges[0]:g} and y to {ranges[1]:g}, of {size[0]} x {size[1]}"),
-    )
-    return "\n\n".join(f"--- {title}\n{content}" for title, content in sections)
+    return f"status {read.status}" + "".join(f"\n{json.dumps(one)}" for one in found)
 
 
 def _adapter(name: str, settings: Settings) -> str:

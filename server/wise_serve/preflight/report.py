@@ -68,10 +68,11 @@ def report(checks: list[Check], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
         return int(failed)
+    width = max(len(check.name) for check in checks)
     for check in checks:
-        print(f"{check.outcome:8} {check.name:15} {check.found}")
+        print(f"{check.outcome:8} {check.name:{width}}  {check.found}")
         if check.advice:
-            print(f"{'':24} -> {check.advice}")
+            print(f"{'':8} {'':{width}}  -> {check.advice}")
     print("\nwise-serve serve would not work here." if failed else "\nReady to serve.")
     return int(failed)
 

@@ -111,6 +111,7 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         assert variable_of(name) in text
     for title in GROUPS:
         assert f"{title}:" in text
+    assert "[default: ," not in text
 
 
 def test_workers_are_placed_on_each_device() -> None:

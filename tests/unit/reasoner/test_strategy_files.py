@@ -134,7 +134,13 @@ def test_show_prints_the_prompt_and_how_an_answer_is_read(
     told = capsys.readouterr().out
     assert "A conversation between User and Assistant." in told
     assert point in told
+    capsys.readouterr()
     assert main(["strategies", "show", "no-such"]) == 1
+    assert "neither a file nor a strategy of the package (wise-s, " in capsys.readouterr().err
+    assert main(["strategies", "show", "qwen3-vl"]) == 0
+    told = capsys.readouterr().out
+    assert "give one with --answer" in told
+    assert "is read as" not in told
 
 
 def test_show_prints_the_adapter_and_whether_it_is_given(

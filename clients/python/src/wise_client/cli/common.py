@@ -39,11 +39,12 @@ environment:
 
 
 def parser(
-    prog: str, description: str, epilog: str = "", *, strategies: bool = False
+    prog: str, description: str, epilog: str = "", *, strategies: bool = False, asks: bool = True
 ) -> argparse.ArgumentParser:
-    """A parser with the options that every command has; `strategies`: `--strategy` takes several.
+    """A parser with the options that every command has.
 
-    It then gives a tuple, or None.
+    strategies: `--strategy` accepts several, and gives a tuple, or None. asks: whether the command
+    sends queries.
     """
     made = argparse.ArgumentParser(
         prog=prog,
@@ -53,7 +54,15 @@ def parser(
     )
     made.add_argument("--version", action="version", version=f"wise-client {__version__}")
     _add_server(made)
-    _add_question(made, strategies)
+    if asks:
+        _add_question(made, strategies)
+    image = made.add_argument_group("image")
+    image.add_argument(
+        "--max-side-pixels",
+        type=positive_int,
+        metavar="N",
+        help="shrink larger images before sending; answers are in the original's pixels",
+    )
     return made
 
 
@@ -96,12 +105,6 @@ def _add_question(made: argparse.ArgumentParser, strategies: bool) -> None:
         )
     asked.add_argument(
         "--max-instances", type=positive_int, metavar="N", help="most objects of one answer"
-    )
-    asked.add_argument(
-        "--max-side-pixels",
-        type=positive_int,
-        metavar="N",
-        help="shrink larger images before sending; answers are in the original's pixels",
     )
 
 

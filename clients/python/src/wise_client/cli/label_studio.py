@@ -76,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 def _backend(options: argparse.Namespace, home: LabelStudio | None, asking: Client) -> Backend:
     settings = Settings(
         queries=dict(options.query),
+        strategy=options.strategy,
         home=home,
         max_instances=options.max_instances,
         max_side_pixels=options.max_side_pixels,

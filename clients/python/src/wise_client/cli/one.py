@@ -22,6 +22,7 @@ next to the image.
   wise-segment photo.jpg "the cup" --json --no-overlay | jq .instances[0].box
   cat photo.jpg | wise-segment - "the cup" --mask cup.png
 
+Clicks and boxes in place of a sentence: wise-segment refine --help
 Many images: wise-segment batch --help
 A labelled dataset: wise-segment eval --help
 In Label Studio: wise-segment label-studio --help

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("wise-segment refine", _DESCRIPTION)
+    made = parser("wise-segment refine", _DESCRIPTION, asks=False)
     made.add_argument("image", metavar="IMAGE", help="image file")
     made.add_argument("--box", type=_numbers(4), metavar="X1,Y1,X2,Y2", help="a box around it")
     for name, text in (("add", "a point on it"), ("remove", "a point that is not of it")):

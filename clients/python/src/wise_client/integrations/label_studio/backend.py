@@ -28,11 +28,13 @@ _log = logging.getLogger("wise_client.label_studio")
 class Settings:
     """How the backend asks and answers.
 
-    `queries`: from a label to its query. `home`: Label Studio, if it is not to be what `/setup`
-    says. `within_s`: what is answered of a batch by then is sent; Label Studio waits 100 s.
+    `strategy`: how the model is asked; None: the server's own way. `queries`: from a label to its
+    query. `home`: Label Studio, if it is not to be what `/setup` says. `within_s`: what is answered
+    of a batch by then is sent; Label Studio waits 100 s.
     """
 
     queries: Mapping[str, str] = field(default_factory=dict)
+    strategy: str | None = None
     home: LabelStudio | None = None
     max_instances: int | None = None
     max_side_pixels: int | None = None
@@ -57,7 +59,8 @@ class Backend:
         """Names the models: Label Studio asks again about tasks whose prediction has another."""
         info = self._quick.info()
         try:
-            return " ".join(filter(None, (info["models"]["reasoner"], info["strategy"])))
+            strategy = self._settings.strategy or info["strategy"]
+            return " ".join(filter(None, (info["models"]["reasoner"], strategy)))
         except (KeyError, TypeError) as error:
             raise UnexpectedAnswerError(
                 f"{self._quick.base_url} does not answer as wise-serve does; is the address right?"
@@ -163,6 +166,7 @@ class Backend:
             answers += self._client.segment_queries(
                 image,
                 queries[start : start + MOST_QUERIES],
+                strategy=self._settings.strategy,
                 max_instances=self._settings.max_instances,
                 max_side_pixels=self._settings.max_side_pixels,
             )
