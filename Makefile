@@ -95,13 +95,12 @@ RAY := .venv-ray
 # The second variable, whatever its name, is Ray's only way to keep its ports on loopback.
 RAY_PYTHON = RAY_USAGE_STATS_ENABLED=0 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 \
   PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/benchmarks:$(CURDIR)/tests/ray$(addprefix :,$(OWN)) $(RAY)/bin/python
-RAY_CHECKS := $(patsubst %,tests/ray/check_%.py,config calls board routing serve stand_ins batch)
+RAY_CHECKS := $(patsubst %,tests/ray/check_%.py,config calls fewer_messages board routing serve stand_ins known_images batch)
 RAY_HTTP := $(patsubst %,tests/http/test_%.py,segment stream refine known_images disconnect deadlines routes)
 ray-test: $(RAY)/.ready ## test the server and deploy/ray on a real Ray on this machine, with kills (8 to 13 minutes)
 	$(RAY_PYTHON) -m pytest -q -x -p no:cacheprovider --noconftest -c /dev/null --rootdir . \
 	  -W "ignore:Using extra keyword arguments" $(RAY_CHECKS)
-	WISE_HTTP_TESTS_ON=ray $(RAY_PYTHON) -m pytest -q -p no:cacheprovider -W default \
-	  -m "not exact" $(RAY_HTTP)
+	WISE_HTTP_TESTS_ON=ray $(RAY_PYTHON) -m pytest -q -p no:cacheprovider -W default $(RAY_HTTP)
 
 ray-scaling: $(RAY)/.ready ## measure what Ray Serve costs and how far it scales, with stand-ins for the models (5 minutes)
 	$(RAY_PYTHON) benchmarks/ray_scaling.py

@@ -31,8 +31,11 @@ def ray_cluster(cpus: int = 8) -> Iterator[str]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Ray's default of 15 gives way to all else that runs; the name is Ray's.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
+    # As deploy/ray: a request about an image goes to the ingress replica that knows the image.
+    os.environ["RAY_SERVE_SESSION_ID_HEADER_KEY"] = "x-image-digest"
     port = free_port()
     ray.init(
+        address="local",  # one of its own, whatever else runs
         num_cpus=cpus,
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,

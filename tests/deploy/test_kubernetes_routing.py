@@ -18,7 +18,10 @@ def test_the_gateway_hashes_the_images_digest() -> None:
     [target] = policy["spec"]["targetRefs"]
     assert (target["kind"], target["name"]) == (route["kind"], route["metadata"]["name"])
     assert policy["spec"]["loadBalancer"]["consistentHash"]["header"]["name"] == digest_header()
-    assert 429 not in policy["spec"]["retry"]["retryOn"]["httpStatusCodes"]
+    retry = policy["spec"]["retry"]["retryOn"]
+    assert retry["httpStatusCodes"] == [503]  # 429 passes to the caller
+    # As nginx does: unreachable, lost before it has answered, and by the status.
+    assert set(retry["triggers"]) == {"connect-failure", "reset", "retriable-status-codes"}
 
 
 def test_the_ingress_says_what_the_published_nginx_says() -> None:

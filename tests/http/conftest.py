@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import importlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from opentelemetry.trace import Tracer
 
 from fakes import FakeReasoner, FakeSegmenter
-from gateways import Server, Start
+from gateways import ON_RAY, Server, Start
 from wise_serve.http.app import build_app
 from wise_serve.observe.metrics import Metrics
 from wise_serve.observe.traces import NO_TRACER
@@ -23,9 +22,6 @@ from wise_serve.reasoner import Reasoner
 from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.segmenter import Segmenter
 from wise_serve.settings import Settings
-
-# `make ray-test` puts Ray's stand-ins between pipeline and fakes (tests/ray_in_process.py).
-ON_RAY = os.environ.get("WISE_HTTP_TESTS_ON") == "ray"
 
 
 def as_seen(

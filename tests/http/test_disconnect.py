@@ -79,11 +79,11 @@ async def test_leaving_while_the_image_waits_to_be_decoded(start: Start) -> None
     assert (server.segmenter.opened, server.reasoner.requests) == (0, [])
 
 
-@pytest.mark.exact
 async def test_leaving_while_the_image_is_encoded(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=30))
     async with on_loopback(server.app) as port:
-        reasoned = lambda: server.segmenter.prompts and not server.reasoner.running  # noqa: E731
+        stage = {"stage": "reason"}
+        reasoned = lambda: server.sample("wise_stage_seconds_count", **stage) == 1  # noqa: E731
         await leave(port, request_bytes(), reasoned, server)
     assert (server.segmenter.open_now, server.reasoner.aborted) == (0, 0)
     assert server.sample("wise_cancelled_total", stage="segment") == 1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakes import DAB, FakeSegmenter
-from gateways import Start
+from gateways import Start, took
 from pictures import picture
 from refining import BOX, CLICK, HEIGHT, WIDTH, decoded, rectangle, refine, refused, rle
 from wise_serve.contract.prompts import COARSE_SIDE
@@ -103,11 +103,10 @@ async def test_a_form_is_as_good_as_json(start: Start) -> None:
     assert form.json()["instances"] == in_json.json()["instances"]
 
 
-@pytest.mark.exact
 async def test_a_refine_request_is_counted_and_timed(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.03))
     timing = (await refine(server, {"box": BOX})).json()["timing_ms"]
-    assert timing["encode"] == 31
+    assert took(timing["encode"], 31.0)
     assert timing["total"] >= timing["decode"] + timing["segment"]
     await refine(server, {"box": [1, 1, 1, 1]})
     labels = {"strategy": "refine"}

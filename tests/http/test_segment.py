@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from fakes import CACHED_TOKENS, FOUND, PROMPT_TOKENS, FakeReasoner, FakeSegmenter
-from gateways import Start, eventually
+from gateways import Start, eventually, took
 from pictures import picture
 from wise_serve.reasoner import FinishReason
 
@@ -53,7 +53,6 @@ async def test_json_is_answered_like_a_form(start: Start) -> None:
     assert by_json["model"]["strategy"] == "seg-zero"
 
 
-@pytest.mark.exact
 async def test_usage_and_timings(start: Start) -> None:
     server = await start(segmenter=FakeSegmenter(encode_s=0.02))
     answer = (await server.form()).json()
@@ -64,8 +63,8 @@ async def test_usage_and_timings(start: Start) -> None:
     assert usage["thinking_tokens"] == 6
     assert 6 < usage["answer_tokens"] < usage["completion_tokens"]
     assert set(timing) == {"decode", "reason", "encode", "segment", "total"}
-    assert timing["encode"] == pytest.approx(21.0)
-    assert timing["segment"] == pytest.approx(2.75)
+    assert took(timing["encode"], 21.0)
+    assert took(timing["segment"], 2.75)
     assert timing["total"] >= timing["reason"] > 0
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 from ray.serve.config import RequestRouterConfig
+from ray.serve.schema import LoggingConfig
 
 from ray import serve
 from wise_serve.ray.board import Board
@@ -28,6 +29,8 @@ _CPUS: Final = {INGRESS: 0.5, REASONER: 1.0, SEGMENTER: 0.5}
 _ROUTER: Final = "wise_serve.ray.routing.ByDigest"
 _HEALTH_EVERY_S: Final = 2.0
 _UNBOUNDED: Final = -1
+# The ingress logs each request already; Ray would write three more lines for each.
+_LOGGING: Final = LoggingConfig(enable_access_log=False)
 
 
 def app(args: dict[str, Any]) -> Any:
@@ -47,16 +50,17 @@ def build(
     reasoner_replica: type = ReasonerReplica,
     segmenter_replica: type = SegmenterReplica,
     replicas: int = 1,
+    ingresses: int = 1,
 ) -> Any:
-    """The bound application, with `replicas` replicas of each model. Tests and benchmarks give
-    classes of their own in place of the models'."""
+    """The bound application, with `replicas` replicas of each model and `ingresses` of the ingress.
+    Tests and benchmarks give classes of their own in place of the models'."""
     board = serve.deployment(name=BOARD, ray_actor_options={"num_cpus": 0})(Board).bind()
     segmenter = _deployment(SEGMENTER, segmenter_replica, settings, replicas)
     models = [segmenter.bind(settings, board)]
     if settings.reasoner != NO_REASONER:
         reasoner = _deployment(REASONER, reasoner_replica, settings, replicas)
         models.append(reasoner.bind(settings, board))
-    return _ingress(settings).bind(settings, board, *models)
+    return _ingress(settings, ingresses).bind(settings, board, *models)
 
 
 def read_settings(args: dict[str, Any]) -> Settings:
@@ -83,22 +87,24 @@ def _deployment(name: str, replica: type, settings: Settings, replicas: int) -> 
         max_queued_requests=settings.max_queued_requests,
         graceful_shutdown_timeout_s=settings.drain_deadline_s,
         health_check_period_s=_HEALTH_EVERY_S,
+        logging_config=_LOGGING,
         request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
         ray_actor_options={"num_cpus": _CPUS[name]},
     )(replica)
 
 
-def _ingress(settings: Settings) -> Any:
+def _ingress(settings: Settings, replicas: int) -> Any:
     """Ray passes every request on, since our own admission refuses too many of them with a problem
     document."""
     inside = settings.max_inflight_requests + settings.max_queued_requests
     return serve.deployment(
         name=INGRESS,
-        num_replicas=1,
+        num_replicas=replicas,
         max_ongoing_requests=2 * inside + _OTHER_REQUESTS,
         max_queued_requests=_UNBOUNDED,
         graceful_shutdown_timeout_s=settings.drain_deadline_s,
         health_check_period_s=_HEALTH_EVERY_S,
+        logging_config=_LOGGING,
         health_check_timeout_s=settings.startup_deadline_s,
         request_router_config=RequestRouterConfig(request_router_class=_ROUTER),
         ray_actor_options={"num_cpus": _CPUS[INGRESS]},

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from wise_serve.observe import logs
 from wise_serve.observe.segmenter_metrics import SegmenterMetrics
 from wise_serve.ray.board import keep_writing
 from wise_serve.ray.messages import ImageAt, ReasonerFacts, Step
-from wise_serve.reasoner import Reasoner, ReasonRequest
+from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.reasoner.engine_args import read_engine_args
 from wise_serve.reasoner.strategies import load_strategies
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
@@ -31,6 +32,10 @@ from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 
 class ReasonerReplica:
     """vLLM in this process, its engine core in a process of its own that ends with this one."""
+
+    step_every_s = 0.1
+    """Tokens that are written within this time travel in one message: each message costs the
+    replica and the ingress processor time. Short enough that a reader sees words as they come."""
 
     async def __init__(self, settings: Settings, board: Any) -> None:  # type: ignore[misc]  # Ray awaits it
         logs.configure(settings.log_level)
@@ -58,7 +63,7 @@ class ReasonerReplica:
         """
         request = replace(question, image=Image.fromarray(pixels))
         async with aclosing(self._reasoner.stream(request)) as deltas:
-            async for delta in deltas:
+            async for delta in gathered(deltas, self.step_every_s):
                 yield Step(delta, self._reasoner.token_texts(delta.token_ids))
 
     async def check_health(self) -> None:
@@ -128,6 +133,30 @@ class SegmenterReplica:
         pixels = await image.pixels
         async with self._segmenter.open(pixels, digest, image.request_id) as session:
             return await _asked(session, prompts)
+
+
+async def gathered(
+    deltas: AsyncIterator[ReasonDelta], every_s: float
+) -> AsyncGenerator[ReasonDelta, None]:
+    """The same text in fewer deltas: the first at once, then at most one in `every_s` seconds, and
+    the last at once."""
+    held: ReasonDelta | None = None
+    sent_at = -every_s
+    async for delta in deltas:
+        held = delta if held is None else _joined(held, delta)
+        if delta.finish_reason is not None or time.monotonic() - sent_at >= every_s:
+            sent_at = time.monotonic()
+            yield held
+            held = None
+    if held is not None:
+        yield held
+
+
+def _joined(earlier: ReasonDelta, later: ReasonDelta) -> ReasonDelta:
+    """Two deltas as one; the counts are totals, so the later ones hold."""
+    return replace(
+        later, text=earlier.text + later.text, token_ids=earlier.token_ids + later.token_ids
+    )
 
 
 async def _asked(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from wise_serve.contract.errors import NotReady, SegmenterLost
+from wise_serve.contract.errors import ImageUnknown, NotReady, SegmenterLost
 from wise_serve.contract.prompts import Mask, Prompt
 from wise_serve.ray.calls import SharedPixels, ask
 from wise_serve.ray.messages import ImageAt
@@ -21,9 +21,10 @@ from wise_serve.settings import Settings
 class RemoteSegmenter:
     """`Segmenter` on the replicas of a deployment.
 
-    Encode and decode are calls of their own, both to the replica that the image's digest names.
-    Each carries a reference to the pixels, so a replica that has not encoded the image, or has lost
-    its embedding, encodes it: the loss of a replica costs time, not the request.
+    Encode and decode are calls of their own, both to the replica that the image's digest names. A
+    decode carries no pixels at first, since the replica has the embedding nearly always; if it does
+    not, the call is repeated with a reference to the pixels, and the replica encodes the image. So
+    the loss of a replica costs time, not the request.
     """
 
     failed = False  # Ray replaces replicas, and ends an application that it cannot keep alive
@@ -100,10 +101,19 @@ class RemoteSession:
             return [], Timing(0.0, 0.0)
         await self.encoded()
         started = time.perf_counter()
-        masks, timing = await ask(
-            self.handle.decode, self.image, tuple(prompts), lost=SegmenterLost, digest=self.digest
-        )
+        try:
+            masks, timing = await self._decode(replace(self.image, pixels=None), prompts)
+        except ImageUnknown:
+            if self.image.pixels is None:
+                raise
+            masks, timing = await self._decode(self.image, prompts)
         return masks, _since(started, timing)
+
+    async def _decode(self, image: ImageAt, prompts: Sequence[Prompt]) -> tuple[list[Mask], Timing]:
+        answer: tuple[list[Mask], Timing] = await ask(
+            self.handle.decode, image, tuple(prompts), lost=SegmenterLost, digest=self.digest
+        )
+        return answer
 
 
 async def _encode(handle: Any, image: ImageAt, digest: str) -> Timing:
