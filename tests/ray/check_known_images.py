@@ -1,7 +1,7 @@
 """On a real Ray, requests that name an image by its digest alone reach the replicas that have it.
 
-Run by `make ray-test`. Two replicas of the ingress, of the reasoner and of the segmenter; models that
-sleep. The caller names the image in X-Image-Digest, as our client does.
+Run by `make ray-test`. Two replicas of the ingress, of the reasoner and of the segmenter, with
+models that sleep. The caller names the image in X-Image-Digest, as our client does.
 """
 
 import hashlib
