@@ -113,7 +113,9 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lever", choices=LEVERS, action="append", help="default: all of them")
-    parser.add_argument("--rounds", type=int, default=2, help="servers of each side (default: 2)")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="servers with, and without (default: 2)"
+    )
     parser.add_argument("--cases", type=int, default=64, help="requests of a row (default: 64)")
     args = parser.parse_args()
     print(f"| lever | | {' | '.join(COLUMNS.values())} | same |\n|{'---|' * (len(COLUMNS) + 3)}")

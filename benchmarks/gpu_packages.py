@@ -27,7 +27,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="an existing one is replaced")
-    parser.add_argument("python", help="the node's version, such as 3.12")
+    parser.add_argument("python", help="the machine's version, such as 3.12")
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)
     root = Path(__file__).parents[1]

@@ -220,10 +220,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long (default: 30)")
     parser.add_argument("--kill-every-s", type=float, default=120.0, help="at least 30")
     parser.add_argument("--in-flight", type=int, default=4, help="callers at once (default: 4)")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second, at most")
+    parser.add_argument("--rate", type=float, default=100.0, help="maximum requests per second")
     parser.add_argument("--seed", type=int, default=0, help="another draw of scenes and requests")
     parser.add_argument(
-        "--growth-limit-mib", type=float, default=100.0, help="of each process's memory, level"
+        "--growth-limit-mib", type=float, default=100.0, help="for each process's memory"
     )
     args = parser.parse_args()
     with running_server() as server:

@@ -203,12 +203,20 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", nargs="+", help="as wise-segment batch has them")
-    parser.add_argument("--query", action="append", default=[], help="asked of every image")
-    parser.add_argument("--image-root", type=Path, help="where paths of images start")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="a folder, shared by all")
-    parser.add_argument("--url", action="append", required=True, help="a server; several times")
-    parser.add_argument("--address", help="of the Ray cluster (default: RAY_ADDRESS, else local)")
+    parser.add_argument("input", nargs="+", help="inputs, as for wise-segment batch")
+    parser.add_argument("--query", action="append", default=[], help="query for every image")
+    parser.add_argument(
+        "--image-root", type=Path, help="folder to which images' paths are relative"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="a folder that all nodes share"
+    )
+    parser.add_argument(
+        "--url", action="append", required=True, help="a server; may be given several times"
+    )
+    parser.add_argument(
+        "--address", help="of the Ray cluster (default: RAY_ADDRESS, or else local)"
+    )
     parser.add_argument("--rows-per-shard", type=int, default=10_000, help="default: 10000")
     parser.add_argument("--shards-at-once", type=int, help="default: two for each server")
     parser.add_argument("--cpus-per-shard", type=float, default=0.5, help="default: 0.5")

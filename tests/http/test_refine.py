@@ -133,7 +133,7 @@ async def test_a_refine_request_is_counted_and_timed(start: Start) -> None:
         ({"points": [[1, 2]]}, "prompts"),
         ({"point": [CLICK]}, "prompts"),
         ({"mask": {"size": [64, 48], "counts": "0"}}, "a mask is 48 x 64"),
-        ({"mask": {"size": [48, 64], "counts": "PPP"}}, "does not end"),
+        ({"mask": {"size": [48, 64], "counts": "PPP"}}, "incomplete number"),
         ({"mask": {"size": [48, 64], "counts": "~"}}, "does not use"),
         ({"mask": {"size": [48, 64], "counts": "é"}}, "does not use"),
         ({"mask": {"size": [48, 64], "counts": "0"}}, "as many pixels"),

@@ -193,7 +193,7 @@ def test_questions_about_one_image_need_not_follow_one_another(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--export", "coco", "--export-to", "photos/set"), "lies in an input"),
+        (("--export", "coco", "--export-to", "photos/set"), "is inside an input"),
         (("--export", "coco", "--export-to", "mine"), "is no earlier export"),
         (("--export", "coco", "--export", "masks", "--export-to", "set"), "one --export"),
         (("--export-to", "set"), "one --export"),

@@ -91,8 +91,8 @@ def test_every_strategy_of_the_server_is_evaluated(
     ("limits", "code", "says"),
     [
         ("gIoU=0.75,tokens<30", 0, ""),
-        ("gIoU>0.75", 8, "limit not kept: wise-s: gIoU is 0.75, not > 0.75"),
-        ("tokens<6", 8, "limit not kept: wise-s: tokens is 6, not < 6"),
+        ("gIoU>0.75", 8, "limit not met: wise-s: gIoU is 0.75, not > 0.75"),
+        ("tokens<6", 8, "limit not met: wise-s: tokens is 6, not < 6"),
         ("gIoU", 2, "'gIoU' is not a limit"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_server_that_is_gone_ends_the_run(
     ("words", "says"),
     [
         (["none"], "no file or folder none"),
-        (["set", "--strategy", "wise,../x"], "'../x' is no name of a strategy"),
+        (["set", "--strategy", "wise,../x"], "'../x' is not a valid strategy name"),
         (["set", "--strategy", "wise", "--strategies-of-server"], "not allowed with"),
         (["set", "--json", "no/r.json"], "no folder no"),
         (["set", "--html", "-"], "--html and --picture need the name of a file"),

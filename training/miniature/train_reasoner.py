@@ -189,10 +189,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=4450, help="optimiser steps in all")
     parser.add_argument(
-        "--see-steps", type=int, default=1500, help="of them, the first on images alone"
+        "--see-steps", type=int, default=1500, help="how many of them train on images alone"
     )
     parser.add_argument(
-        "--short-steps", type=int, default=2700, help="until here only the short strategies"
+        "--short-steps", type=int, default=2700, help="until this step, only short strategies"
     )
     parser.add_argument(
         "--start", type=Path, help="begin with the weights of this exported folder, not at random"

@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="print the report as one JSON object")
     add_flags(check)
-    about = "list, check or show strategies: how checkpoints are asked and their answers read"
+    about = "list, check or show strategies: the prompts of checkpoints, and how answers are read"
     strategies.add_commands(commands.add_parser("strategies", help=about))
     return parser
 

@@ -39,8 +39,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--reasoner",
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help="also whether the strategies fit this checkpoint's preprocessor: a folder, or a hub "
-        "name whose files are on this machine",
+        help="also check whether the strategies fit this checkpoint's preprocessor: a folder, or a "
+        "hub name whose files are on this machine",
     )
     show = commands.add_parser("show", help="show the prompt, and how an answer is read")
     show.add_argument("name", metavar="NAME", help="a name from `list`, or a file")

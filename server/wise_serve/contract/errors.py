@@ -6,18 +6,18 @@
     │   │   └── UnsupportedMediaType  a Content-Type or Content-Encoding that is not accepted
     │   ├── InvalidField          a field's value is not accepted
     │   ├── Unauthorized          no API key, or a wrong one
-    │   ├── TooLarge              body, image or query beyond the limits
-    │   ├── RequestTimeout        the request itself came too slowly
+    │   ├── TooLarge              body, image or query over the limits
+    │   ├── RequestTimeout        the request itself arrived too slowly
     │   ├── UnsupportedImage      not an accepted image format, or it does not decode
-    │   └── ImageUnknown          a digest whose image is not at hand for this caller
+    │   └── ImageUnknown          the digest of an image that is not (or no longer) known
     ├── Retryable             the same request may succeed later
     │   ├── Overloaded            no slot is free now
     │   └── Unavailable           this server cannot answer now
     │       ├── NotReady              models are still loading, or were lost
     │       ├── Draining              the server is shutting down
-    │       ├── ReasonerLost          the engine died under the request
-    │       └── SegmenterLost         the segmenter worker died under the request
-    ├── DeadlineExceeded      the request's time is up
+    │       ├── ReasonerLost          the engine died while it processed the request
+    │       └── SegmenterLost         the segmenter worker died while it processed the request
+    ├── DeadlineExceeded      the request exceeded its deadline
     └── InternalError         a defect of the server
 
 `code` is stable and part of the HTTP contract (RFC 9457 problem details, extension member `code`).
@@ -66,12 +66,12 @@ class Unauthorized(BadInput):
 
 class TooLarge(BadInput):
     code = "too_large"
-    title = "The request is beyond this server's limits"
+    title = "The request exceeds this server's limits"
 
 
 class RequestTimeout(BadInput):
     code = "request_timeout"
-    title = "The request came too slowly"
+    title = "The request arrived too slowly"
 
 
 class UnsupportedImage(BadInput):
@@ -123,9 +123,9 @@ class SegmenterLost(Unavailable):
 
 class DeadlineExceeded(WiseError):
     code = "deadline_exceeded"
-    title = "The request's time is up"
+    title = "The request exceeded its deadline"
 
 
 class InternalError(WiseError):
     code = "internal_error"
-    title = "The server made a mistake"
+    title = "The server has a defect"

@@ -20,7 +20,7 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 def _not_truth(value: object) -> object:
     if isinstance(value, bool):  # which Python holds for 1 and 0
-        raise ValueError("0 or 1 is expected")
+        raise ValueError("must be 0 or 1")
     return value
 
 

@@ -30,13 +30,13 @@ _ASKS: Final = re.compile(f"[^{_ASKS_NOTHING}]")
 
 def _plain_text(text: str) -> str:
     if "\0" in text:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("holds half of a surrogate pair, which is not text")
+        raise ValueError("contains half of a surrogate pair, which is not text")
     if not text.strip():
         raise ValueError("is empty")
     if not _ASKS.search(text):
-        raise ValueError("holds nothing but punctuation")
+        raise ValueError("contains only punctuation")
     return text
 
 

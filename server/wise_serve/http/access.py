@@ -53,7 +53,7 @@ class Access:
         # All are compared, each in constant time, so the time reveals nothing about the keys.
         known = [name for own, name in self._names.items() if hmac.compare_digest(digest, own)]
         if not known:
-            raise Unauthorized("This API key is not known here.")
+            raise Unauthorized("This API key is not valid for this server.")
         return known[0]
 
     def reload(self) -> None:
@@ -82,7 +82,7 @@ def make_access(settings: Settings) -> Access:
         return Access(Path(settings.api_key_file))
     if not settings.allow_anyone and not _is_loopback(settings.host):
         raise AccessError(
-            f"Everybody who can reach {settings.host} could use this server. Give "
+            f"Anyone who can reach {settings.host} could use this server. Set "
             "--api-key-file, or --allow-anyone if that is what you want."
         )
     return Access(None)

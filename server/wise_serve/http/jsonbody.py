@@ -49,12 +49,14 @@ def read_json(
         slices = _slices(body, slices_type)
         image = slices.pop("image", None)
         if sum(map(len, slices.values())) > most_bytes:
-            raise TooLarge(f"Besides the image, at most {most_bytes} bytes are accepted.")
+            raise TooLarge(f"The fields beside the image may have at most {most_bytes} bytes.")
         fields = {name: loads(bytes(part)) for name, part in slices.items()}
         return (None if image is None or bytes(image[:4]) == b"null" else _image(image)), fields
     except (msgspec.DecodeError, ValueError, RecursionError):
         if _HALF_A_PAIR.search(body):
-            raise InvalidField("A text holds half of a surrogate pair, which is no text.") from None
+            raise InvalidField(
+                "A text contains half of a surrogate pair, which is not text."
+            ) from None
         raise MalformedRequest("The body is not valid JSON.") from None
 
 

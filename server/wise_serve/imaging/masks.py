@@ -43,15 +43,15 @@ def read_runs(size: Size, counts: str) -> NDArray[np.int64]:
     try:
         letters = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - ord("0")
     except UnicodeEncodeError:
-        raise ValueError("holds a character that compressed RLE does not use") from None
+        raise ValueError("contains a character that compressed RLE does not use") from None
     if len(letters) == 0:
         raise ValueError("is empty")
     if letters.min() < 0 or letters.max() > _LETTERS:
-        raise ValueError("holds a character that compressed RLE does not use")
+        raise ValueError("contains a character that compressed RLE does not use")
     ends = np.flatnonzero(letters & _MORE == 0)
     lengths = np.diff(ends, prepend=-1)
     if letters[-1] & _MORE or lengths.max(initial=0) > _MOST_LETTERS:
-        raise ValueError("holds a number that does not end")
+        raise ValueError("contains an incomplete number")
     starts = ends - lengths + 1
     places = np.arange(len(letters)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((letters & _BITS) << (5 * places), starts)

@@ -50,10 +50,10 @@ def check_query(query: str, strategy: Strategy, special_tokens: Set[str]) -> Non
     """
     question = strategy.question(query)
     if not question.strip():
-        raise InvalidField("The query holds nothing but punctuation.", field="query")
+        raise InvalidField("The query contains only punctuation.", field="query")
     for token in special_tokens:
         if token in query or token in question:
             raise InvalidField(
-                f"The query holds {token!r}, which the model reads as markup; leave it out.",
+                f"The query contains {token!r}, a special token of the model; remove it.",
                 field="query",
             )

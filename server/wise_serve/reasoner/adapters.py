@@ -67,7 +67,7 @@ def _read(name: str, folder: Path, base: Shapes) -> Adapter:
     shapes = read_shapes(file)
     halves = {one: shape for one, shape in shapes.items() if ".lora_" in one}
     if not halves:
-        raise AdapterError(f"{file}: holds no tensors of a LoRA adapter.")
+        raise AdapterError(f"{file}: contains no tensors of a LoRA adapter.")
     for tensor, shape in halves.items():
         _check_tensor(file, tensor, shape, rank, base)
     return Adapter(name, folder, rank)
@@ -96,22 +96,22 @@ def _rank(file: Path) -> int:
 def _check_tensor(file: Path, tensor: str, shape: tuple[int, ...], rank: int, base: Shapes) -> None:
     if _LAYERS not in tensor or _VISION in tensor:
         raise AdapterError(
-            f"{file}: {tensor} is not of the language model's layers, which alone are served with "
-            "adapters. Merge it into the checkpoint."
+            f"{file}: {tensor} is outside the language model's layers, where adapters are not "
+            "supported. Merge it into the checkpoint."
         )
     module, _, half = tensor.partition(".lora_")
     reads = half.startswith("A")  # rank x inputs; the other half is outputs x rank
     if len(shape) != 2 or shape[not reads] > rank:
-        raise AdapterError(f"{file}: {tensor} is {_text(shape)}, which is not of rank {rank}.")
+        raise AdapterError(f"{file}: {tensor} is {_text(shape)}, which does not fit rank {rank}.")
     if not base:
         return
     weight = base.get(f"{_in_model(module)}.weight")
     if weight is None:
-        raise AdapterError(f"{file}: {tensor} is of a layer that the reasoner has not.")
+        raise AdapterError(f"{file}: {tensor} belongs to a layer that the reasoner does not have.")
     if weight[reads] != shape[reads]:
         raise AdapterError(
-            f"{file}: {tensor} is {_text(shape)}, the reasoner's layer {_text(weight)}: it was "
-            "trained for another checkpoint."
+            f"{file}: {tensor} is {_text(shape)}, but the reasoner's layer {_text(weight)}: "
+            "the adapter was trained for another checkpoint."
         )
 
 

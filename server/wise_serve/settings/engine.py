@@ -24,8 +24,8 @@ class EngineSettings(BaseModel):
     engine_threads: int | None = Field(
         None,
         ge=1,
-        description="Threads of an engine on a CPU. Default: all cores except those of the "
-        "segmenter's threads. OMP_NUM_THREADS wins if it is set.",
+        description="Threads of the engine on a CPU. Default: all cores except those of the "
+        "segmenter's threads. OMP_NUM_THREADS overrides it.",
     )
     engine_compile: bool = Field(
         False,
@@ -35,7 +35,7 @@ class EngineSettings(BaseModel):
     cpu_kernels: bool = Field(
         True,
         description="On a CPU: let the engine's layers use vLLM's C kernels for norms and rotary "
-        "embeddings. Latency at rest is then about 0.85 of what it is without. Only in float32, "
+        "embeddings. Latency at rest is then about 0.85 times as high. It works only in float32, "
         "and not with --engine-compile.",
     )
     engine_image_cache_bytes: int = Field(
@@ -45,14 +45,14 @@ class EngineSettings(BaseModel):
     )
     structured_answers: bool = Field(
         False,
-        description="Force every answer into the form of the strategy's example. Costs a little "
-        "time at every token; a trained checkpoint rarely needs it.",
+        description="Force every answer into the form of the strategy's example. This costs a "
+        "little time for every token, and a trained checkpoint rarely needs it.",
     )
     ngram_tokens: int = Field(
         0,
         ge=0,
         le=16,
-        description="Tokens guessed at each step by repeating the prompt's text; 0: none. May be "
+        description="Tokens guessed at each step by copying text of the prompt; 0: none. It may be "
         "faster on a GPU with few requests in flight, if answers copy the prompt; slower on a CPU.",
     )
     engine_args: str = Field(

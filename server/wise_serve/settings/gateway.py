@@ -12,8 +12,8 @@ def _origins(text: str) -> str:
     wrong = [one for one in split_origins(text) if not _ORIGIN.fullmatch(one)]
     if wrong:
         raise ValueError(
-            f"'{wrong[0][:100]}' is no origin. Name each as a browser does, scheme, host and port "
-            "alone: https://app.example:8443. '*' is not accepted."
+            f"'{wrong[0][:100]}' is not an origin. Give scheme, host and port only, as browsers "
+            "send it: https://app.example:8443. '*' is not accepted."
         )
     return text
 
@@ -58,25 +58,29 @@ class AddressSettings(BaseModel):
         if self.ops_port is not None and 0 != self.ops_port == self.port:
             raise ValueError("--ops-port must differ from --port.")
         if self.ops_host is not None and self.ops_port is None:
-            raise ValueError("--ops-host says where --ops-port listens: give that, too.")
+            raise ValueError("--ops-host is the address of --ops-port: give --ops-port as well.")
         return self
 
 
 class LimitSettings(BaseModel):
-    """The most that one request may ask for, and how long it may last."""
+    """Limits on the size and the duration of one request."""
 
     title: ClassVar = "Limits of a request"
 
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest request body.")
     max_image_pixels: int = Field(32_000_000, ge=1, description="Largest image, width x height.")
     max_query_characters: int = Field(1000, ge=1, description="Longest query.")
-    max_queries: int = Field(64, ge=1, le=64, description="Most queries about one image.")
-    max_prompts: int = Field(64, ge=1, le=256, description="Most prompts of one /refine request.")
-    max_points: int = Field(64, ge=1, description="Most points of one prompt of /refine.")
+    max_queries: int = Field(
+        64, ge=1, le=64, description="Maximum number of queries about one image."
+    )
+    max_prompts: int = Field(64, ge=1, le=256, description="Maximum prompts of a /refine request.")
+    max_points: int = Field(64, ge=1, description="Maximum points of one prompt of /refine.")
     max_thinking_tokens: int | None = Field(
         None, ge=16, description="Token limit of one generation. Default: the strategy's own."
     )
-    request_deadline_s: float = Field(120.0, gt=0, description="A request's time, start to end.")
+    request_deadline_s: float = Field(
+        120.0, gt=0, description="Longest time of a request, from start to end."
+    )
     header_deadline_s: float = Field(
         10.0, gt=0, description="Time for a request's line and headers to arrive."
     )
@@ -86,14 +90,16 @@ class LimitSettings(BaseModel):
 
 
 class LoadSettings(BaseModel):
-    """How many requests at once, and how long starting and stopping may last."""
+    """How many requests run at once, and how long starting and stopping may take."""
 
     title: ClassVar = "Load"
 
     max_inflight_requests: int = Field(
-        64, ge=1, description="Most requests in work at the same time."
+        64, ge=1, description="Maximum number of requests processed at the same time."
     )
-    max_queued_requests: int = Field(64, ge=0, description="Most requests that wait for a slot.")
+    max_queued_requests: int = Field(
+        64, ge=0, description="Maximum number of requests that wait for a slot."
+    )
     image_threads: int = Field(2, ge=1, le=64, description="Threads that decode images.")
     known_images_bytes: int = Field(
         256 * 2**20,

@@ -45,14 +45,14 @@ class ModelSettings(BaseModel):
     reasoner_image_size_pixels: int | None = Field(
         None,
         ge=28,
-        description="Side of the square the reasoner sees. Coordinates are in that space, so it is "
-        "part of the checkpoint. Default: the strategy's own, or the miniature's.",
+        description="Side of the square image that the reasoner gets. Coordinates are in its "
+        "pixels, so it is part of the checkpoint. Default: the strategy's own, or the miniature's.",
     )
     reasoner_lora: NamedPaths = Field(
         (),
         examples=["NAME=PATH"],
-        description="NAME=PATH of a LoRA adapter of the reasoner: a folder in PEFT's form; may be "
-        "given several times. A strategy whose file says `lora: NAME` is asked with it.",
+        description="NAME=PATH of a LoRA adapter of the reasoner: a folder in PEFT's format; may "
+        "be given several times. A strategy whose file has `lora: NAME` uses it.",
     )
     segmenter: str = Field(
         MINIATURE,
@@ -61,14 +61,14 @@ class ModelSettings(BaseModel):
     )
     segmenter_config: str | None = Field(
         None,
-        description="Architecture of your own segmenter: a hydra file in SAM 2's form, or the hub "
-        "name of a published one. Default: the file in the folder; without one, the published "
+        description="Architecture of your own segmenter: a hydra file as SAM 2 has them, or the "
+        "hub name of a published one. Default: the file in the folder; without one, the published "
         "architecture that has the shapes of the weights.",
     )
     strategy: str = Field(
         "wise-s",
-        description="Strategy of requests that name none: a built-in one, one of a strategy file, "
-        "or one that comes with the package (`wise-serve strategies list`).",
+        description="Strategy of requests without `strategy`: a built-in one, one of a strategy "
+        "file, or one that comes with the package (`wise-serve strategies list`).",
     )
     strategy_file: Paths = Field(
         (), description="JSON file of your own strategy; may be given several times."

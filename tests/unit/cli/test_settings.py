@@ -39,7 +39,7 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
         (["--port", "x"], "--port"),
         (["--request-deadline-s", "0"], "--request-deadline-s"),
         (["--gpu-memory-utilization", "nan"], "--gpu-memory-utilization"),
-        (["--segmenter-devices", "cuda:0,gpu1"], "'gpu1' is no device"),
+        (["--segmenter-devices", "cuda:0,gpu1"], "'gpu1' is not a device"),
         (["--segmenter-devices", "cuda:0, cuda:0"], "--segmenter-workers"),
         (["--segmenter-workers", "0"], "--segmenter-workers"),
         (["--no-such-flag"], "--no-such-flag"),
@@ -47,7 +47,7 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
         (["--ops-host", "127.0.0.1"], "--ops-port"),
         (["--cors-origins", "*"], "--cors-origins"),
         (["--cors-origins", "https://a.example/path"], "--cors-origins"),
-        (["--cors-origins", "https://a.example, null"], "'null' is no origin"),
+        (["--cors-origins", "https://a.example, null"], "'null' is not an origin"),
         (["--cors-origins", "https://*.example"], "--cors-origins"),
     ],
 )

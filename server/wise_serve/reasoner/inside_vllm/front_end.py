@@ -98,7 +98,9 @@ class Engine:
                 async for output in outputs:
                     yield _delta(output)
         except EngineDeadError:
-            raise ReasonerLost("The reasoning engine ended under this request.", 5.0) from None
+            raise ReasonerLost(
+                "The reasoning engine ended while it processed this request.", 5.0
+            ) from None
 
 
 def _delta(output: Any) -> ReasonDelta:

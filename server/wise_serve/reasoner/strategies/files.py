@@ -34,7 +34,7 @@ def read_strategy(text: str, about: str) -> Strategy:
     except ValueError as error:
         raise StrategyError(about, [f"not JSON: {error}"]) from None
     if not isinstance(record, dict):
-        raise StrategyError(about, ["not a JSON object of one strategy"])
+        raise StrategyError(about, ["not a JSON object that describes one strategy"])
     record.pop("$schema", None)  # for editors: where the schema is
     try:
         return Strategy.model_validate_json(json.dumps(record), strict=True)
@@ -46,7 +46,7 @@ def read_file(path: Path) -> Strategy:
     """Raises StrategyError."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise StrategyError(str(path), ["larger than a strategy can be"])
+            raise StrategyError(str(path), ["too large for a strategy file"])
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise StrategyError(str(path), [error.strerror or "cannot be read"]) from None

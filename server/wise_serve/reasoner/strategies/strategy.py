@@ -1,4 +1,4 @@
-"""What a strategy says. The schema and the documentation show the descriptions of the fields."""
+"""The fields of a strategy. The schema and the documentation show their descriptions."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def _one_question(template: str) -> str:
 
 
 class Turn(_Part):
-    """The text of the user's turn. A checkpoint understands only the prompt of its training."""
+    """The text of the user's turn. A checkpoint understands only the prompt it was trained with."""
 
     template: Annotated[str, AfterValidator(_one_question)] = Field(
         description="The text. {question} is replaced by the query, {example} by the example "
@@ -50,8 +50,8 @@ class Turn(_Part):
     )
     example: str = Field(
         "",
-        description="An answer in the checkpoint's form. With --structured-answers all answers "
-        "must have this form. Without an example the text is always free.",
+        description="An answer in the checkpoint's format. With --structured-answers all answers "
+        "must have this form. Without an example, any text is allowed.",
     )
     strip: str = Field("", description="Characters removed from both ends of the query.")
     lower_case: bool = Field(True, description="Whether the query is written in lower case.")
@@ -79,9 +79,11 @@ class SquareImage(_Part):
 class AspectImage(_Part):
     """The image keeps its aspect, as the processors of Qwen2.5-VL and Qwen3-VL keep it."""
 
-    least_pixels: int = Field(ge=1, description="Least width x height.")
+    least_pixels: int = Field(ge=1, description="Smallest width x height.")
     most_pixels: int = Field(
-        ge=1, le=_MOST_SIDE_PIXELS**2, description="Most width x height; larger images are shrunk."
+        ge=1,
+        le=_MOST_SIDE_PIXELS**2,
+        description="Largest width x height; larger images are shrunk.",
     )
     multiple_pixels: int = Field(
         28,
@@ -100,7 +102,7 @@ class AspectImage(_Part):
 
 
 def _form_of_image(value: object) -> str:
-    """Which of the two forms is meant, so that only mistakes in that form are reported."""
+    """Which of the two forms `value` has, so that only mistakes in that form are reported."""
     given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     return SQUARE if "square_pixels" in given else ASPECT
 
@@ -112,7 +114,7 @@ _Image = Annotated[
 
 
 class Coordinates(_Part):
-    """What the numbers of an answer mean."""
+    """The unit of the numbers in an answer, and how they are rounded."""
 
     frame: Literal["square", "image", "normalized"] = Field(
         description="square: pixels of the stretched square. image: pixels of the image that the "
@@ -128,9 +130,9 @@ _Names = tuple[Annotated[str, Field(min_length=1, max_length=64)], ...]
 
 
 class AnswerForm(_Part):
-    """Names in an answer besides those that are always understood.
+    """Additional names in an answer.
 
-    Those are `bbox`, `bbox_2d`, `box`, `point_2d`, `points_1` and similar names.
+    `bbox`, `bbox_2d`, `box`, `point_2d`, `points_1` and similar names are always understood.
     """
 
     boxes: _Names = Field((), description="Other keys of boxes.")
@@ -138,13 +140,13 @@ class AnswerForm(_Part):
     labels: _Names = Field((), description="Keys of text about an object.")
     point_labels: _Names = Field(
         (),
-        description="Keys of a label for each point: 1 on the object, 0 beside it. Points that "
-        "have not one label each are dropped.",
+        description="Keys of a label for each point: 1 on the object, 0 off it. If the number of "
+        "labels differs from that of points, the points are dropped.",
     )
     lone_points: bool = Field(
         False,
-        description="Whether points without a box are an object, for which SAM 2 is given the "
-        "points alone. Else such an answer is not understood.",
+        description="Whether points without a box are an object. If so, SAM 2 gets the points "
+        "alone; if not, such an answer is `unparsed`.",
     )
     tags: Literal["think_answer", "think_keys", "none"] = Field(
         "think_answer",
@@ -165,8 +167,8 @@ class Strategy(_Part):
     lora: str | None = Field(
         None,
         pattern=STRATEGY_NAME_PATTERN,
-        description="The adapter that it is asked with: a name given to --reasoner-lora. Default: "
-        "the checkpoint alone.",
+        description="The LoRA adapter to use: a name given to --reasoner-lora. Default: the "
+        "checkpoint alone.",
     )
     turn: Turn
     image: _Image = Field(
@@ -177,7 +179,7 @@ class Strategy(_Part):
     answer: AnswerForm = AnswerForm()
     max_tokens: int = Field(ge=1, le=16_384, description="Token limit of one answer.")
     max_points: int = Field(
-        2, ge=0, le=64, description="Points of one object that SAM 2 is given; further are dropped."
+        2, ge=0, le=64, description="Points of one object that SAM 2 gets; the others are dropped."
     )
     mask_choice: Literal["best", "single"] = Field(
         "best",
@@ -188,7 +190,7 @@ class Strategy(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.name in ("none", REFINE):
-            raise ValueError(f"{self.name!r} is what metrics call requests without a strategy")
+            raise ValueError(f"the name {self.name!r} is reserved for requests without a strategy")
         if self.coordinates.frame == "square" and not isinstance(self.image, SquareImage):
             raise ValueError("the frame 'square' needs an image of square_pixels")
         if self.answer.lone_points and not self.max_points:

@@ -218,7 +218,7 @@ def map_pixels(descriptor: int, height: int, width: int) -> NDArray[np.uint8]:
     try:
         size = height * width * 3
         if size <= 0 or os.fstat(descriptor).st_size != size:
-            raise ProtocolError("the pixels' memory has not the announced size")
+            raise ProtocolError("the pixels' memory does not have the announced size")
         memory = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
     finally:
         os.close(descriptor)

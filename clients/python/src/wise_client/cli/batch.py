@@ -45,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
             say(f"{written.images} images, {len(written.classes)} classes{rest}: {folder}")
     say(f"{count - failures} of {count} pairs answered: {words.output}")
     if failures:
-        say(f"{failures} pairs failed: {words.bad} says why; run it again to send them again")
+        say(
+            f"{failures} pairs failed: {words.bad} has the reasons; run the command again to "
+            "repeat them"
+        )
     return PARTIAL if failures else FOUND
 
 
@@ -93,8 +96,8 @@ def _run(
                 failures.saw(f"pair {index}, {name}", outcome.error)
     if len(answers) != questions.count:
         raise InputError(
-            f"{words.output} has {len(answers)} rows, for {questions.count} inputs: it is of other "
-            "inputs, or some were taken away since; choose another output"
+            f"{words.output} has {len(answers)} rows, for {questions.count} inputs: it belongs to "
+            "other inputs, or some were removed since; choose another output"
         )
     return questions.count, failures.count
 

@@ -99,33 +99,37 @@ def _check_exports(words: argparse.Namespace) -> None:
         check_free(folder)
         above = folder.resolve().parents
         if any(Path(one).resolve() in above for one in words.input if one != "-"):
-            raise InputError(f"{folder} lies in an input: name another folder with --export-to")
+            raise InputError(f"{folder} is inside an input: give another folder with --export-to")
 
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("wise-segment batch", _DESCRIPTION, _EPILOG)
-    made.add_argument("input", metavar="INPUT", nargs="+", help="what to ask about; see below")
+    made.add_argument(
+        "input", metavar="INPUT", nargs="+", help="folder or file of images; see below"
+    )
     made.add_argument(
         "--query",
         metavar="TEXT",
         action="append",
         default=[],
-        help="asked of every image; may be given several times",
+        help="query for every image; may be given several times",
     )
     made.add_argument(
         "--label",
         metavar="NAME",
         action="append",
         default=[],
-        help="the class of what a --query finds, for training sets (default: the query)",
+        help="class of the objects of a --query, for training sets (default: the query)",
     )
-    made.add_argument("--image-root", type=Path, metavar="DIR", help="where paths of images start")
+    made.add_argument(
+        "--image-root", type=Path, metavar="DIR", help="folder to which images' paths are relative"
+    )
     columns = made.add_argument_group("columns of Parquet inputs")
     columns.add_argument("--image-column", metavar="NAME", default="image", help="(default: image)")
     columns.add_argument("--query-column", metavar="NAME", help="(default: query, or else text)")
     columns.add_argument("--label-column", metavar="NAME", help="(default: label, if it is there)")
     columns.add_argument(
-        "--name-column", metavar="NAME", help="what names an image (default: file:row)"
+        "--name-column", metavar="NAME", help="column with an image's name (default: file:row)"
     )
     _add_outputs(made)
     return made
@@ -166,7 +170,7 @@ def _add_exports(made: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=FORMATS,
-        help="when all is answered, write a data set as well; may be given several times",
+        help="when all pairs have answers, also write a data set; may be given several times",
     )
     sets.add_argument(
         "--export-to",
@@ -179,5 +183,5 @@ def _add_exports(made: argparse.ArgumentParser) -> None:
         type=share,
         default=0.1,
         metavar="SHARE",
-        help="yolo-seg: about how many of the images are for val (default: %(default)g)",
+        help="yolo-seg: approximate share of the images for val (default: %(default)g)",
     )

@@ -69,7 +69,7 @@ def parser(
 def _add_server(made: argparse.ArgumentParser) -> None:
     server = made.add_argument_group("server")
     server.add_argument(
-        "--url", help=f"address of the server (default: WISE_URL, else {DEFAULT_URL})"
+        "--url", help=f"address of the server (default: WISE_URL, or else {DEFAULT_URL})"
     )
     server.add_argument("--api-key", help="API key (default: WISE_API_KEY)")
     server.add_argument(
@@ -77,7 +77,7 @@ def _add_server(made: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=Timeouts().read_s,
         metavar="S",
-        help="longest silence of the server, in seconds (default: %(default)g)",
+        help="longest time without data from the server, seconds (default: %(default)g)",
     )
 
 
@@ -89,7 +89,7 @@ def _add_question(made: argparse.ArgumentParser, strategies: bool) -> None:
             "--strategy",
             type=several_strategies,
             metavar="A,B",
-            help="how the model is asked; several by commas (default: the server's)",
+            help="prompt and answer format; several separated by commas (default: the server's)",
         )
         which.add_argument(
             "--strategies-of-server",
@@ -101,10 +101,10 @@ def _add_question(made: argparse.ArgumentParser, strategies: bool) -> None:
             "--strategy",
             type=strategy_name,
             metavar="NAME",
-            help="how the model is asked, such as wise-s (default: the server's)",
+            help="prompt and answer format, such as wise-s (default: the server's)",
         )
     asked.add_argument(
-        "--max-instances", type=positive_int, metavar="N", help="most objects of one answer"
+        "--max-instances", type=positive_int, metavar="N", help="maximum number of objects"
     )
 
 
@@ -157,7 +157,7 @@ def add_hint(error: WiseClientError, url: str) -> None:
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Before anything is sent: raises InputError if a file to be written has no folder."""
+    """Called before anything is sent: raises InputError if a file to be written has no folder."""
     for path in paths:
         if path is None:
             continue
@@ -175,7 +175,7 @@ def several_strategies(text: str) -> tuple[str, ...]:
 def strategy_name(text: str) -> str:
     """What may be a strategy's name; the server knows which there are."""
     if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a strategy")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid strategy name")
     return text
 
 

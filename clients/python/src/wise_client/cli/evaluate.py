@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_dataset(made: argparse.ArgumentParser) -> None:
     data = made.add_argument_group("dataset")
-    data.add_argument("--format", choices=FORMATS, help="default: by what is there")
+    data.add_argument("--format", choices=FORMATS, help="default: recognised by the files")
     data.add_argument("--split", metavar="NAME", help="a part of the dataset, such as val or testA")
     data.add_argument(
         "--images", type=Path, metavar="DIR", help="coco, refcoco: the images' folder"
@@ -119,13 +119,13 @@ def _add_run(made: argparse.ArgumentParser) -> None:
     work = made.add_argument_group("run")
     add_concurrency(work)
     work.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="keep answers here, one file a strategy"
+        "-o", "--output", type=Path, metavar="DIR", help="store answers here, one file per strategy"
     )
     work.add_argument(
         "--warm-up",
         action="store_true",
-        help="first send all samples once, uncounted: every strategy then finds the same images in "
-        "the server's caches, and latencies can be compared",
+        help="first send all samples once without counting them: every strategy then finds the "
+        "same images in the server's caches, and latencies can be compared",
     )
     work.add_argument("--no-progress", action="store_true", help="no progress bar")
 
@@ -146,9 +146,9 @@ def _add_report(made: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=12,
         metavar="N",
-        help="pictures of the N worst answers a strategy, in --html (default: %(default)s)",
+        help="pictures of the N worst answers per strategy, in --html (default: %(default)s)",
     )
-    told.add_argument("--fail-below", metavar="LIMITS", help="exit with 8 if a limit is not kept")
+    told.add_argument("--fail-below", metavar="LIMITS", help="exit with 8 if a limit is not met")
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -230,7 +230,7 @@ def _put(path: Path, text: str) -> None:
 def _verdict(runs: Sequence[StrategyRun], limits: Sequence[gate.Limit]) -> int:
     broken = gate.broken(limits, [one.summary for one in runs])
     for line in broken:
-        say(f"limit not kept: {line}")
+        say(f"limit not met: {line}")
     if broken:
         return GATE
     failed = sum(len(one.failures) for one in runs)

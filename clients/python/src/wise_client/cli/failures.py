@@ -36,7 +36,7 @@ class Failures:
         if self.count <= _MOST_SHOWN:
             say(f"{name}: {error}")
         elif self.count == _MOST_SHOWN + 1:
-            say(f"there are more failures; {self._elsewhere} names them all")
+            say(f"there are more failures; {self._elsewhere} lists them all")
 
 
 class BadRecords:

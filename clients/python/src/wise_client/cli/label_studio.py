@@ -48,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     home = _home(options)
     if home is None and not _loopback(options.host):
         raise InputError(
-            f"--host {options.host} can be reached by others, who could have any address fetched; "
-            "say with --label-studio-url where Label Studio is"
+            f"--host {options.host} can be reached by others, who could make this backend fetch "
+            "any address; give Label Studio's address with --label-studio-url"
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -97,27 +97,27 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--port", type=int, default=9090, help="(default: %(default)s; 0: any)")
     served.add_argument(
         "--query", action="append", default=[], type=_query, metavar="LABEL=SENTENCE",
-        help="what to ask for a label; again for another",
+        help="the query for a label; may be given several times",
     )  # fmt: skip
     served.add_argument("--label-studio-url", default=os.environ.get("LABEL_STUDIO_URL"),
-        help="where Label Studio is (default: LABEL_STUDIO_URL, else what it says of itself)",
+        help="address of Label Studio (default: LABEL_STUDIO_URL, or else the one in its requests)",
     )  # fmt: skip
     served.add_argument("--label-studio-token", default=os.environ.get("LABEL_STUDIO_API_KEY"),
-        help="access token that images are fetched with (default: LABEL_STUDIO_API_KEY)",
+        help="access token for fetching images (default: LABEL_STUDIO_API_KEY)",
     )  # fmt: skip
     served.add_argument("--image-host", action="append", default=[], metavar="HOST",
-        help="another host that images may be fetched from; * is every host",
+        help="another host from which images may be fetched; * allows every host",
     )  # fmt: skip
     served.add_argument("--basic-auth", default=os.environ.get("WISE_LABEL_STUDIO_BASIC_AUTH"),
-        metavar="USER:PASSWORD", help="what Label Studio has to log in with",
+        metavar="USER:PASSWORD", help="user and password with which Label Studio must log in",
     )  # fmt: skip
     served.add_argument("--polygon-tolerance-pixels", type=float, default=1.0, metavar="N",
-        help="how far a polygon may be from the mask; 0 is exact (default: %(default)g)",
+        help="maximum distance of a polygon from the mask; 0 is exact (default: %(default)g)",
     )  # fmt: skip
-    add_concurrency(served, "tasks asked about at once")
+    add_concurrency(served, "tasks processed at once")
     served.add_argument("--batch-within-s", type=positive_float, default=90.0, metavar="S",
-        help="send what is answered of a batch by then; Label Studio waits 100 (default: "
-        "%(default)g)",
+        help="send the finished part of a batch after this time; Label Studio waits 100 s "
+        "(default: %(default)g)",
     )  # fmt: skip
     return made
 

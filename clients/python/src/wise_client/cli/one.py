@@ -59,12 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("image", metavar="IMAGE", help="image file; - reads it from standard input")
     made.add_argument("query", metavar="QUERY", help="what to look for, in a sentence")
     out = made.add_argument_group("output")
-    out.add_argument("--json", action="store_true", help="print the answer as JSON, nothing else")
-    out.add_argument("--stream", action="store_true", help="print the thinking as it comes")
-    out.add_argument("--mask", type=Path, metavar="PNG", help="write the mask, 255 where meant")
+    out.add_argument("--json", action="store_true", help="print only the answer, as JSON")
+    out.add_argument(
+        "--stream", action="store_true", help="print the rationale while it is generated"
+    )
+    out.add_argument("--mask", type=Path, metavar="PNG", help="write the mask, 255 on the object")
     out.add_argument("--coco", type=Path, metavar="JSON", help="write a COCO annotation file")
     out.add_argument(
-        "--overlay", type=Path, metavar="PNG", help="where to (default: IMAGE's name.overlay.png)"
+        "--overlay",
+        type=Path,
+        metavar="PNG",
+        help="file of the overlay (default: IMAGE's name.overlay.png)",
     )
     out.add_argument("--no-overlay", action="store_true", help="write no overlay")
     return made
@@ -150,16 +155,16 @@ def describe(result: Segmentation, name: str) -> str:
     count = "1 object" if len(result.instances) == 1 else f"{len(result.instances)} objects"
     heads = {
         "found": count,
-        "no_target": "nothing in the image is meant (no_target)",
+        "no_target": "the image has no such object (no_target)",
         "unparsed": "the model gave no valid answer (unparsed)",
-        "truncated": "the model came to its token limit before its answer (truncated)",
+        "truncated": "the model reached its token limit before its answer (truncated)",
     }
     width, height = result.size
     lines = [f"{name}, {width} x {height}: {heads.get(result.status, result.status)}"]
     for number, one in enumerate(result.instances, start=1):
         box = ", ".join(f"{value:g}" for value in one.box)
         points = " ".join(
-            f"({x:g}, {y:g})" + ("" if label else " beside it")
+            f"({x:g}, {y:g})" + ("" if label else " off it")
             for (x, y), label in zip(one.points, one.labels, strict=True)
         )
         lines.append(f"  {number}. box ({box})  points {points}")

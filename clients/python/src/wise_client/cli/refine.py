@@ -47,8 +47,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     made = parser("wise-segment refine", _DESCRIPTION, asks=False)
     made.add_argument("image", metavar="IMAGE", help="image file")
-    made.add_argument("--box", type=_numbers(4), metavar="X1,Y1,X2,Y2", help="a box around it")
-    for name, text in (("add", "a point on it"), ("remove", "a point that is not of it")):
+    made.add_argument(
+        "--box", type=_numbers(4), metavar="X1,Y1,X2,Y2", help="a box around the object"
+    )
+    for name, text in (("add", "a point on the object"), ("remove", "a point off the object")):
         made.add_argument(
             f"--{name}",
             type=_numbers(2),
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     made.add_argument("--multimask", action="store_true", help="all three of SAM 2's masks")
     made.add_argument("--json", action="store_true", help="print the answer as JSON")
-    made.add_argument("--mask", type=Path, metavar="PNG", help="write the mask, 255 where meant")
+    made.add_argument("--mask", type=Path, metavar="PNG", help="write the mask, 255 on the object")
     return made
 
 
