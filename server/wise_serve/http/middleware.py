@@ -56,6 +56,38 @@ def _is_work(scope: Scope) -> bool:
     return bool(scope["path"] in WORK_PATHS and scope["method"] == "POST")
 
 
+def _in_seconds(seconds: float) -> float:
+    """A time of the event loop's clock."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+class _Answer:
+    """An answer on its way: it gets the headers that all have. status: 0 before it begins."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self.status = 0
+        self._send = send
+        self._request_id = request_id
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._request_id
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    async def fail(self, error: WiseError, scope: Scope, receive: Receive) -> None:
+        """Answer with a problem document, unless the answer has begun: then the connection can only
+        be closed."""
+        if not self.status:
+            with contextlib.suppress(DeadlineExceeded):  # the caller does not read
+                async with until(_in_seconds(_ERROR_AFTER_DEADLINE_S)):
+                    await problems.response_of(error)(scope, receive, self.send)
+
+
 class Boundary:
     """The outermost layer. Whatever is raised inside becomes a problem document here."""
 
@@ -74,40 +106,25 @@ class Boundary:
         if _is_work(scope):
             request.trace = traces.begin(self._tracer, scope["path"], request.request_id, headers)
         token = context.current.set(request)
-        started, loop = time.perf_counter(), asyncio.get_running_loop()
-        status = 0
-
-        async def send_named(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                named = MutableHeaders(scope=message)
-                named["X-Request-Id"] = request.request_id
-                for name, value in _HEADERS.items():
-                    named.setdefault(name, value)
-            await send(message)
-
-        async def tell(error: WiseError) -> None:
-            if not status:  # else the answer has begun; the connection can only be closed
-                with contextlib.suppress(DeadlineExceeded):  # the caller does not read
-                    async with until(loop.time() + _ERROR_AFTER_DEADLINE_S):
-                        await problems.response_of(error)(scope, receive, send_named)
-
+        started = time.perf_counter()
+        answer = _Answer(send, request.request_id)
         try:
             # The gate's own limit for the models' work is the request's.
-            async with until(None if _is_work(scope) else loop.time() + _OTHERS_S):
-                await self._app(scope, receive, send_named)
+            async with until(None if _is_work(scope) else _in_seconds(_OTHERS_S)):
+                await self._app(scope, receive, answer.send)
         except asyncio.CancelledError:
             # uvicorn cancels requests that still run after the drain, or when a model is lost.
-            await tell(Draining("The server was shut down before the answer was ready."))
+            error = Draining("The server was shut down before the answer was ready.")
+            await answer.fail(error, scope, receive)
             raise
         except ClientDisconnect:
             pass  # the caller has left; the gate has counted it
-        except Exception as error:  # nothing may leave as a stack trace
-            await tell(self._reporter.report(error, segmenting=_is_work(scope)))
+        except Exception as raised:  # nothing may leave as a stack trace
+            told = self._reporter.report(raised, segmenting=_is_work(scope))
+            await answer.fail(told, scope, receive)
         finally:
-            self._log(scope, status, time.perf_counter() - started)
-            request.trace.end(request.strategy, status)
+            self._log(scope, answer.status, time.perf_counter() - started)
+            request.trace.end(request.strategy, answer.status)
             context.current.reset(token)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
