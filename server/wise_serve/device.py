@@ -28,7 +28,7 @@ _GIB: Final = 2**30
 ORDER_VARIABLE: Final = "CUDA_DEVICE_ORDER"  # CUDA's programming guide, environment variables
 PCI_ORDER: Final = "PCI_BUS_ID"
 LEAST_CACHE_BYTES: Final = 256 * 2**20
-SEGMENTER_WEIGHT_BYTES: Final = _GIB  # SAM 2 large in float32, the largest there is
+SEGMENTER_WEIGHT_BYTES: Final = _GIB  # SAM 2 large in float32, the largest one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def _gpu_of(handle: Any, driver: str) -> Gpu:
 
 
 def _visible(gpus: dict[str, Gpu]) -> list[Gpu]:
-    """What CUDA_VISIBLE_DEVICES leaves, which the driver does not look at: numbers and UUIDs, which
-    may be cut short. With parts of GPUs (MIG-...) all are returned. gpus: by UUID."""
+    """The GPUs in CUDA_VISIBLE_DEVICES, a variable that the driver ignores: numbers, and UUIDs,
+    which may be cut short. With parts of GPUs (MIG-...) all are returned. gpus: by UUID."""
     text = os.environ.get("CUDA_VISIBLE_DEVICES")
     if text is None or "MIG-" in text:
         return list(gpus.values())
@@ -96,7 +96,7 @@ def _visible(gpus: dict[str, Gpu]) -> list[Gpu]:
             if named == str(number) or (named.startswith("GPU-") and uuid.startswith(named))
         ]
         if not found:
-            break  # as CUDA: what follows one that does not exist is not seen
+            break  # as CUDA does: entries after one that does not exist are ignored
         shown.append(found[0])
     if not shown:
         raise GpuError("CUDA_VISIBLE_DEVICES hides every GPU")
@@ -120,7 +120,7 @@ def usable_gpus() -> list[Gpu]:
     return gpus
 
 
-@functools.cache  # the packages and the driver stay what they are while the server runs
+@functools.cache  # the packages and the driver do not change while the server runs
 def _found() -> Device:
     try:
         usable_gpus()
@@ -135,9 +135,9 @@ def device_of(settings: Settings) -> Device:
 
 
 def precision_of(settings: Settings, device: str | None = None) -> Precision:
-    """What SAM 2's image encoder computes in: `--segmenter-precision`; 'auto' is bfloat16 on a GPU,
-    as in the public evaluation's autocast, and float32 on a CPU. device: of the worker, as torch
-    names it, if it has one of its own."""
+    """The number type of SAM 2's image encoder: `--segmenter-precision`; 'auto' is bfloat16 on a
+    GPU, as in the public evaluation's autocast, and float32 on a CPU. device: of the worker, as
+    torch names it, if it has one of its own."""
     if settings.segmenter_precision != "auto":
         return settings.segmenter_precision
     return "bfloat16" if (device or device_of(settings)).startswith("cuda") else "float32"
@@ -160,7 +160,7 @@ _ON_GPU: Final = ((70, Batches(8192, 16, 64)), (20, ON_CPU), (0, Batches(2048, 4
 
 
 def _batches_of_card(gpu: Gpu, workers: int) -> Batches:
-    """The part of the GPU's memory that each of its workers has decides."""
+    """The batches for a worker's share of the GPU's memory."""
     share_gib = gpu.total_bytes / max(1, workers) / _GIB
     return next(batches for least_gib, batches in _ON_GPU if share_gib >= least_gib)
 

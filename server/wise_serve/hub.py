@@ -1,7 +1,7 @@
-"""What a failure of the model hub means, in plain words: for `wise-serve check` and for a download.
+"""Explains a failure of the model hub in plain words, for `wise-serve check` and for downloads.
 
-The hub's own messages are many lines, and some name an error that is only a consequence. Here the
-chain of causes is searched for the one that a person can act on.
+The hub's own messages are many lines, and some name an error that is only a consequence. This
+module searches the chain of causes for the one that a person can act on.
 """
 
 import errno
@@ -67,7 +67,7 @@ def _offline() -> HubFailure:
 
 
 def _causes(error: BaseException) -> Iterator[Exception]:
-    """The error, then what it was raised from."""
+    """The error, then the errors it was raised from."""
     one: BaseException | None = error
     while isinstance(one, Exception):
         yield one

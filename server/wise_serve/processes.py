@@ -6,8 +6,8 @@ Four rules for vLLM's engine core and the segmenter workers:
 - on a CPU they use tcmalloc if it is installed (docs/decisions/0015);
 - the kernel ends them when the gateway is gone (docs/decisions/0009);
 - Python's garbage collector is paused while they import torch and vLLM: the imports create a
-  million objects that stay, and the collector would walk over them again and again, a second of
-  each start (docs/performance.md).
+million permanent objects, and the collector would visit them again and again, which takes a second
+of each start (docs/performance.md).
 """
 
 import ctypes

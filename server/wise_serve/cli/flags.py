@@ -44,9 +44,8 @@ def add_flag(group: argparse._ActionsContainer, name: str) -> None:
 
 
 def settings_from(parser: argparse.ArgumentParser, given: dict[str, Any]) -> Settings:
-    """The settings: a flag wins over the environment, and that over the default.
-
-    On a wrong value it prints an error and raises SystemExit.
+    """The settings: a flag overrides the environment, and the environment overrides the default. On
+    a wrong value it prints an error and raises SystemExit.
     """
     try:
         return Settings(**{name: given[name] for name in Settings.model_fields if name in given})

@@ -87,7 +87,8 @@ def _list() -> int:
 
 
 def _check_all(files: Sequence[Path], settings: Settings | None) -> int:
-    """settings: of the reasoner that the strategies must fit, if one is named."""
+    """settings: those of the reasoner that the strategies must fit; None if no reasoner is
+    given."""
     limits = side = None
     if settings is not None:
         limits, side = limits_of(settings.reasoner_checkpoint), settings.reasoner_square_pixels

@@ -19,7 +19,7 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _not_truth(value: object) -> object:
-    if isinstance(value, bool):  # which Python holds for 1 and 0
+    if isinstance(value, bool):  # Python treats them as 1 and 0
         raise ValueError("must be 0 or 1")
     return value
 
@@ -65,7 +65,7 @@ class RefinePrompt(Refusing):
 
 
 class RefineOptions(AnswerOptions):
-    """Which objects, and how to answer."""
+    """The prompts, and the form of the answer."""
 
     prompts: list[RefinePrompt] = Field(
         min_length=1, description="One for each object; the answer's `instances` are in this order."

@@ -15,12 +15,12 @@ from pydantic import (
 from wise_serve.contract.names import STRATEGY_NAME_PATTERN, MaskFormat, Status
 
 MOST_INSTANCES = 256
-# A PNG of one pixel: what the documentation sends is an image.
+# A PNG of one pixel, so that the example in the documentation is a valid image.
 EXAMPLE_IMAGE: Final = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
-# A query must hold at least one character that is neither white space nor stripped by a strategy,
-# and no NUL. `\s` differs between regex dialects, so Python's set is written out.
+# A query must contain at least one character that is neither white space nor stripped by a
+# strategy, and no NUL. `\s` differs between regex dialects, so Python's set is written out.
 _ASKS_NOTHING: Final = (
     r"\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000.\u0022?!"
 )
@@ -51,7 +51,7 @@ class Refusing(BaseModel):
 
 
 class AnswerOptions(Refusing):
-    """Which image, if it is not sent, and how to answer."""
+    """The digest of a known image, and the form of the answer."""
 
     image_digest: str | None = Field(
         None,
@@ -66,7 +66,7 @@ class AnswerOptions(Refusing):
 
 
 class SegmentOptions(AnswerOptions):
-    """What to look for, and how to answer. Exactly one of `query` and `queries`."""
+    """The queries, and the form of the answer. Exactly one of `query` and `queries`."""
 
     query: Query | None = Field(
         None, description="What to find, in words.", examples=["the cup she could drink from"]
@@ -230,7 +230,7 @@ class SegmentResults(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem details, with `code`, `request_id` and, where one is to blame, `field`."""
+    """RFC 9457 problem details, with `code`, `request_id` and, if one field is wrong, `field`."""
 
     type: str = Field(examples=["urn:wise-serve:problem:overloaded"])
     title: str = Field(examples=["The server is full"])

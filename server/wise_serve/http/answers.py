@@ -40,7 +40,7 @@ class Presenter:
     ) -> None:
         self._mask_format, self._threads = mask_format, threads
         self._reasoner, self._segmenter = reasoner, segmenter
-        # By prompt, not by place: a later answer may withdraw an object before others.
+        # By prompt, not by index: a later answer may remove an earlier object.
         self._instances: dict[tuple[int, Prompt], InstanceResult] = {}
 
     async def event(self, event: Event) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Presenter:
                 return {"query_index": query, "index": index, **result.model_dump()}
 
     def result(self, query: int, result: Segmentation) -> SegmentResult:
-        """One query's result. The generated text is shown only where it was not understood."""
+        """One query's result. The generated text is included only if it could not be parsed."""
         generation, answer = result.generation, result.generation.answer
         shown = answer.status in ("unparsed", "truncated")
         return SegmentResult(

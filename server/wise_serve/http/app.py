@@ -62,8 +62,8 @@ class Application(FastAPI):
 def build_app(
     runtime: Runtime, access: Access | None = None, tracer: Tracer = NO_TRACER
 ) -> FastAPI:
-    """An application on a runtime. `access`: who may ask; default: as the settings say.
-    `tracer`: records the requests' spans; default: nothing does.
+    """An application on a runtime. `access`: who may send requests; default: by the settings.
+    `tracer`: records the requests' spans; default: none are recorded.
 
     Raises AccessError.
     """

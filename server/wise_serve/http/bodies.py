@@ -1,4 +1,4 @@
-"""The body of a request, JSON or form, to its image and its checked options."""
+"""Reads the body of a request, JSON or form: its image and its checked options."""
 
 import mmap
 from collections.abc import Callable
@@ -41,7 +41,7 @@ OptionsT = TypeVar("OptionsT", bound=AnswerOptions)
 
 @dataclass(frozen=True, slots=True)
 class ReadBody(Generic[OptionsT]):
-    """What a body holds: how it names its image, and the checked options."""
+    """The contents of a body: its image, or the image's digest, and the checked options."""
 
     image: Sent
     options: OptionsT
@@ -61,9 +61,9 @@ class BodyReader(Generic[OptionsT]):
         longest_field_bytes: int,
         most_json_bytes: int,
     ) -> None:
-        """`check` is called with the fields before they become `options`: what is missing, what is
-        too much. most_fields, longest_field_bytes: of a form. most_json_bytes: of all fields but
-        the image in JSON."""
+        """`check` is called with the fields before they become `options`, and raises if one is
+        missing or too large. most_fields, longest_field_bytes: of a form. most_json_bytes: of all
+        fields but the image in JSON."""
         self._settings, self._threads = settings, threads
         self._options, self._check = options, check
         self._most_fields, self._longest_field_bytes = most_fields, longest_field_bytes
@@ -79,9 +79,9 @@ class BodyReader(Generic[OptionsT]):
         raise UnsupportedMediaType(f"Send the request as {_FORM} or {_JSON}.")
 
     async def _whole(self, request: Request) -> memoryview:
-        """The body. It lies in pages of its own, which the operating system provides when they are
-        written and gets back as a whole: a bytearray that grows may be copied within the heap,
-        where it needs twice its size for a moment and leaves holes."""
+        """The body, in anonymous memory pages, which the operating system provides when they are
+        written and gets back as a whole. A growing bytearray may be copied within the heap, where
+        it needs twice its size for a moment and causes fragmentation."""
         private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         pages = mmap.mmap(-1, self._settings.max_body_bytes, flags=private)
         async for part in request.stream():
@@ -221,7 +221,7 @@ def _typed(name: str, text: str) -> Any:
     try:
         return loads((text if name in _JSON_FIELDS else text.lower()).encode())
     except (ValueError, RecursionError):
-        return text  # which the field's type refuses
+        return text  # the field's type refuses it
 
 
 def _raise_first(error: ValidationError) -> NoReturn:

@@ -25,7 +25,7 @@ def add_docs(app: FastAPI) -> None:
             swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{_ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{_ASSETS}/favicon.png",
-            # Else Swagger UI sends the document's address to a validator on the internet.
+            # Otherwise Swagger UI sends the document's address to a validator on the internet.
             swagger_ui_parameters={"validatorUrl": None},
         ).body
     ).decode()

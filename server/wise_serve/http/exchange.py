@@ -1,8 +1,8 @@
 """One exchange with a caller: the body as it arrives, the response as it is sent, and whether the
 caller is still connected.
 
-Ours, because ASGI reports that a caller has left only to those who read on, and nobody reads while
-the models work.
+This is our own code because ASGI reports a disconnect only to code that continues to read, and
+nothing reads while the models work.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Response:
 
 
 class Body:
-    """The request's messages. A few are read ahead, so that a caller who leaves is noticed at once.
+    """The request's messages. A few are read ahead, so that a disconnect is noticed at once.
 
     `_MESSAGES_AHEAD` are buffered at most. If the rest of a body does not fit into them, a caller
     who leaves is noticed only when the application reads on.

@@ -1,9 +1,9 @@
-"""A JSON body to the image and the other fields, in little more memory than its own.
+"""Reads the image and the other fields of a JSON body, in little more memory than the body's own.
 
 Why not `json.loads` or one typed decode of everything: Python's lists and dictionaries may need
-thirty times the memory of the JSON they are made from, and a base64 text that holds escapes costs
-msgspec a second copy. So msgspec finds the fields as slices of the body first. The image is then
-decoded by msgspec, the rest is made into objects only if it is short (docs/decisions/0014).
+thirty times the memory of their JSON, and msgspec makes a second copy of a base64 text with
+escapes. So msgspec finds the fields as slices of the body first. The image is then decoded by
+msgspec, the rest is made into objects only if it is short (docs/decisions/0014).
 """
 
 import binascii
@@ -96,7 +96,8 @@ def _image(quoted: memoryview) -> bytes:
 
 
 def _plain(quoted: memoryview) -> bytes | None:
-    """Base64 as nearly everybody sends it; None for all else, wrong base64 included."""
+    """Base64 without white space or escapes, as in nearly all requests; None for anything else,
+    also for wrong base64."""
     starts = range(0, len(quoted), _PIECE_BYTES)
     if any(b"\\" in bytes(quoted[at : at + _PIECE_BYTES]) for at in starts):
         return None
@@ -111,7 +112,8 @@ def _with_white_space(text: memoryview) -> bytes:
 
     Decoded piece by piece: slower, in no more memory than the image needs.
     """
-    # Of its full size at once: grown piece by piece it would be copied within a fragmented heap.
+    # Allocated at its full size: if it grew piece by piece, it would be copied within a fragmented
+    # heap.
     data, held, ended = io.BytesIO(bytes(len(text) * 3 // 4)), b"", False
     for piece in _pieces(text):
         try:

@@ -1,4 +1,5 @@
-"""Pure ASGI layers: the request's name and its errors outside, the gate of the work inside.
+"""Pure ASGI layers: request ids and errors in the outer one, the gate of the models' work in the
+inner one.
 
 Boundary  every request: request id, problem documents, security headers, one log line.
 Head      HEAD: the answer to GET without its body.

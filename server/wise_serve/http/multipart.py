@@ -1,7 +1,7 @@
-"""Multipart forms as people send them: python-multipart's parser, and what RFC 2046 also allows.
+"""Reads multipart forms: python-multipart's parser, extended by other forms that RFC 2046 allows.
 
-Ours, because the parser refuses text before the first boundary and spaces after that one
-(RFC 2046, section 5.1.1), and does not take a part with `filename*` alone for a file.
+This is our own code because the parser refuses text before the first boundary and spaces after that
+boundary (RFC 2046, section 5.1.1), and does not recognize a part with only `filename*` as a file.
 """
 
 import re
@@ -32,8 +32,9 @@ class FormParser(MultiPartParser):
         _, options = parse_options_header(content_type)
         if not (boundary := options.get(b"boundary")):
             raise MultiPartException("Missing boundary in multipart.")
-        # Without the caller's charset: the parser would put other letters in place of what is not
-        # of that charset. So it reads Latin-1, and whoever asks for the texts reads them strictly.
+        # The caller's charset is removed, because the parser would replace bytes that are invalid
+        # in it. So the parser reads Latin-1, and the reader of the texts then decodes them
+        # strictly.
         parts = [part for part in content_type.split(";") if "boundary" in part.lower()]
         super().__init__(
             Headers({"content-type": "; ".join(["form", *parts, "charset=latin-1"])}),
@@ -45,8 +46,8 @@ class FormParser(MultiPartParser):
         self.spool_max_size = max_body_bytes  # files stay in memory
 
     def on_headers_finished(self) -> None:
-        """Gives a part with `filename*` alone (RFC 5987) a file name, by which the parser knows a
-        file. The name itself is not used."""
+        """Gives a part with only `filename*` (RFC 5987) a file name, by which the parser recognizes
+        a file. The name itself is not used."""
         disposition = self._current_part.content_disposition or b""
         _, options = parse_options_header(disposition)
         if b"filename" not in options and _has_extended_file_name(disposition):
@@ -57,13 +58,14 @@ class FormParser(MultiPartParser):
 async def from_first_boundary(
     stream: AsyncIterator[bytes], boundary: bytes
 ) -> AsyncGenerator[bytes, None]:
-    """The form without what stands before its first boundary and without spaces after that one.
+    """The form without the text before its first boundary and without spaces after that boundary.
 
-    Of a preamble no more is held than a boundary's line may have, and what has just arrived.
+    Of this text, only the length of a boundary's line and the data that has just arrived are kept
+    in memory.
     """
     line = re.compile(rb"\n(--%b)(?:(?=--)|[ \t]*(?=\r\n))" % re.escape(boundary))
     longest = len("\n--\r\n") + len(boundary) + _MOST_PADDING_BYTES
-    head = b"\n"  # the first line begins a line, too
+    head = b"\n"  # the first line is also the beginning of a line
     async for part in stream:
         head += part
         if found := line.search(head):

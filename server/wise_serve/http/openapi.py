@@ -56,8 +56,8 @@ _ONE_QUESTION: Final = [
 
 
 def completed(document: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
-    """`document` with the problem document, the failures and headers that all routes share, and,
-    where a key is asked for, the routes that ask for it."""
+    """`document` with the problem document, the failures and headers that all routes share, and, if
+    keys are required, the routes that require one."""
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
     if needs_key:
@@ -194,7 +194,7 @@ def _limited(schema: dict[str, Any], settings: Settings, strategies: list[str]) 
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """A form cannot send null; a field that is not meant is left out."""
+    """Without null: a form cannot send null, it omits the field."""
     if "anyOf" not in field:
         return field
     rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}

@@ -13,13 +13,13 @@ _INLINE = re.compile(r"<(script|style)\b[^>]*>(.*?)</\1\s*>", re.S | re.I)
 
 
 def read_page() -> str | None:
-    """The page as packaged, or None where it is not."""
+    """The packaged page, or None if it is not in the package."""
     file = resources.files("wise_serve").joinpath("playground", "index.html")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def read_example() -> bytes | None:
-    """The page's example image (JPEG) as packaged, or None where it is not."""
+    """The page's packaged example image (JPEG), or None if it is not in the package."""
     file = resources.files("wise_serve").joinpath("playground", "example.jpg")
     return file.read_bytes() if file.is_file() else None
 
@@ -47,7 +47,7 @@ def content_security_policy(html: str, *, assets: bool = False) -> str:
 
 
 def page_router(html: str | None, example: bytes | None) -> APIRouter:
-    """`/`, answered with `html`, and `/example.jpg`; not found where there is none."""
+    """`/`, answered with `html`, and `/example.jpg`; 404 for one that is None."""
     router = APIRouter()
     headers = {"Content-Security-Policy": content_security_policy(html or "")}
 

@@ -1,5 +1,8 @@
-"""Errors as RFC 9457 problem documents. Here alone is the table from error to HTTP status, and here
-alone an exception becomes an answer, a log line and a count."""
+"""Errors as RFC 9457 problem documents.
+
+Only this module has the table from error to HTTP status, and turns an exception into an answer, a
+log line and a count.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +20,7 @@ from wise_serve.observe.metrics import Metrics
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-# An error takes the status of its nearest ancestor here.
+# An error has the status of its nearest ancestor in this table.
 STATUS: Final[Mapping[type[errors.WiseError], int]] = {
     errors.MalformedRequest: 400,
     errors.UnsupportedMediaType: 415,
@@ -59,7 +62,7 @@ def as_wise_error(error: BaseException) -> errors.WiseError:
 
 
 def problem_of(error: errors.WiseError) -> Problem:
-    """The document of an error. Its text was written to be shown."""
+    """The document of an error. Its text is safe to show."""
     return Problem(
         type=f"urn:wise-serve:problem:{error.code}",
         title=error.title,

@@ -24,8 +24,8 @@ _LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u20
 
 
 class EventStream(Response):
-    """Runs `work` while it answers: events as they come, then `done` or `error`; comments between
-    them, which readers ignore, keep the connection open."""
+    """Runs `work` and sends its events as they come, then `done` or `error`. Comments between them,
+    which readers ignore, keep the connection open."""
 
     media_type = "text/event-stream"
 
@@ -50,7 +50,7 @@ class EventStream(Response):
         try:
             async with self._kept_alive(write):
                 result = await self._work(event)
-        except Exception as error:  # the status line is gone; the stream itself must say it
+        except Exception as error:  # the status line was sent: the stream must report it
             problem = problem_of(self._reporter.report(error, segmenting=True))
             last = _event("error", problem.model_dump_json(exclude_none=True))
         else:

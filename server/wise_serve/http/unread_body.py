@@ -1,10 +1,10 @@
 """Lets a caller see the answer to a request whose body was not read to its end: a lingering close.
 
-Ours, because uvicorn closes at once. Closing a connection on which data still arrives resets it,
-and the caller may get the reset instead of the answer. So the answer is sent at once and whole,
-with `Connection: close`; data that still arrives is discarded for a short time (RFC 9112, section
-9.6), and then the connection is closed. A small body that has already arrived is read instead, and
-the connection stays open.
+This is our own code because uvicorn closes the connection at once. Closing a connection on which
+data still arrives resets it, and the caller may get the reset instead of the answer. So the answer
+is sent at once and whole, with `Connection: close`; data that still arrives is discarded for a
+short time (RFC 9112, section 9.6), and then the connection is closed. A small body that has already
+arrived is read instead, and the connection stays open.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _server_ends() -> bool:
-    """Whether uvicorn has cancelled this request to shut down: then there is no time to linger, and
-    the answer has its best chance if the connection is closed at once."""
+    """Whether uvicorn has cancelled this request to shut down. Then there is no time to linger, and
+    the answer is most likely to arrive if the connection is closed at once."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from wise_serve.reasoner.strategies.images import Size, View
 
-_ENTRY_BYTES = 1024  # of an image without its resized form, about
+_ENTRY_BYTES = 1024  # approximate size of an entry without its resized image
 _BYTES_PER_PIXEL = 3
 
 
@@ -22,7 +22,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """What is kept of an image in the gateway; its embedding is in the segmenter's cache.
+    """An image's entry in the gateway; its embedding is in the segmenter's cache.
 
     width, height: as displayed, pixels. shown: as the reasoner saw it last; None until a request
     with a query brought it. callers: who has sent the image.
@@ -41,16 +41,16 @@ class KnownImage:
 
     @property
     def nbytes(self) -> int:
-        """Memory it holds, bytes, about."""
+        """Its approximate memory, bytes."""
         pixels = 0 if self.shown is None else math.prod(self.shown.view.size)
         return _ENTRY_BYTES + _BYTES_PER_PIXEL * pixels
 
 
 class KnownImages:
-    """Beyond `limit_bytes` the least recently used are dropped.
+    """Entries by digest. If they exceed `limit_bytes`, the least recently used ones are evicted.
 
-    A caller can name only an image that it has sent itself: whether another caller has sent an
-    image must not be learned by trying its digest.
+    A caller can name only an image that it has sent itself: nobody may find out, by trying a
+    digest, whether another caller has sent that image.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -67,7 +67,7 @@ class KnownImages:
         return known
 
     def remember(self, image: KnownImage, caller: str, shown: Shown | None = None) -> None:
-        """Keep an image of this caller's, together with what was kept of it before."""
+        """Store an image of this caller, and keep what the existing entry has."""
         before = self._images.pop(image.digest, image)
         if before is not image:
             self.used_bytes -= before.nbytes

@@ -26,7 +26,7 @@ class Lifecycle:
     `segmenter_first`: both models share a GPU. The segmenter then takes its memory before vLLM
     measures what is left; otherwise they load in parallel (docs/decisions/0023).
 
-    `downloads` come first, and are no part of the start-up deadline.
+    `downloads` come first, and are not part of the start-up deadline.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class QueryRun:
             generation = await self._reason(start)
             self._context.stage = "segment"
         masked = [decode.result() for decode in decodes]
-        counted = generation.answer.instances  # a text that answers twice withdraws the first
+        counted = generation.answer.instances  # a second answer in the text replaces the first one
         return self._result(generation, [one for one in masked if one[0].prompt in counted])
 
     async def _reason(self, start: _Start) -> Generation:

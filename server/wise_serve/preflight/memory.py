@@ -42,7 +42,7 @@ def memory(machine: Machine) -> Check:
 
 
 def _host_memory(need: int, free: int, otherwise: str) -> Check:
-    """Bytes both. otherwise: what else can be done than to free memory."""
+    """need, free: bytes. otherwise: an alternative to freeing memory, for the advice."""
     found = f"{size_text(need)} needed, {size_text(free)} available"
     if free >= need:
         return Check("memory", "ok", found)
@@ -50,7 +50,7 @@ def _host_memory(need: int, free: int, otherwise: str) -> Check:
 
 
 def _gpus_memory(machine: Machine, reasoner: int, segmenter: int) -> Check:
-    """The check of the first GPU that is too small; if none is, of the first that is used."""
+    """The check of the first GPU that is too small, or else of the first one that is used."""
     engine_need, engine_gpus = 0, range(0)
     used = sorted(workers_by_gpu(machine.settings))
     if machine.reasons:

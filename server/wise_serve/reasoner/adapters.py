@@ -1,8 +1,8 @@
-"""LoRA adapters of the reasoner, in PEFT's form: what is known of one before vLLM loads it.
+"""LoRA adapters of the reasoner, in PEFT's format: reads and checks them before vLLM loads them.
 
 A folder holds `adapter_config.json` and `adapter_model.safetensors`. Only the config and the
-tensors' names and shapes are read here. What vLLM would leave out without a word, and would then
-answer as another model, is refused.
+tensors' names and shapes are read here. Adapters with parts that vLLM would ignore without an error
+are refused, because the answers would be those of another model.
 """
 
 import json
@@ -21,7 +21,7 @@ RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 _LAYERS: Final = "layers."  # of the language model; those of the vision tower are called blocks
 _VISION: Final = "visual."
-# Fields of PEFT's config, the values that vLLM computes with, and what others are called.
+# Fields of PEFT's config, the values that vLLM supports, and the name of all other values.
 _PLAIN: Final = {
     "use_dora": ((None, False), "DoRA"),
     "bias": ((None, "none"), "trained biases"),
@@ -54,7 +54,7 @@ def read_adapters(settings: Settings, base: Path | None = None) -> dict[str, Ada
 
 
 def engine_rank(adapters: Mapping[str, Adapter]) -> int:
-    """The smallest rank that vLLM can be made for and that holds them all."""
+    """The smallest of vLLM's ranks that is large enough for all adapters."""
     most = max(adapter.rank for adapter in adapters.values())
     return next(rank for rank in RANKS if rank >= most)
 
@@ -121,7 +121,7 @@ def _base_shapes(base: Path) -> dict[str, tuple[int, ...]]:
     try:
         config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}  # vLLM says what is wrong with the checkpoint
+        return {}  # vLLM reports what is wrong with the checkpoint
     if "quantization_config" in config:
         return {}
     files = sorted(base.glob("*.safetensors"))
@@ -134,7 +134,8 @@ def _base_shapes(base: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _in_model(name: str) -> str:
-    """From the first layer on: what stands before differs between versions of transformers."""
+    """The name from its first layer on: the part before differs between versions of
+    transformers."""
     return name[name.index(_LAYERS) :]
 
 

@@ -1,4 +1,4 @@
-"""From generated text to status, rationale, boxes and points, while the text is still generated.
+"""Turns generated text into status, rationale, boxes and points while it is still being generated.
 
 Which part of the text is the answer: `parts.py`. How the answer is read: `scanner.py`.
 """
@@ -39,7 +39,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a whole text says. `rationale` has no outer whitespace."""
+    """The answer of a whole text. `rationale` has no outer whitespace."""
 
     status: Status
     rationale: str
@@ -141,7 +141,7 @@ def place(raw: RawInstance, strategy: Strategy, frame: Frame) -> Prompt | None:
     """Scale to whole pixels of the original image, order the corners, and clip to the image.
 
     None if the box is then empty. Points are clipped to 0 <= x < width, 0 <= y < height. Without a
-    box, points outside of the image are dropped instead: its edge is no part of the object."""
+    box, points outside of the image are dropped instead: its edge is not part of the object."""
     x_factor, y_factor = frame.factors
     width, height = frame.width, frame.height
 

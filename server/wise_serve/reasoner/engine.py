@@ -47,7 +47,7 @@ class VllmReasoner:
     """`Reasoner` on vLLM. Nothing is loaded before `start`."""
 
     def __init__(self, settings: Settings, strategies: Mapping[str, Strategy]) -> None:
-        """strategies: all that it may be asked under, by name."""
+        """strategies: all that requests may use, by name."""
         self._settings = settings
         self._model = settings.reasoner_checkpoint
         self.name = settings.reasoner
@@ -96,9 +96,8 @@ class VllmReasoner:
             self._forget_log_file()  # the engine has read it
 
     def _check_pixels(self) -> None:
-        """Raise NotReady if the checkpoint's preprocessor resizes what a strategy shows it.
-
-        Of a built-in strategy that nobody asked for, that is only logged.
+        """Raise NotReady if the checkpoint's preprocessor resizes the image of a strategy. For a
+        built-in strategy that no setting names, this is only logged.
         """
         for misfit in misfits_of(self._settings, self._strategies) or ():
             if misfit.asked_for:

@@ -72,7 +72,7 @@ def text_without(*tags: str) -> str:
 
 
 def _next(tails: Sequence[str]) -> dict[str, list[str]]:
-    """By first letter, what follows it in the tails; tails of a single letter are left out."""
+    """The rests of the tails by their first letter; tails of a single letter are left out."""
     following: dict[str, list[str]] = {}
     for tail in tails:
         if len(tail) > 1:

@@ -18,9 +18,8 @@ def chosen_options(settings: Settings) -> dict[str, str]:
 
 
 def what_is_missing(settings: Settings) -> str:
-    """What is wrong with the engine's options; empty if nothing is.
-
-    That is a mistake in `--engine-args`, or a package that is not installed."""
+    """A mistake in `--engine-args`, or a package that is not installed; empty if nothing is
+    wrong."""
     try:
         if misfit := what_does_not_fit(settings):
             return misfit

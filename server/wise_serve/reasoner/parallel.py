@@ -1,8 +1,8 @@
 """How many GPUs the engine takes by `--engine-args`, checked before anything is loaded.
 
-vLLM cuts the model by tensor and pipeline parallelism and copies it by data parallelism, one
-process a GPU, on the first GPUs of this machine. What it says when they do not suffice comes after
-minutes of loading, from a child process.
+vLLM splits the model by tensor and pipeline parallelism and copies it by data parallelism, with one
+process per GPU, on the first GPUs of this machine. If there are too few, its error comes from a
+child process after minutes of loading.
 """
 
 import math
@@ -13,7 +13,7 @@ from wise_serve.device import GpuError, device_of, list_gpus, workers_by_gpu
 from wise_serve.reasoner.engine_args import EngineArgsError, read_engine_args
 from wise_serve.settings import NO_REASONER, Settings
 
-# Arguments by which a model is cut into parts, and the one by which it is copied.
+# Arguments that split a model into parts, and the one that copies it.
 _CUTS: Final = (
     "tensor_parallel_size",
     "pipeline_parallel_size",
@@ -24,14 +24,14 @@ _COPIES: Final = "data_parallel_size"
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """parts: GPUs over which one copy of the model is cut. copies: of the model."""
+    """parts: number of GPUs over which one copy of the model is split. copies: number of copies."""
 
     parts: int = 1
     copies: int = 1
 
     @property
     def gpus(self) -> int:
-        """GPUs that the engine takes: cuda:0 and the following ones."""
+        """Number of GPUs that the engine uses: cuda:0 and the following ones."""
         return self.parts * self.copies
 
     @classmethod
@@ -48,8 +48,8 @@ class Parallel:
 
 
 def parallel_of(settings: Settings) -> Parallel:
-    """How the engine of these settings is spread over GPUs; of arguments that cannot be used, as
-    without any."""
+    """How the engine of these settings is distributed over GPUs. If `--engine-args` is invalid, as
+    without it."""
     try:
         return Parallel.of(read_engine_args(settings.engine_args))
     except EngineArgsError:
@@ -57,8 +57,8 @@ def parallel_of(settings: Settings) -> Parallel:
 
 
 def what_does_not_fit(settings: Settings) -> str:
-    """Why the GPUs of this machine do not suffice for the engine and the segmenter; empty if they
-    do. Raises EngineArgsError."""
+    """Why this machine has too few GPUs for the engine and the segmenter; empty if it has enough.
+    Raises EngineArgsError."""
     wanted = Parallel.of(read_engine_args(settings.engine_args))
     reasons = settings.reasoner != NO_REASONER
     if reasons and device_of(settings) == "cpu" and wanted.gpus > 1:
@@ -70,7 +70,7 @@ def what_does_not_fit(settings: Settings) -> str:
     named = max(workers_by_gpu(settings), default=-1)
     engine = wanted.gpus if reasons and device_of(settings) == "cuda" else 0
     if engine <= 1 and named < 1:
-        return ""  # no more than one GPU: its own errors say enough
+        return ""  # with one GPU at most, vLLM's own errors are clear
     try:
         present = len(list_gpus())
     except GpuError as error:

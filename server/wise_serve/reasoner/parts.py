@@ -1,4 +1,4 @@
-"""Cuts a generated text into its thinking and its answer while it is generated.
+"""Splits a generated text into its thinking and its answer while it is generated.
 
 The text should be `<think>rationale</think><answer>objects</answer>`, then perhaps `<d_think>`. But
 models omit tags, and write about the tags in their rationale. The rules:
@@ -13,7 +13,8 @@ models omit tags, and write about the tags in their rationale. The rules:
 - Without `</think>`, nothing is certain before the text ends. Then the last `<answer>` that
   contains an answer counts, and the thinking ends where it starts. If the token limit ended the
   text before `</answer>` and `<think>` is there, all of it is thinking.
-- Where keys are tags (`reading/tags.py`), there is no `<answer>`: it begins behind `</think>`.
+- Where keys are tags (`reading/tags.py`), there is no `<answer>`: the answer begins after
+`</think>`.
 - Without `<answer>`, the text after `</think>` is the answer; without any tag, the whole text.
 """
 
@@ -38,7 +39,7 @@ class TagSplitter:
     """Cuts a growing text at its tags. A tag may arrive in pieces."""
 
     def __init__(self) -> None:
-        self._held = ""  # the end of the text, while it may be the start of a tag
+        self._held = ""  # the end of the text, as long as it may be the start of a tag
 
     def feed(self, text: str) -> list[str]:
         """Add text. Returns the pieces that are certain now, in order: tags, and other text."""
@@ -88,7 +89,8 @@ class PartReader:
 
     keys: the strategy's names of boxes and points. tagged: false if the whole text is the answer.
     thinking, answer: their start and end in the text, in characters, without tags; final after
-    `finish`. answered: there is an `<answer>`. closed: it has an end. scanner: what read it.
+    `finish`. answered: there is an `<answer>`. closed: it has an end. scanner: the scanner that
+    read it.
     """
 
     def __init__(self, keys: Keys = USUAL_KEYS, tagged: bool = True) -> None:

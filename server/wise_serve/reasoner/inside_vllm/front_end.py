@@ -50,7 +50,8 @@ class Engine:
         }
 
     async def load_adapters(self) -> None:
-        """Load every LoRA adapter, so that none is found wanting by a request. Raises NotReady."""
+        """Load every LoRA adapter, so that a damaged one fails the start and not a request. Raises
+        NotReady."""
         for name, adapter in self._adapters.items():
             try:
                 await self.llm.add_lora(adapter)
@@ -129,8 +130,9 @@ def _sampling(request: ReasonRequest, written: int) -> SamplingParams:
 
 
 def _spare_adapters(settings: Settings) -> int:
-    """Places for adapters that stay empty. vLLM's CPU kernels read the last place for requests that
-    have no adapter, wherever another request of the batch has one; on a GPU they read none."""
+    """The number of slots for adapters that stay empty. If another request of the batch has an
+    adapter, vLLM's CPU kernels use the last slot for requests without one; on a GPU they use
+    none."""
     return 1 if device_of(settings) == "cpu" else 0
 
 
@@ -179,7 +181,7 @@ def engine_arguments(
     if adapters:
         arguments |= {
             "enable_lora": True,
-            "max_loras": len(adapters) + _spare_adapters(settings),  # in one batch: none waits
+            "max_loras": len(adapters) + _spare_adapters(settings),  # no adapter waits
             "max_lora_rank": engine_rank(adapters),
         }
     arguments |= _arguments_of_device(settings)
