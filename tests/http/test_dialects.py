@@ -116,6 +116,7 @@ async def test_head_is_get_without_its_body(start: Start, path: str) -> None:
 async def test_a_405_names_get_and_head(start: Start) -> None:
     answer = await (await start()).client.post("/livez")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.json()["detail"] == "This path accepts GET, HEAD."
 
 
 @pytest.mark.parametrize("last_event", [b"done", b"error"])

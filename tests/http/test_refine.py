@@ -137,8 +137,10 @@ async def test_a_refine_request_is_counted_and_timed(start: Start) -> None:
         ({"mask": {"size": [48, 64], "counts": "~"}}, "does not use"),
         ({"mask": {"size": [48, 64], "counts": "é"}}, "does not use"),
         ({"mask": {"size": [48, 64], "counts": "0"}}, "as many pixels"),
-        ({"mask": {"size": [48, 64], "counts": ""}}, "prompts"),
-        ({"mask": {"size": [48, 64], "counts": [3072]}}, "prompts"),
+        ({"mask": {"size": [48, 64], "counts": ""}}, "prompts[0].mask.counts: "),
+        ({"mask": {"size": [48, 64], "counts": [3072]}}, "prompts[0].mask.counts: "),
+        ({"box": [1, 2, 3]}, "prompts[0].box[3]: "),
+        ({"points": [CLICK, CLICK | {"label": 2}]}, "prompts[0].points[1].label: "),
     ],
 )
 async def test_an_invalid_prompt_is_refused(

@@ -202,6 +202,7 @@ def test_a_server_that_is_gone_ends_the_run(
         (["set", "--output", "set/000.txt"], "000.txt is a file; --output names a folder"),
         (["set", "--format", "csv"], "invalid choice: 'csv'"),
         (["set", "--limit", "0"], "at least 1"),
+        (["set", "--strategy", "wise,nope"], "offers no strategy 'nope'; it offers wise-s, wise, "),
     ],
 )
 def test_a_mistake_costs_no_request(

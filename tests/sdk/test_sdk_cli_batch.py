@@ -67,7 +67,7 @@ def test_pairs_from_standard_input(
     ("words", "says"),
     [
         (["pairs.jsonl"], "required: -o"),
-        (["missing.jsonl", "-o", "o.jsonl"], "no file missing.jsonl"),
+        (["missing.jsonl", "-o", "o.jsonl"], "no file or folder missing.jsonl"),
         (["pairs.jsonl", "-o", "no/o.jsonl"], "no folder no"),
         ([".", "-o", "o.jsonl"], "give --query"),
         (["empty", "--query", "q", "-o", "o.jsonl"], "no image in empty"),
@@ -77,6 +77,7 @@ def test_pairs_from_standard_input(
         (["binary.jsonl", "-o", "o.jsonl"], "binary.jsonl line 1 is not JSON"),
         (["pairs.jsonl", "-o", "pairs.jsonl"], "is not of a batch"),
         (["pairs.jsonl", "-o", "o.jsonl", "--concurrency", "0"], "at least 1"),
+        (["pairs.jsonl", "-o", "o.jsonl", "--strategy", "nope"], "offers no strategy 'nope'"),
     ],
 )
 def test_a_mistake_costs_no_request(

@@ -1,7 +1,7 @@
 """Reads the body of a request, JSON or form: its image and its checked options."""
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
@@ -226,9 +226,14 @@ def _typed(name: str, text: str) -> Any:
 
 def _raise_first(error: ValidationError) -> NoReturn:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    names = [part for part in first["loc"] if isinstance(part, str)]
-    name = shown(names[0]) if names else None
+    name = shown(str(first["loc"][0])) if first["loc"] else None
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "there is no such field"
-    raise InvalidField(f"{name or 'The request'}: {message}.", field=name)
+    raise InvalidField(f"{_path(first['loc']) or 'The request'}: {message}.", field=name)
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """Where in the body: `prompts[0].points[2].label`."""
+    parts = (f"[{one}]" if isinstance(one, int) else f".{one}" for one in location)
+    return shown("".join(parts).removeprefix("."))

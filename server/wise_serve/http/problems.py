@@ -39,7 +39,7 @@ STATUS: Final[Mapping[type[errors.WiseError], int]] = {
 # Answers of the router itself, to paths and methods outside of the contract.
 _ROUTER: Final = {
     404: ("not_found", "There is nothing here", "This path is not served; see /docs."),
-    405: ("method_not_allowed", "The method is not allowed here", "See the Allow header."),
+    405: ("method_not_allowed", "The method is not allowed here", "This path accepts {allow}."),
 }
 
 
@@ -90,18 +90,18 @@ def router_response(error: HTTPException, reason: str | None = None) -> Response
     code, title, detail = _ROUTER.get(
         error.status_code, ("http_error", "The request failed", "The request failed.")
     )
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # see middleware.Head
     problem = Problem(
         type=f"urn:wise-serve:problem:{code}",
         title=title,
         status=error.status_code,
-        detail=reason or detail,
+        detail=reason or detail.format(allow=headers.get("Allow", "other methods")),
         code=code,
         request_id=current_request().request_id,
         field=None,
     )
-    headers = dict(error.headers or {})
-    if headers.get("Allow") == "GET":
-        headers["Allow"] = "GET, HEAD"  # see middleware.Head
     return _render(problem, headers)
 
 

@@ -13,7 +13,15 @@ from wise_client.cli.batch_arguments import (
     parse,
     writes_parquet,
 )
-from wise_client.cli.common import FOUND, PARTIAL, add_hint, check_writable, client_of, say
+from wise_client.cli.common import (
+    FOUND,
+    PARTIAL,
+    add_hint,
+    check_strategies,
+    check_writable,
+    client_of,
+    say,
+)
 from wise_client.cli.failures import BadRecords, Failures
 from wise_client.errors import InputError, WiseClientError
 from wise_client.export import coco
@@ -42,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
         for form, folder in export_folders(words).items():
             written = dataset.write(form, folder, inputs, answers, words.val_share)
             rest = f", {written.left_out} left out" if written.left_out else ""
-            say(f"{written.images} images, {len(written.classes)} classes{rest}: {folder}")
+            classes = len(written.classes)
+            kinds = "1 class" if classes == 1 else f"{classes} classes"
+            say(f"{written.images} images, {kinds}{rest}: {folder}")
     say(f"{count - failures} of {count} pairs answered: {words.output}")
     if failures:
         say(
@@ -103,10 +113,10 @@ def _run(
 
 
 def _check_server(words: argparse.Namespace) -> None:
-    """Fail at once for a wrong address or key; the run itself retries for minutes."""
+    """Fail at once for a wrong address, key or strategy; the run itself retries for minutes."""
     with client_of(words) as client:
         try:
-            client.info()
+            check_strategies(client.info(), [words.strategy] if words.strategy else [])
         except WiseClientError as error:
             add_hint(error, client.base_url)
             raise

@@ -3,7 +3,9 @@
 import argparse
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from wise_client.client import Client
 from wise_client.config import DEFAULT_URL, Timeouts
@@ -130,6 +132,20 @@ def client_of(
         retry=retry,
         max_connections=connections,
     )
+
+
+def check_strategies(info: Mapping[str, Any], asked: Iterable[str]) -> None:
+    """Before anything is sent: raises InputError for a strategy that the server does not offer.
+
+    info: what the server says of itself.
+    """
+    offered = info.get("strategies")
+    if not isinstance(offered, list):
+        return
+    for name in asked:
+        if name not in offered:
+            known = ", ".join(map(str, offered)) or "none"
+            raise InputError(f"The server offers no strategy {name!r}; it offers {known}")
 
 
 def exit_code(error: WiseClientError) -> int:

@@ -16,6 +16,7 @@ from wise_client.cli.common import (
     PARTIAL,
     add_concurrency,
     add_hint,
+    check_strategies,
     check_writable,
     client_of,
     parser,
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     dataset = dataset.limited(options.limit)
     with client_of(options, options.concurrency) as client:
         try:
-            strategies = options.strategy or _strategies_of(client, options)
+            strategies = _strategies_of(client, options)
         except WiseClientError as error:
             add_hint(error, client.base_url)
             raise
@@ -83,8 +84,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _strategies_of(client: Client, options: argparse.Namespace) -> tuple[str, ...]:
-    """All that the server offers, or its default one."""
+    """Those of the command; else all that the server offers, or its default one."""
     info = client.info()
+    if options.strategy:
+        check_strategies(info, options.strategy)
+        return tuple(options.strategy)
     names = info["strategies"] if options.strategies_of_server else [info["strategy"]]
     if not names:
         raise InputError(f"The server at {client.base_url} offers no strategy")

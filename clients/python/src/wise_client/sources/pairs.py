@@ -59,7 +59,7 @@ def opened(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}") from error
+        raise InputError(f"There is no file or folder {path}") from error
 
 
 def spooled(stream: IO[bytes]) -> IO[bytes]:
