@@ -1,7 +1,7 @@
-"""Lets `import torchvision` succeed beside a torch it was not built for.
+"""Lets `import torchvision` succeed with a torch for which it was not built.
 
-The registry's torchvision wheel is built for CUDA. Beside a CPU-only torch its compiled operators
-do not load, and its import then fails with "operator torchvision::nms does not exist", although
+The registry's torchvision wheel is built for CUDA. With a CPU-only torch its compiled operators do
+not load, and its import then fails with "operator torchvision::nms does not exist", although
 nothing served here calls them: vLLM's Qwen-VL classes and `sam2.utils.transforms` only import it.
 Declaring the two operators' schemas is enough for the import.
 
@@ -20,7 +20,7 @@ _library: object | None = None  # torch drops a library's operators when it is c
 def define_missing_operators() -> None:
     """Declare `torchvision::nms` and `torchvision::qnms` unless the real operators load.
 
-    Does nothing beside a torch built for a GPU, which torchvision as published is built for.
+    Does nothing if torch is built for a GPU: the published torchvision is built for that.
     """
     global _library
     import torch

@@ -11,7 +11,8 @@ VERSION: Final = "0.1.0"
 
 
 def package_version(*names: str) -> str:
-    """Version of the first of these packages that is installed; 'none' without importing any."""
+    """Version of the first of these packages that is installed; 'none' if there is none. Imports
+    none of them."""
     for name in names:
         try:
             return metadata.version(name)

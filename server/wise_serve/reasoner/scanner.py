@@ -1,17 +1,18 @@
 """Finds boxes and points in the text inside `<answer>`, in one pass, without evaluating it.
 
-The models are asked for JSON and mostly write it; what they write besides is in `reading/lexer.py`.
-So this is no JSON parser. It is code of its own since no parser reads what it has to: a text that
-is still coming, with such mistakes in it, into either the boxes that were meant or a refusal.
+The prompts ask for JSON, and the models mostly write it; `reading/lexer.py` lists what else they
+write. So this is not a JSON parser. It is our own code because no existing parser can read a text
+that is still being generated and contains such mistakes, and either find the intended boxes or
+refuse the text.
 
-It follows braces, brackets and colons, collects what stands under each key, and reads
-an object (`reading/objects.py`) when its brace closes:
+It follows braces, brackets and colons, collects the values of each key, and reads an object
+(`reading/objects.py`) when its brace closes:
 
     object   { key : values ... }      nested freely; a missing brace is implied at the end
     values   every number up to the next key; a row of numbers ends with its list
 
-A quoted text or the words in a row before a colon are a key. What stands outside all braces is an
-object, too, which ends with the text. Time is linear in the text, memory too, and no step recurses.
+A quoted text or the words in a row before a colon are a key. Text outside all braces is an object,
+too, which ends with the text. Time is linear in the text, memory too, and no step recurses.
 """
 
 import math
@@ -37,14 +38,15 @@ _WITH_NUMBERS: Final = ("box", "point", "coordinate", "amount", "certainty")  # 
 
 
 class AnswerScanner:
-    """Fed with the answer's text in any pieces; gives each instance when its object closes."""
+    """Reads the answer's text in pieces of any size, and returns each instance when its object
+    closes."""
 
     def __init__(self, keys: Keys = USUAL_KEYS) -> None:
         self._keys = keys
         self._lexer = Lexer(keys)
         self._tags = TagKeys() if keys.as_tags else None
         self._objects = [OpenObject()]  # the first is implied: it holds keys outside any brace
-        self._waiting: list[Token] = []  # a key, if a colon follows; else a value
+        self._waiting: list[Token] = []  # a key, if a colon follows; otherwise a value
         self._line = False  # a line has ended since the last word
         self._odd = False  # an odd character stands before the number
         self._stray_quote = False
@@ -62,7 +64,7 @@ class AnswerScanner:
         return [one for token in self._lexer.feed(text) for one in self._read(token)]
 
     def close(self) -> list[RawInstance]:
-        """The text is over: the objects still open are read as if they were closed here."""
+        """End the text: open objects are read as if they were closed here."""
         tokens = self._lexer.feed(self._tags.close()) if self._tags else []
         found = [one for token in (*tokens, *self._lexer.close()) for one in self._read(token)]
         self._end_value()
@@ -150,7 +152,7 @@ class AnswerScanner:
         self._waiting = []
 
     def _end_value(self) -> None:
-        """What waits is no key, but a value."""
+        """The waiting text is not a key, but a value."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -177,8 +179,8 @@ class AnswerScanner:
         self._objects[-1].current.row.append(value)
 
     def _numbers_in(self, text: str) -> bool:
-        """Read a string as the numbers that it consists of; whether it does, or is not that key's
-        to hold. A string of several numbers is a row of its own."""
+        """Read a string that consists of numbers; returns whether it does, or does not belong to
+        that key. A string of several numbers is a row of its own."""
         current = self._objects[-1].current
         if current.key.kind not in _WITH_NUMBERS or not any(map(str.isdigit, text)):
             return False

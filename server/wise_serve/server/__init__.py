@@ -1,1 +1,1 @@
-"""uvicorn with what this server needs of it: signals and drain, sockets, limits on heads."""
+"""uvicorn with this server's additions: signals and drain, sockets, limits on heads."""

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with deadlines, a limit on heads, and HTTP/1.0 answers as HTTP/1.0 reads.
+"""uvicorn's HTTP protocol with deadlines, a limit on heads, and correct answers to HTTP/1.0.
 
-Ours, because uvicorn waits for a request's head without a deadline or a limit of its size, and
-sends chunks also to HTTP/1.0, whose readers take the chunks' sizes for content.
+This is our own code because uvicorn waits for a request's head without a deadline or a size limit,
+and also sends chunks to HTTP/1.0 clients, which read the chunks' sizes as content.
 """
 
 import asyncio
@@ -110,7 +110,8 @@ def _speak_http_1_0(cycle: Any) -> None:
             if unsized:
                 cycle.chunked_encoding = False
         elif unsized:
-            # uvicorn compares what is sent with what was announced: announce each piece.
+            # uvicorn compares the length of the sent data with the announced length: announce each
+            # piece.
             cycle.expected_content_length = len(message.get("body", b""))
         await send(message)
 

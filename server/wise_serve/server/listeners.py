@@ -9,7 +9,7 @@ from wise_serve.settings import Settings
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the text says which flag to change."""
+    """An address cannot be used for listening; the text says which flag to change."""
 
 
 def open_listeners(settings: Settings, backlog: int) -> list[socket.socket]:

@@ -24,7 +24,7 @@ from wise_serve.server.listeners import ByPort, ListenError, open_listeners
 
 _EXIT_FAILED = 1
 _KEEP_ALIVE_S = 30
-_CUT_OFF_S = 1  # for requests still running when the drain's deadline has passed, to be answered
+_CUT_OFF_S = 1  # to answer requests that still run when the drain's deadline has passed
 _STOP_S = 25.0  # for everything after the drain
 _LOADING_STOP_S = 2.0  # the same while models load, since loading cannot be interrupted
 _BACKLOG = 1024
@@ -35,8 +35,8 @@ class DrainingServer(uvicorn.Server):
     accepted requests, then end with status 0. On the second: end at once, with status 1; the kernel
     ends the models' processes (see `wise_serve.processes`).
 
-    Ours, because uvicorn closes the listening socket first: then a load balancer would see refused
-    connections instead of a 503.
+    This is our own code because uvicorn closes the listening socket first: then a load balancer
+    would see refused connections instead of a 503.
     """
 
     def __init__(self, config: uvicorn.Config, runtime: Runtime, access: Access) -> None:

@@ -58,7 +58,7 @@ class Settings(
 
     @property
     def segmenter_placements(self) -> list[str | None]:
-        """The device of each worker of the segmenter, in torch's words; None: that of `device`."""
+        """The device of each worker of the segmenter, as torch names it; None: that of `device`."""
         devices: list[str | None] = [*split_devices(self.segmenter_devices)] or [None]
         return [device for device in devices for _ in range(self.segmenter_workers)]
 

@@ -1,4 +1,4 @@
-"""What a closed object means for the key before it: a box or point of that key, or instances."""
+"""Decides what a closed object is: a box or point of the key before it, or instances."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from wise_serve.reasoner.reading.values import (
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """instances: those that are complete now. filled: the object held a value that names no box."""
+    """instances: those that are complete now. filled: the object has a value that is not a box."""
 
     instances: tuple[RawInstance, ...]
     filled: bool = False
 
 
 def accept(reading: Reading, parent: Field, keys: Keys, *, outermost: bool) -> Accepted:
-    """Add what a closed object says to the field around it, or find instances in it.
+    """Add the contents of a closed object to the field around it, or find instances in it.
 
     outermost: the object is inside no other one. Raises NotUnderstood.
     """

@@ -13,7 +13,7 @@ _MARKS: Final = {
     "−": "-",
     "٫": ".",
 }
-# What ends a string, by what began it; typographic quotes are often mixed up.
+# The quotes that end a string, by the quote that began it; typographic quotes are often mixed up.
 ENDS: Final = {
     '"': '"', "'": "'", "＂": "＂", "＇": "＇", "“": "”“", "”": "”", "„": "“”", "‟": "”‟",
     "‘": "’‘", "‚": "‘’", "«": "»", "「": "」", "『": "』",

@@ -1,8 +1,8 @@
-"""What a key of an answer names. The lists are closed: any other key says nothing of a place.
+"""What a key of an answer names. The lists are closed: any other key does not describe a position.
 
 Upper and lower case, separators, full-width letters and a number at the end make no difference:
 `Bounding Box`, `boundingBox`, `bbox_2d`, `ｂｂｏｘ` and `bbox_1` are boxes. `box_id`, `box_count`,
-`boxed` and a label that happens to hold the word are not.
+`boxed` and a label that happens to contain the word are not.
 """
 
 import re
@@ -18,7 +18,7 @@ KeyKind = Literal[
     "stray",
 ]  # fmt: skip
 
-_LONGEST: Final = 64  # characters; a longer text is no key of interest
+_LONGEST: Final = 64  # characters; a longer text is not a key in these lists
 _SEPARATORS: Final = re.compile(r"[\W_]+")
 _PLACE: Final = r"(?:2d)?(?:coords?|coordinates?|xyxy)?(?P<number>\d{0,3})"
 _BOX: Final = re.compile(rf"(?:b|bnd|bounding)?box(?:e?s)?{_PLACE}")
@@ -37,8 +37,8 @@ ROLES: Final[dict[str, tuple[Axis, Role]]] = {
     for axis, names in zip(_AXES, (xs, ys), strict=True)
     for name in names.split()
 }
-# Kinds of keys by their names. An amount or a certainty of 0 (or false) says that nothing was
-# found, and so does an empty holder of the objects.
+# Kinds of keys by their names. An amount or a certainty of 0 (or false) means that nothing was
+# found, and so does an empty list of the objects.
 _NAMED: Final[dict[KeyKind, str]] = {
     "amount": "count counts num total numobjects objectcount objectscount numberofobjects "
     "numinstances instancecount numtargets targetcount boxcount numboxes bboxcount found exists "
@@ -68,7 +68,7 @@ class Key:
 
     @property
     def matters(self) -> bool:
-        """Whether what stands under it says where an object is, or that there is none."""
+        """Whether its value says where an object is, or that there is none."""
         return self.kind not in ("format", "other", "stray")
 
     @property
@@ -77,15 +77,15 @@ class Key:
         return self.kind == "other" and "box" in self.name
 
 
-STRAY: Final = Key("", "stray")  # no key: what stands under none
+STRAY: Final = Key("", "stray")  # stands for "no key", for values without one
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """How a strategy names its keys, where the closed lists above do not say it.
+    """A strategy's names of keys, in addition to the closed lists above.
 
-    boxes, points: other names of them, alone or numbered. labels: keys of text, whatever the lists
-    say of the name. point_labels: keys of a label for each point. lone_points: whether points
+    boxes, points: other names of them, alone or numbered. labels: keys of text, even if the lists
+    have their names. point_labels: keys of a label for each point. lone_points: whether points
     without a box are an object. as_tags: whether keys are written as tags, `<bbox>...</bbox>`.
     """
 
@@ -97,7 +97,7 @@ class Keys:
     as_tags: bool = False
 
     def read(self, text: str) -> Key:
-        """The key that a quoted or bare text before a colon is."""
+        """Read a quoted or bare text before a colon as a key."""
         return _read(self, text)
 
 

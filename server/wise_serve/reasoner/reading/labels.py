@@ -1,7 +1,7 @@
-"""Labels of points, as SAM's prompts have them: 1 on the object, 0 beside it.
+"""Labels of points, as SAM's prompts have them: 1 on the object, 0 off it.
 
-A strategy names the keys of such labels. Where it names none, a label of 0 is refused: read
-without it, the point would be asked for as a part of the object.
+A strategy names the keys of such labels. If it names none, a label of 0 is refused: without the
+label, the point would be used as a point on the object.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from wise_serve.reasoner.reading.values import Field, NotUnderstood, RawInstance
 def labelled(
     found: Sequence[RawInstance], fields: Sequence[Field], keys: Keys
 ) -> tuple[RawInstance, ...]:
-    """The instances of one object, with labels if the strategy has such.
+    """The instances of one object, with labels if the strategy has labels.
 
-    Points that have not one label each are dropped, as Seg-R1's own evaluation does it. Raises
-    NotUnderstood where nothing is left that says where the object is.
+    If the number of labels differs from that of points, the points are dropped, as in Seg-R1's own
+    evaluation. Raises NotUnderstood where nothing is left that says where the object is.
     """
     if not keys.point_labels or not any(one.points for one in found):
         return tuple(found)
@@ -34,7 +34,7 @@ def labelled(
 
 
 def _labels(fields: Sequence[Field]) -> tuple[int, ...]:
-    """Every label of the object, in order. Raises NotUnderstood for a number that is none."""
+    """Every label of the object, in order. Raises NotUnderstood for any other number."""
     numbers = [
         number
         for one in fields

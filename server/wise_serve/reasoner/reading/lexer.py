@@ -1,13 +1,13 @@
-"""Cuts the text inside `<answer>` into tokens, in one pass, in whatever pieces it comes.
+"""Splits the text inside `<answer>` into tokens, in one pass, while it arrives in pieces.
 
-The models are asked for JSON and mostly write it. They also write single or typographic quotes,
-unescaped quotes inside strings, one kind of quote at the beginning and another at the end, tuples,
-comments, code fences, full-width punctuation, and digits of other scripts. So this is no JSON
-lexer. Its rules:
+The prompts ask for JSON, and the models mostly write it. They also write single or typographic
+quotes, unescaped quotes inside strings, one kind of quote at the beginning and another at the end,
+tuples, comments, code fences, full-width punctuation, and digits of other scripts. So this is not a
+JSON lexer. Its rules:
 
-- What stands between quotes is text, whatever it holds. A quote ends its string only if what
-  follows, after white space, could follow a string in JSON: punctuation, another quote, a new line,
-  or the end. So the apostrophe in 'the cup's handle' does not.
+- Everything between quotes is text. A quote ends its string only if the
+  text after it, apart from white space, could follow a string in JSON: punctuation, another quote, a
+  new line, or the end. So the apostrophe in 'the cup's handle' does not.
 - A quote after a letter or digit begins no string: the one in `12"` or `it's`.
 - Outside quotes, punctuation and digits of every script are read as the ASCII ones they stand for.
 
@@ -51,23 +51,23 @@ _LONGEST_KEY: Final = 32  # characters of a key that may end in another quote th
 
 
 class Lexer:
-    """Fed with text in any pieces; gives the tokens that are certain."""
+    """Reads text in pieces of any size, and returns the tokens that are certain."""
 
     def __init__(self, keys: Keys = USUAL_KEYS) -> None:
         self._keys = keys
         self._tokens: list[Token] = []
-        self._run: list[str] = []  # a word or number that may go on in the next piece
+        self._run: list[str] = []  # a word or number that may continue in the next piece
         self._string: list[str] = []
         self._length = 0  # of the string, characters
         self._quote = ""  # what began the string that is open
-        self._escaped_quotes = False  # that quote was written `\"`, so its end is as well
+        self._escaped_quotes = False  # that quote was written `\"`, so the closing one is, too
         self._end: list[str] = []  # a quote that may end the string, and white space behind it
         self._only_key = False  # it ends the string only if a colon follows
         self._escape = False  # the last character was a backslash
         self._comment = False
         self._last = ""  # the last character outside strings
         self._value = False  # the last token was a colon
-        self._lists: list[bool] = []  # of each bracket that is open: whether it is a list's
+        self._lists: list[bool] = []  # for each open bracket: whether it belongs to a list
         self._line_begins = True  # the last token was the end of a line
 
     def feed(self, text: str) -> list[Token]:
@@ -94,7 +94,7 @@ class Lexer:
 
     @property
     def in_comment(self) -> bool:
-        """Whether the line that is read now is a comment from some place on."""
+        """Whether the current line has a comment."""
         return self._comment
 
     def _given(self) -> list[Token]:

@@ -1,4 +1,4 @@
-"""What a word, a number or a quoted text without numbers stands for as a value."""
+"""The value of a word, a number, or a quoted text without numbers."""
 
 import math
 import re
@@ -17,7 +17,7 @@ WORDS: Final[dict[str, Number | None]] = {
     **dict.fromkeys(NULLS),
     **{"true": True, "false": False, "inf": math.inf, "infinity": math.inf},
 }
-# Words beside values that say nothing: of code fences, of array libraries, a unit.
+# Words next to values that have no meaning: code fences, names of array libraries, a unit.
 IGNORED: Final = frozenset(
     ["json", "python", "yaml", "array", "np.array", "list", "tuple", "px", "pixel", "pixels"]
 )
@@ -27,8 +27,8 @@ _STRUCTURE: Final = frozenset("[{:,")
 
 
 def number_of(text: str) -> Number:
-    """An int if it is written as one, else a float; NaN for what only begins like a number, such
-    as `1%`, `10-3` and `0x10`, and for numbers that are too long."""
+    """An int if it is written as one, else a float; NaN for a text that only begins like a number,
+    such as `1%`, `10-3` and `0x10`, and for numbers that are too long."""
     found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
     if found is None:
         return math.nan
@@ -46,11 +46,12 @@ def number_tokens(text: str) -> list[Token] | None:
 
 
 def holds_structure(text: str) -> bool:
-    """Whether a text has marks that would stand between keys and values."""
+    """Whether a text contains marks that normally separate keys and values."""
     return not _STRUCTURE.isdisjoint(plain(text))
 
 
 def swallows_structure(key: str) -> bool:
-    """Whether a key holds what should stand around it: a quote is missing, or is one too many."""
+    """Whether a key contains marks that should be around it, because a quote is missing or
+    superfluous."""
     marked = plain(key)
     return "[" in marked or "{" in marked or (holds_structure(key) and any(map(str.isdigit, key)))

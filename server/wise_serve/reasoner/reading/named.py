@@ -1,4 +1,4 @@
-"""Boxes and points whose numbers have names: the names decide what they are, not their order."""
+"""Boxes and points whose numbers have names: the names, not their order, decide what they are."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def read_names(fields: Sequence[Field]) -> tuple[Number, ...]:
     they give none.
 
     Raises NotUnderstood for names that are too few, too many or at odds with each other, and for
-    values that are not one number each.
+    values that are not single numbers.
     """
     named = [one for one in fields if one.key.kind == "coordinate" and not _absent(one)]
     if not named or names_nothing(fields):

@@ -1,13 +1,13 @@
-"""From the keys and values of one object of an answer to its boxes, each with its points.
+"""Finds the boxes of one object of an answer, each with its points.
 
-What is understood, alone or mixed (numbers may be strings, lists may be tuples):
+These forms are understood, alone or mixed (numbers may be strings, lists may be tuples):
 
     a box        [x1, y1, x2, y2] or [[x1, y1], [x2, y2]], or by names in any order, nested under
                  the box's key or flat: two corners, a corner and a size, a center and a size
     a point      [x, y], several in one list, or {"x": ..., "y": ...}
     more boxes   a list of boxes, with one row of points for each; the key repeated or numbered,
                  with the same number of points for each
-    no box       points alone, if the strategy has such objects: all that the object holds
+    no box       points alone, if the strategy has such objects: all points of the object
 
 Anything else that may be a box or a point is refused (NotUnderstood): a wrong box is worse than
 none.
@@ -40,12 +40,10 @@ _OTHER_ORDERS: Final = ("xywh", "cxcy", "yxyx", "ltwh", "normali", "percent", "r
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an object says.
-
-    instances: its boxes. place: the box (4 numbers) or the point (2) that its names give, for the
-    key that the object stands under. empty: it says that there is nothing. filled: it says
-    otherwise, though no box is understood. unread: it has numbers that are none of these. keyless:
-    without a box, it has text or numbers that stand under no key.
+    """The contents of an object. instances: its boxes. place: the box (4 numbers) or the point (2)
+    that its names give, for the key before the object. empty: it says that there is nothing.
+    filled: it says otherwise, though no box is understood. unread: it has numbers that are none of
+    these. keyless: without a box, it has text or numbers that stand under no key.
     """
 
     instances: tuple[RawInstance, ...] = ()
@@ -57,7 +55,7 @@ class Reading:
 
 
 def read_object(fields: Sequence[Field], keys: Keys = USUAL_KEYS) -> Reading:
-    """Read the fields of one object, in their order; the first holds what stands under no key.
+    """Read the fields of one object, in their order; the first has the values without a key.
 
     Raises NotUnderstood.
     """
@@ -73,7 +71,7 @@ def read_object(fields: Sequence[Field], keys: Keys = USUAL_KEYS) -> Reading:
     if not given:
         return _without_box(fields, parts, place, keys)
     if any(map(_says_none, fields)):
-        raise NotUnderstood  # a box, and no object
+        raise NotUnderstood  # a box, not an object
     pointed = any(map(any, (part.points for part in parts)))
     if pointed and any(map(marks_background, fields)):
         raise NotUnderstood
@@ -82,7 +80,7 @@ def read_object(fields: Sequence[Field], keys: Keys = USUAL_KEYS) -> Reading:
     if not keyed:
         parts = [part for part in parts if not part.boxes] + [Part(None, tuple(given[0]))]
     elif len(place) == POINT_NUMBERS and not pointed and tuple(place) != keyed[0][:POINT_NUMBERS]:
-        parts.append(Part(None, points=(((place[0], place[1]),),)))  # else its corner again
+        parts.append(Part(None, points=(((place[0], place[1]),),)))  # otherwise its corner again
     found = [RawInstance(box, points) for box, points in assign(parts) if box is not None]
     return Reading(labelled(found, fields, keys))
 
@@ -102,11 +100,11 @@ def _without_box(
     place: tuple[Number, ...],
     keys: Keys,
 ) -> Reading:
-    """What an object without a box says."""
+    """The contents of an object without a box."""
     filled = any(map(_fills, fields))
     if place:
         if keys.lone_points and any(map(_says_none, fields)):
-            raise NotUnderstood  # a point, and no object
+            raise NotUnderstood  # a point, not an object
         return Reading(place=place, filled=filled)
     zeros = any(one.key.kind == "box" and one.numbers - {None} for one in fields)
     if not zeros and any(one.key.kind == "point" and not one.empty for one in fields):
@@ -123,8 +121,8 @@ def _without_box(
 
 
 def _lone(fields: Sequence[Field], parts: Sequence[Part]) -> RawInstance:
-    """The object that these points are. Raises NotUnderstood where there may be a box as well, or
-    no object."""
+    """The object of these points. Raises NotUnderstood if there may be a box as well, or no
+    object."""
     points = tuple(pair for part in parts for row in part.points for pair in row)
     doubtful = any(_says_none(one) or marks_background(one) or _may_be_box(one) for one in fields)
     if doubtful or not points:
@@ -193,7 +191,8 @@ def _box(row: Row) -> Box | None:
 
 
 def _points(row: Row) -> tuple[Pair, ...]:
-    """The points of one row; one without a number is left out, like (-1, -1) that means none."""
+    """The points of one row. A point without numbers is left out, and so is (-1, -1), which stands for
+    no point."""
     if len(row) > 1 and len(row) % POINT_NUMBERS:
         raise NotUnderstood
     pairs = zip(row[::2], row[1::2], strict=False)

@@ -1,4 +1,4 @@
-"""Which points belong to which box, where one object has several boxes."""
+"""Assigns points to boxes if one object has several boxes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Part:
 
 
 def assign(parts: Sequence[Part]) -> list[Owned]:
-    """Each box with its own points. Raises NotUnderstood if it is not certain whose they are."""
+    """Each box with its own points. Raises NotUnderstood if their box is not certain."""
     boxed = [part for part in parts if part.boxes]
     boxes = [box for part in boxed for box in part.boxes]
     pointed = [part for part in parts if any(part.points)]

@@ -1,7 +1,7 @@
 """Answers whose keys are tags, such as Seg-R1's `<bbox>[...]</bbox>, <points>[...]</points>`.
 
-Each tag is turned into the key or the comma that it stands for, so that everything behind reads
-one form: `"bbox": [...], , "points": [...], `.
+Each tag is replaced by the key or the comma that it stands for, so that all later code reads one
+form: `"bbox": [...], , "points": [...], `.
 """
 
 import re
@@ -13,11 +13,11 @@ _TAG_BEGINS: Final = re.compile(rf"</?(?:[A-Za-z]\w{{0,{_LONGEST - 1}}})?\Z")
 
 
 class TagKeys:
-    """Fed with text in any pieces. found: whether there was a tag."""
+    """Reads text in pieces of any size. found: whether there was a tag."""
 
     def __init__(self) -> None:
         self.found = False
-        self._held = ""  # the end of the text, while it may be the beginning of a tag
+        self._held = ""  # the end of the text, as long as it may be the beginning of a tag
 
     def feed(self, text: str) -> str:
         """The text that is certain now, with keys in place of tags."""
@@ -28,7 +28,7 @@ class TagKeys:
         return _TAG.sub(self._key, certain)
 
     def close(self) -> str:
-        """The text is over: what was held back was no tag."""
+        """End the text: the part that was held back is not a tag."""
         held, self._held = self._held, ""
         return held
 

@@ -1,4 +1,4 @@
-"""The values of an answer, as far as they may be boxes or points."""
+"""The values of an answer that may be boxes or points."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from wise_serve.reasoner.reading.keys import STRAY, Key
 Number = int | float
 Pair = tuple[Number, Number]
 Box = tuple[Number, Number, Number, Number]
-Row = tuple[Number | None, ...]  # None: null; NaN: what begins like a number and is none
+Row = tuple[Number | None, ...]  # None: null; NaN: text that only begins like a number
 
 BOX_NUMBERS: Final = 4
 POINT_NUMBERS: Final = 2
 _TEXT_KEPT: Final = 64  # characters of a text value; enough to know a format by
-_NOTHING: Final = ({None, -1}, {None, 0})  # the numbers of a model that found no place
+_NOTHING: Final = ({None, -1}, {None, 0})  # the numbers that models write if there is no position
 
 
 class NotUnderstood(Exception):
-    """What stands here may be a box or a point, and is not of a form that is understood."""
+    """A part of the answer may be a box or a point, but has none of the known forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class RawInstance:
 
 @dataclass(slots=True)
 class Field:
-    """A key of an object, and what stands under it.
+    """A key of an object, and its values.
 
     rows: the numbers of each innermost list, in order, and named boxes and points as such rows.
-    depth: lists that are open. named: boxes by name under a key that is none of a box.
+    depth: lists that are open. named: boxes by name under a key that is not a box's.
     text: whether there is text; its beginning if the key is of a format. children: whether there
     are objects.
     """
@@ -55,7 +55,7 @@ class Field:
     children: bool = False
 
     def end_row(self) -> None:
-        """The numbers up to here are one row; nothing happens where there are none."""
+        """The numbers up to here become one row, if there are any."""
         if self.row:
             self.rows.append(tuple(self.row))
             self.row = []
@@ -72,7 +72,7 @@ class Field:
         return bare and says_nothing(self.numbers)
 
     def checked_rows(self) -> list[Row]:
-        """The rows. Raises NotUnderstood if they hold anything but finite numbers and nulls."""
+        """The rows. Raises NotUnderstood if they contain anything but finite numbers and nulls."""
         if self.rows and self.text is not None:
             raise NotUnderstood  # a unit, a note, a calculation
         if not all(number is None or math.isfinite(number) for number in self.numbers):
@@ -83,9 +83,9 @@ class Field:
 class OpenObject:
     """An object whose brace is still open.
 
-    fields: the first holds what stands under no key. current: the field whose value is read.
+    fields: the first has the values without a key. current: the field whose value is read.
     awaits_value: the last thing in it was a key's colon. damaged: a quote or a bracket is missing
-    in it. holds_found: an object inside it had a box.
+    in it. holds_found: an object inside it has a box.
     """
 
     def __init__(self) -> None:
@@ -96,14 +96,14 @@ class OpenObject:
         self.holds_found = False
 
     def begin(self, key: Key) -> None:
-        """A key; it also ends a list that was never closed."""
+        """Begin a key, which also ends a list that was never closed."""
         self.awaits_value = True
         self.current.depth = 0
         self.fields.append(Field(key))
         self._switch(self.fields[-1])
 
     def add_text(self, text: str) -> None:
-        """A text that is no key; behind a finished value it stands under no key."""
+        """Add a text that is not a key; after a complete value it belongs to no key."""
         finished = self.current.rows or self.current.text is not None
         if finished and self.current.depth == 0:
             self._switch(self.fields[0])
@@ -116,13 +116,13 @@ class OpenObject:
 
 
 def says_nothing(numbers: set[Number | None]) -> bool:
-    """Whether these are what a model writes in place of coordinates that it has not: nulls, all
-    -1, all 0."""
+    """Whether these are the values that a model writes if it has no coordinates: nulls, all -1, all
+    0."""
     return any(numbers <= nothing for nothing in _NOTHING)
 
 
 def lone_point(place: Sequence[Number]) -> RawInstance:
-    """An object that is one point, from its two numbers."""
+    """The object of a single point, from its two numbers."""
     return RawInstance(None, ((place[0], place[1]),))
 
 

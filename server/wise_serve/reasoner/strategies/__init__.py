@@ -1,8 +1,8 @@
-"""Strategies: how a checkpoint is asked, and how its answer is read. Each is one JSON file.
+"""Strategies: the prompt of a checkpoint, and how its answer is read. Each is one JSON file.
 
-    strategy    what a strategy says: the pydantic model, of which the JSON schema is made
+    strategy    the fields of a strategy: the pydantic model, from which the JSON schema is made
     files       strategy files to strategies, with every mistake of a file named
-    pixels      whether a checkpoint's preprocessor leaves that image as it is
+    pixels      whether a checkpoint's preprocessor leaves the strategy's image unchanged
     images      the image as the strategy's checkpoint sees it
     shipped/    the files that come with the package
 

@@ -1,8 +1,8 @@
-"""Whether a checkpoint's own preprocessor leaves the images of a strategy as they are.
+"""Whether a checkpoint's own preprocessor leaves the images of a strategy unchanged.
 
-A strategy says how large an image is shown. The checkpoint's preprocessor has limits of its own,
-and resizes once more what lies outside of them: the model then sees other pixels than its answer's
-coordinates are read in.
+A strategy defines the size of the image. The checkpoint's preprocessor has its own limits, and
+resizes an image outside of them once more. Then the model sees an image of another size than the
+one in whose pixels its answer is read.
 """
 
 import json
@@ -25,7 +25,8 @@ _FILES: Final = ("preprocessor_config.json", "processor_config.json")
 
 @dataclass(frozen=True, slots=True)
 class PixelLimits:
-    """Of a preprocessor. least_pixels, most_pixels: width x height. multiple_pixels: of either."""
+    """The limits of a preprocessor. least_pixels, most_pixels: of width x height. multiple_pixels:
+    width and height are multiples of it."""
 
     least_pixels: int
     most_pixels: int
@@ -35,7 +36,7 @@ class PixelLimits:
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """A strategy whose image would be resized once more. asked_for: it is the server's default or
-    of a file; otherwise it is a built-in one, which every server offers."""
+    from a file; otherwise it is a built-in one, which every server offers."""
 
     message: str
     asked_for: bool

@@ -39,7 +39,7 @@ INLINE_COPY_BYTES = 2**20  # larger images are copied in a thread
 class SegmenterClient:
     """`Segmenter` on a supervised worker process.
 
-    `failed` becomes true, and stays so, when the worker has died three times within a minute: the
+    `failed` becomes true, and stays true, when the worker has died three times within a minute: the
     server should then end. `restarts` counts the workers that were started after the first.
     """
 
