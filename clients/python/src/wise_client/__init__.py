@@ -1,4 +1,4 @@
-"""wise-client: ask a wise-serve server which pixels of an image a sentence means.
+"""wise-client: ask a wise-serve server which pixels of an image a sentence describes.
 
     from wise_client import Client
 
@@ -7,7 +7,8 @@
         print(result, result.box, result.mask.sum())
         result.save("photo.overlay.png")
 
-Errors are drawn in `wise_client.errors`; what is sent again is the table in `wise_client.retry`.
+`wise_client.errors` shows the tree of errors; `wise_client.retry` has the table of what is sent
+again.
 """
 
 from wise_client.aclient import AsyncClient

@@ -1,10 +1,10 @@
-"""The output file of a batch: one JSON object a line, appended as answers come, in any order.
+"""The output file of a batch: one JSON object per line, appended as answers come, in any order.
 
 A line holds the pair (`index`, `image`, `query`, `options`, `label` where it has one) and either
 `response`, the answer as in the contract, or `error` (`code`, `detail`, `status`, `request_id`).
 Each line is written by one call, so a killed run leaves at most its last line torn, which the next
-run cuts off. When a pair has several lines, the last counts. `finish` puts the lines in order, one
-a pair.
+run cuts off. If a pair has several lines, the last one is used. `finish` puts the lines in order,
+one per pair.
 """
 
 import json
@@ -22,15 +22,15 @@ from wise_client.errors import InputError, OutputMismatchError
 if sys.platform != "win32":
     import fcntl
 
-QUESTION = ("image", "query", "options")  # what makes two questions of one index different
+QUESTION = ("image", "query", "options")  # if one of these differs, it is another question
 _NOWHERE = -1
 
 
 class Answers(Protocol):
-    """Where a batch's answers are kept. Safe for use by several threads of one process."""
+    """The store of a batch's answers. Safe for use by several threads of one process."""
 
     def answered(self, asked: Mapping[str, Any]) -> bool:
-        """Whether an earlier run got an answer to this question; a failure is none.
+        """Whether an earlier run got an answer to this question; a failure does not count.
 
         Raises OutputMismatchError when another question has this one's index.
         """
@@ -39,7 +39,7 @@ class Answers(Protocol):
         """The last record of this index, if there is one."""
 
     def append(self, record: dict[str, Any]) -> None:
-        """Keep a record; it is with the operating system when this returns."""
+        """Write a record; when this returns, the operating system has it."""
 
     def finish(self) -> None:
         """After the last question: complete the output."""
@@ -51,7 +51,7 @@ class AnswerFile:
     def __init__(self, path: str | os.PathLike[str], first_index: int = 0) -> None:
         """Open or create it; raises InputError if it is not the output of a batch.
 
-        `first_index`: the least that it is to hold.
+        `first_index`: the smallest index in it.
         """
         self.path = Path(path)
         self._lock = threading.Lock()
@@ -126,7 +126,7 @@ class AnswerFile:
             self._file = self.path.open("r+b")
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock, so that other processes may write."""
         self._file.close()
 
     def __enter__(self) -> "AnswerFile":
@@ -175,7 +175,7 @@ class AnswerFile:
 def claim(descriptor: int, path: Path) -> None:
     """Keep other processes from writing into an open file or folder, until it is closed.
 
-    Raises InputError when another has it. Where the system knows no such locks (Windows, some
+    Raises InputError if another process has it. If the system has no such locks (Windows, some
     network file systems) nothing is checked.
     """
     if sys.platform == "win32":
@@ -189,7 +189,7 @@ def claim(descriptor: int, path: Path) -> None:
 
 
 def mismatch(path: Path, index: int) -> OutputMismatchError:
-    """What is raised where an output has another question at `index`."""
+    """The error for an output that has another question at `index`."""
     return OutputMismatchError(
         f"{path} holds another image, query or options as pair {index}; choose another output "
         "file, or delete it"

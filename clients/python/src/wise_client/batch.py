@@ -17,16 +17,16 @@ from wise_client.requests import Options
 from wise_client.results import Segmentation
 from wise_client.steps import Steps, Work
 
-WINDOW_PER_WORKER = 4  # answers that may wait, per worker, for one before them that is slow
+WINDOW_PER_WORKER = 4  # answers per worker that may wait for an earlier, slow one
 
 
 @dataclass(frozen=True)
 class Question:
-    """A pair with a number and a name of its own, as each input of a large batch has them.
+    """A pair with a number and a name, as each input of a large batch has them.
 
     `index` is its place among all inputs, from 0. `name` is what the output file calls the image.
-    `label` is the class that a training set gives to what is found; "" stands for the query.
-    An InputError in place of `image` is what becomes of the pair; nothing is sent then.
+    `label` is the class of the objects found, for a training set; "" stands for the query.
+    If `image` is an InputError, that is the pair's outcome, and nothing is sent.
     """
 
     index: int
@@ -36,7 +36,7 @@ class Question:
     label: str = ""
 
     def asked(self, options: Options) -> dict[str, Any]:
-        """What the output holds of this pair, apart from the answer."""
+        """The pair's part of its record in the output, without the answer."""
         return asked_as(self.index, self.name, self.query, self.label, options)
 
 
@@ -52,7 +52,7 @@ Pair: TypeAlias = tuple[ImageInput, str] | Question
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one pair: `result`, or `error` in its place. `resumed`: by an earlier run."""
+    """The outcome of one pair: `result`, or else `error`. `resumed`: an earlier run answered it."""
 
     index: int
     query: str
@@ -66,7 +66,7 @@ class Outcome:
         return self.result is not None
 
     def unwrap(self) -> Segmentation:
-        """The result; raises the error where there is none."""
+        """The result; raises the error if there is no result."""
         if self.result is not None:
             return self.result
         raise self.error or WiseClientError("There is neither a result nor an error")
@@ -144,7 +144,7 @@ class BatchJob:
         return Question(index, name, query, source)
 
     def _earlier(self, asked: dict[str, Any], source: Source) -> Outcome | None:
-        """The pair's answer of an earlier run; None where there is none, or a failure."""
+        """The pair's answer from an earlier run; None if there is none, or if the pair failed."""
         if self._answers is None or not self._answers.answered(asked):
             return None
         record = self._answers.get(asked["index"]) or {}

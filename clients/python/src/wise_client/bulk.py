@@ -20,8 +20,9 @@ _UPDATE_EVERY = 1000  # questions that an earlier run answered
 
 
 class Questions:
-    """What `segment_many` is given. `sent`: those that were handed out, the oldest first; their
-    reader removes them. `count`: the entries read up to now, all of them at the end."""
+    """The questions for `segment_many`. `sent`: those that it has read, the oldest first; the
+    reader of the outcomes removes them. `count`: the entries read up to now, all of them at the
+    end."""
 
     def __init__(
         self, inputs: Inputs, answers: Answers, options: Options, pace: Pace, bar: ProgressBar
@@ -47,7 +48,7 @@ class Questions:
             yield Question(index, entry.name, entry.query, _image(entry), entry.label)
 
     def update(self) -> None:
-        """Show the progress; how many inputs there are may be known better by now."""
+        """Show the progress; the number of inputs may be known more exactly by now."""
         self._pace.total = self._inputs.count()
         self._bar.update()
 

@@ -31,8 +31,8 @@ class Client:
     `base_url` falls back to `WISE_URL`, then to http://127.0.0.1:8000; `api_key` to
     `WISE_API_KEY`. Use it as a context manager, or `close()` it.
 
-    Every method raises the errors of `wise_client.errors`; what is sent again after a failure,
-    and what is not, is the table in `wise_client.retry`.
+    Every method raises the errors of `wise_client.errors`; the table in `wise_client.retry` says
+    what is sent again after a failure, and what is not.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Client:
 
         `image`: path, bytes, binary file, PIL image, or uint8 array HxW, HxWx3 (RGB) or HxWx4
         (RGBA). `max_side_pixels` shrinks larger images before they are sent; the answer's
-        coordinates and masks are mapped back to the original size. The other options are the
-        contract's; None leaves them to the server.
+        coordinates and masks are mapped back to the original size. The other options are those of
+        the API; None leaves them to the server.
         """
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
         return self._run(self._core.segment(image, query, options))
@@ -121,7 +121,8 @@ class Client:
         One prompt as `box`, `points` and `mask`, or several as `prompts` (see `Prompt`); the
         answer's instances are in their order. `multimask`: True for all of SAM 2's three masks,
         the others in `Instance.alternatives`; False for its single mask; None for the best of the
-        three where one point alone is given. An image that the server has had is not sent again.
+        three if a single point is given, otherwise the single mask. An image that the server has is
+        not sent again.
         """
         options = RefineOptions(multimask, mask_format, max_side_pixels)
         asked = the_prompts(box, points, mask, prompts)
@@ -181,7 +182,7 @@ class Client:
     ) -> Generator[Outcome, None, None]:
         """Ask about many (image, query) pairs, `concurrency` at once; outcomes in their order.
 
-        A pair that fails is an Outcome with an `error`; the others go on. `pairs` is read as far
+        A pair that fails is an Outcome with an `error`; the others continue. `pairs` is read as far
         as is needed. With `output`, every answer is appended to that JSONL file as it comes (see
         `wise_client.answers`), and a later run on the same pairs reads those answers from it:
         only failed and missing pairs are sent. Leaving early waits for the requests in flight,

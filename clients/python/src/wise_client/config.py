@@ -30,7 +30,7 @@ class Timeouts:
 
 @dataclass(frozen=True, repr=False)
 class Config:
-    """What both clients are built from; `base_url` and `api_key` fall back to the environment."""
+    """The configuration of both clients; `base_url` and `api_key` fall back to the environment."""
 
     base_url: str
     api_key: str | None

@@ -41,7 +41,7 @@ class OpenStream:
 
 @dataclass(frozen=True)
 class Sending:
-    """A request in its two forms: with the whole image, and with the name of a known one."""
+    """A request in its two forms: with the whole image, and with the digest of a known one."""
 
     whole: Callable[[PreparedImage], Request]
     named: Callable[[Known], Request]
@@ -59,7 +59,7 @@ class Sent:
 
 
 class Core:
-    """The operations, free of input and output."""
+    """The operations, without input and output."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         client: Refines | None = None,
     ) -> None:
-        """`client`: what the results' own `refine` asks."""
+        """`client`: the one that the results' `refine` uses."""
         self._retry = retry
         self._clock = clock
         self._client = client
@@ -158,7 +158,8 @@ class Core:
         return result.with_instance(index, answer)
 
     def _ask(self, image: ImageInput, max_side_pixels: int | None, sending: Sending) -> Steps[Sent]:
-        """By the image's digest if the server has had it; else, or if it is gone there, whole."""
+        """Send the image's digest if the server has the image; otherwise, or if the server has
+        evicted it, the whole image."""
         source = keep(image)
         key: str = yield Work(lambda: fingerprint(source, max_side_pixels))
         known = self._known.get(key)

@@ -46,7 +46,7 @@ def told_of(name: str) -> Iterator[None]:
 
 
 def open_file(content: bytes) -> Image.Image:
-    """The image with its header read; raises what `told_of` turns into an InputError.
+    """The image with its header read; raises errors that `told_of` turns into an InputError.
 
     Without `Image.open`, whose limit on pixels is one for all of the caller's process.
     """
@@ -72,8 +72,8 @@ def orientation(picture: Image.Image) -> int:
 def decode(picture: Image.Image) -> Image.Image:
     """The image itself with its pixels decoded, in one of the modes that a PNG can hold.
 
-    Raises InputError, without the image's name, when it has too many pixels or is of a mode
-    without an agreed range.
+    Raises InputError, without the image's name, if it has too many pixels, or a mode whose range of
+    values is not defined.
     """
     width, height = picture.size
     if width * height > MOST_PIXELS:

@@ -56,7 +56,7 @@ class WiseClientError(Exception):
         self.request_id = request_id
 
     def to_dict(self) -> dict[str, str | int | None]:
-        """As outputs of a batch have it."""
+        """The error as in the output of a batch."""
         names = ("code", "detail", "status", "request_id")
         return {name: getattr(self, name) for name in names}
 
@@ -88,7 +88,7 @@ class TransportError(WiseClientError):
 
 
 class ConnectFailedError(TransportError):
-    """The server could not be reached; it saw nothing of the request."""
+    """The server could not be reached; it received nothing of the request."""
 
     default_code = "connect_failed"
 
@@ -107,7 +107,7 @@ class TimedOutError(TransportError):
 
 
 class APIError(WiseClientError):
-    """The server, or a proxy before it, answered with an error."""
+    """The server, or a proxy in front of it, answered with an error."""
 
     default_code = "api_error"
 
@@ -131,20 +131,20 @@ class UnsupportedMediaTypeError(MalformedRequestError):
 
 
 class InvalidFieldError(BadRequestError):
-    """A field's value is not accepted. `field` names it, where the server says so."""
+    """A field's value is not accepted. `field` names the field, if the server does."""
 
     default_code = "invalid_field"
     field: str | None = None
 
 
 class UnauthorizedError(BadRequestError):
-    """The server wants an API key, and there was none, or a wrong one."""
+    """The server needs an API key, and there was none, or a wrong one."""
 
     default_code = "unauthorized"
 
 
 class TooLargeError(BadRequestError):
-    """Body, image or query beyond the server's limits; see `max_side_pixels`."""
+    """Body, image or query over the server's limits; see `max_side_pixels`."""
 
     default_code = "too_large"
 
@@ -162,7 +162,7 @@ class UnsupportedImageError(BadRequestError):
 
 
 class ImageUnknownError(BadRequestError):
-    """The server does not have the image of this digest any more; the clients send it again."""
+    """The server no longer has the image of this digest; the clients send it again."""
 
     default_code = "image_unknown"
 
@@ -175,13 +175,13 @@ class RetryableError(APIError):
 
 
 class OverloadedError(RetryableError):
-    """Every place of the server is occupied; `retry_after_s` says when to ask again."""
+    """All slots of the server are in use; `retry_after_s` says when to ask again."""
 
     default_code = "overloaded"
 
 
 class UnavailableError(RetryableError):
-    """The server, or a proxy before it, cannot answer now."""
+    """The server, or a proxy in front of it, cannot answer now."""
 
     default_code = "unavailable"
 
@@ -211,7 +211,7 @@ class SegmenterLostError(UnavailableError):
 
 
 class DeadlineExceededError(APIError):
-    """The answer was not there by the server's deadline."""
+    """The answer was not complete at the server's deadline."""
 
     default_code = "deadline_exceeded"
 

@@ -1,4 +1,4 @@
-"""Images that the server has had: a further request names one by its digest, without its bytes."""
+"""Images that the server has: a further request contains the digest of one instead of its bytes."""
 
 import hashlib
 import threading
@@ -23,7 +23,7 @@ class Known:
 
 
 class KnownImages:
-    """By fingerprint; the least recently used of more than MOST_IMAGES are forgotten."""
+    """Images by fingerprint; beyond MOST_IMAGES the least recently used ones are dropped."""
 
     def __init__(self) -> None:
         self._images: OrderedDict[str, Known] = OrderedDict()
@@ -37,7 +37,7 @@ class KnownImages:
             return self._images.get(key)
 
     def put(self, key: str, known: Known) -> None:
-        """Keep an image; the least recently used one goes when there are too many."""
+        """Add an image; if there are too many, the least recently used one is dropped."""
         with self._lock:
             self._images[key] = known
             self._images.move_to_end(key)
@@ -51,7 +51,8 @@ class KnownImages:
 
 
 def fingerprint(source: Source, max_side_pixels: int | None) -> str:
-    """Names what would be sent of this image: of a file that is sent as it is, its SHA-256.
+    """A name for the bytes that would be sent for this image: for a file that is sent unchanged,
+    its SHA-256.
 
     Raises InputError when it cannot be read.
     """

@@ -27,7 +27,7 @@ _WHITE = (255, 255, 255)
 class Shape:
     """What is drawn of one instance: bool [height, width], (x1, y1, x2, y2), and (x, y) points.
 
-    labels: of each point, 1 on the object, drawn filled; 0 beside it, drawn as a ring.
+    labels: of each point, 1 on the object, drawn filled; 0 off the object, drawn as a ring.
     """
 
     mask: BoolMask

@@ -29,7 +29,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per stage; `reason_ms` and `encode_ms` run side by side."""
+    """Milliseconds per stage; reasoning and encoding run in parallel."""
 
     decode_ms: float = 0.0
     reason_ms: float = 0.0
@@ -84,7 +84,7 @@ class Instance:
     """One object. `box` is (x1, y1, x2, y2), `points` are (x, y); `score` is the predicted IoU.
 
     For an object that was given by points alone, `box` is the mask's own.
-    `labels` says of each point whether it is on the object (1) or beside it (0).
+    `labels`: for each point, whether it is on the object (1) or off it (0).
     """
 
     box: Box

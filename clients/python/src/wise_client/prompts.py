@@ -28,7 +28,7 @@ class Prompt:
     mask: BoolMask | Mapping[str, Any] | None = None
 
     def document(self, frame: Frame) -> dict[str, Any]:
-        """As it is sent. Raises InputError for what is no prompt."""
+        """The prompt as JSON. Raises InputError if it is not valid."""
         if self.box is None and not len(self.points) and self.mask is None:
             raise InputError("A prompt needs a box, points or a mask")
         sent: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def the_prompts(
 
 @dataclass(frozen=True)
 class Change:
-    """What a person does to an instance: points added to it and taken from it, another box."""
+    """A person's change of an instance: points on the object, points off it, another box."""
 
     add: Sequence[Click] = ()
     remove: Sequence[Click] = ()

@@ -141,7 +141,7 @@ def _accept(stream: bool) -> dict[str, str]:
 
 
 def checked_queries(queries: Sequence[str]) -> list[str]:
-    """Raises InputError for what is no list of queries."""
+    """Raises InputError if it is not a list of queries."""
     if isinstance(queries, str) or not queries:
         raise errors.InputError("queries is a list of at least one sentence")
     for query in queries:
@@ -150,7 +150,7 @@ def checked_queries(queries: Sequence[str]) -> list[str]:
 
 
 def check_query(query: object) -> None:
-    """Raises InputError for what is no query; its limits are the server's."""
+    """Raises InputError if it is not a query; the server checks the limits."""
     if not isinstance(query, str):
         raise errors.InputError(f"A query is a str, not {type(query).__name__}")
     try:

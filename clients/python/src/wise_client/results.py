@@ -44,8 +44,8 @@ class Refines(Protocol):
 class Segmentation:
     """The answer to one query about one image.
 
-    `status` is "found", "no_target" (nothing in the image is meant), "unparsed" (the model gave
-    no valid answer; see `reasoning`) or "truncated" (it came to its token limit). `size` is the
+    `status` is "found", "no_target" (the image has no such object), "unparsed" (the model gave no
+    valid answer; see `reasoning`) or "truncated" (the model reached its token limit). `size` is the
     image's (width, height) in pixels, as displayed; all coordinates and masks are in its frame.
     `query`: what was asked. `source`: the image, where it is known. `payload`: the server's answer.
     """
@@ -100,7 +100,7 @@ class Segmentation:
 
     @property
     def image_digest(self) -> str | None:
-        """What the server calls the image that was sent."""
+        """The server's digest of the image that was sent."""
         digest = self.payload.get("image_digest")
         return digest if isinstance(digest, str) else None
 
@@ -112,12 +112,12 @@ class Segmentation:
         remove: Sequence[Click] = (),
         box: Sequence[float] | None = None,
     ) -> "Segmentation":
-        """A new result in which instance `index` has changed as a person's clicks say.
+        """A new result in which instance `index` is changed by a person's clicks.
 
-        add: points (x, y) on the object; remove: points that are not of it; box: another one for
-        it. What the instance was found by still counts, and so does its mask. For a result of
-        `AsyncClient`: `await client.refine_instance(result, ...)`. Raises InputError, and what
-        `Client.refine` raises.
+        add: points (x, y) on the object; remove: points off the object; box: another box for it.
+        The instance's own points, box and mask are still used. For a result of `AsyncClient`:
+        `await client.refine_instance(result, ...)`. Raises InputError, and what `Client.refine`
+        raises.
         """
         if self.client is None:
             raise InputError("This result has no open Client; use client.refine_instance(result)")
@@ -138,7 +138,7 @@ class Segmentation:
 
     @cached_property
     def mask(self) -> BoolMask:
-        """bool [height, width]: every pixel that is meant, all instances together."""
+        """bool [height, width]: the union of all instances."""
         union = np.zeros((self.size[1], self.size[0]), dtype=bool)
         for one in self.instances:
             union |= one.mask
@@ -167,7 +167,7 @@ class Segmentation:
     def overlay(self, image: ImageInput | None = None, *, opacity: float = 0.5) -> Image.Image:
         """The image (RGB) with masks, boxes and points drawn on it.
 
-        `image` stands in for the one that was asked about, if that is not at hand any more.
+        `image` replaces the image of the request, if that is no longer available.
         Raises InputError when there is none, or it is of another size.
         """
         source = keep(image) if image is not None else self.source
@@ -193,7 +193,7 @@ class Segmentation:
         return path
 
     def save_mask(self, path: str | Path) -> Path:
-        """Write the union mask as a one-channel image, 255 where meant; gives the path."""
+        """Write the union mask as a one-channel image, 255 on the objects; returns the path."""
         Image.fromarray(self.mask.astype(np.uint8) * 255).save(path)
         return Path(path)
 

@@ -1,8 +1,8 @@
-"""What an operation of a client consists of: steps, each performed by the client that runs it.
+"""The steps of a client's operation; the client that runs it performs each step.
 
 An operation is a generator of steps (`Work`, `Pause`, `Send`). A client performs each step, sends
-its result back in or throws its exception in, and gives what the generator returns. So the
-synchronous and the asynchronous client share everything but the waiting.
+its result back in or throws its exception in, and returns the generator's result. So the
+synchronous and the asynchronous client differ only in how they wait.
 """
 
 import itertools

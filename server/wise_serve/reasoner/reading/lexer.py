@@ -6,8 +6,8 @@ tuples, comments, code fences, full-width punctuation, and digits of other scrip
 JSON lexer. Its rules:
 
 - Everything between quotes is text. A quote ends its string only if the
-  text after it, apart from white space, could follow a string in JSON: punctuation, another quote, a
-  new line, or the end. So the apostrophe in 'the cup's handle' does not.
+  text after it, apart from white space, could follow a string in JSON: punctuation, another
+  quote, a new line, or the end. So the apostrophe in 'the cup's handle' does not.
 - A quote after a letter or digit begins no string: the one in `12"` or `it's`.
 - Outside quotes, punctuation and digits of every script are read as the ASCII ones they stand for.
 

@@ -191,7 +191,7 @@ def _box(row: Row) -> Box | None:
 
 
 def _points(row: Row) -> tuple[Pair, ...]:
-    """The points of one row. A point without numbers is left out, and so is (-1, -1), which stands for
+    """The points of one row. A point without numbers is left out, and so is (-1, -1), which means
     no point."""
     if len(row) > 1 and len(row) % POINT_NUMBERS:
         raise NotUnderstood

@@ -33,7 +33,7 @@ from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
 from wise_client.sources.inputs import Inputs
 
-# A server that was there and restarts is waited for: about two minutes.
+# The run waits about two minutes for a server that restarts.
 _PATIENT = RetryPolicy(max_retries=12, cap_s=30.0)
 
 
@@ -76,8 +76,8 @@ def _run(
     options: Options,
     words: argparse.Namespace,
 ) -> tuple[int, int]:
-    """Ask; gives the number of pairs and of failures. Stops when the server is gone, as all would
-    fail, and leaves what is there for the next run."""
+    """Ask; returns the number of pairs and of failures. Stops if the server is gone, because all
+    pairs would fail; the next run continues with the answers so far."""
     _check_server(words)
     pace = Pace(inputs.count())
     with (

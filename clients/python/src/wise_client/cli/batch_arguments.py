@@ -1,4 +1,4 @@
-"""The words of `wise-segment batch`."""
+"""The arguments of `wise-segment batch`."""
 
 import argparse
 import sys
@@ -56,7 +56,7 @@ training sets (--export), in a folder of their own beside the output, such as an
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Raises InputError for words that do not go together."""
+    """Raises InputError for arguments that exclude each other."""
     words = _parser().parse_args(arguments)
     if len(words.label) not in (0, len(words.query)):
         raise InputError("Give a --label for each --query, in their order, or none")
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 @contextmanager
 def inputs_of(words: argparse.Namespace) -> Iterator[Inputs]:
-    """The inputs; raises InputError where one is missing, or cannot be read as what it is."""
+    """The inputs; raises InputError if one is missing or cannot be read."""
     labels = words.label or [""] * len(words.query)
     columns = Columns(words.image_column, words.query_column, words.label_column, words.name_column)
     asked = Asked(tuple(zip(words.query, labels, strict=True)))
@@ -83,7 +83,7 @@ def writes_parquet(words: argparse.Namespace) -> bool:
 
 
 def export_folders(words: argparse.Namespace) -> dict[str, Path]:
-    """Where each format of --export goes."""
+    """The folder of each format of --export."""
     output: Path = words.output
     stem = output.stem if output.suffix in (".jsonl", ".parquet") else output.name
     return {

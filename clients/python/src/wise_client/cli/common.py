@@ -149,7 +149,7 @@ def check_strategies(info: Mapping[str, Any], asked: Iterable[str]) -> None:
 
 
 def exit_code(error: WiseClientError) -> int:
-    """The exit status that tells a script which kind of failure it was."""
+    """The exit status for scripts, by the kind of failure."""
     if isinstance(error, InputError):
         return USAGE
     if isinstance(error, BadRequestError):
@@ -158,12 +158,12 @@ def exit_code(error: WiseClientError) -> int:
 
 
 def say(message: str) -> None:
-    """One line for the person, on standard error."""
+    """Print one line for the user on standard error."""
     print(f"wise-segment: {message}", file=sys.stderr)
 
 
 def add_hint(error: WiseClientError, url: str) -> None:
-    """Say what to do about the error, where that is known."""
+    """Add advice to the error, if there is any."""
     if isinstance(error, ConnectFailedError):
         error.detail += f"; is wise-serve running at {url}? (--url, WISE_URL)"
     elif error.code == "unauthorized":
@@ -184,12 +184,12 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def several_strategies(text: str) -> tuple[str, ...]:
-    """Names joined by commas, each once, in their order."""
+    """Read names separated by commas: each once, in their order."""
     return tuple(dict.fromkeys(map(strategy_name, text.split(","))))
 
 
 def strategy_name(text: str) -> str:
-    """What may be a strategy's name; the server knows which there are."""
+    """A valid name of a strategy; only the server knows which names exist."""
     if not _NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a valid strategy name")
     return text

@@ -173,8 +173,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _warm_up(client: Client, dataset: Dataset, strategy: str, options: argparse.Namespace) -> None:
-    """Send every sample once without counting it, so that the server's caches hold the same images
-    for every strategy. Failures come up again, and are counted, in the runs that follow."""
+    """Send every sample once without counting it, so that the server's caches have the same images
+    for every strategy. Failures occur again in the following runs, and are counted there."""
     say(f"warm-up: {len(dataset)} samples, not counted")
     sent = Options(
         concurrency=options.concurrency,

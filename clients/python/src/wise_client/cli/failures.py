@@ -24,7 +24,7 @@ class Failures:
         self._elsewhere = elsewhere
 
     def saw(self, name: str, error: WiseClientError | None) -> None:
-        """One pair's end, in order; raises its error when the server is gone."""
+        """Record the outcome of one pair, in order; raises its error if the server is gone."""
         if error is None:
             self._unreached = 0
             return
@@ -40,10 +40,9 @@ class Failures:
 
 
 class BadRecords:
-    """A JSONL file of the pairs that failed in this run, each with its error; none if none did.
-
-    A complete run leaves in it every pair without an answer, since those that failed in an earlier
-    run were asked again.
+    """A JSONL file of the pairs that failed in this run, each with its error; no file if none
+    failed. After a complete run it has every pair without an answer, since pairs that failed in an
+    earlier run were asked again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +50,7 @@ class BadRecords:
         self._file: IO[str] | None = None
 
     def add(self, index: int, image: str, query: str, error: WiseClientError) -> None:
-        """Write one line; it is with the operating system when this returns."""
+        """Write one line; when this returns, the operating system has it."""
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8")
         record = {"index": index, "image": image, "query": query, "error": error.to_dict()}

@@ -1,7 +1,7 @@
 """COCO instances with a `query` in each annotation, and COCO's segmentations for other readers.
 
-Annotations of one image with the same query are one sample, their truth is all of them together.
-An empty `segmentation` means that the query names nothing in the image.
+Annotations of one image with the same query are one sample, whose truth is all of them together. An
+empty `segmentation` means that the query's object is not in the image.
 """
 
 import json
@@ -75,7 +75,7 @@ def truth(
 def load_json(path: Path) -> Any:
     """JSON in UTF-8, 16 or 32, with a byte-order mark or without one.
 
-    Raises InputError when the file is missing or no JSON.
+    Raises InputError if the file is missing or not JSON.
     """
     try:
         return json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The dataset formats by name, and which of them a path is."""
+"""The dataset formats by name, and the recognition of a path's format."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ FORMATS = (reasonseg.FORMAT, parquet.FORMAT, refcoco.FORMAT, coco.FORMAT, folder
 def read(
     path: Path, format: str | None = None, split: str | None = None, images: Path | None = None
 ) -> Dataset:
-    """Read a dataset; raises InputError when it is none, or an option does not apply to it."""
+    """Read a dataset; raises InputError if it is not a dataset, or if an option does not apply to
+    it."""
     if not path.exists():
         raise InputError(f"There is no file or folder {path}")
     format = format or recognise(path, split)
@@ -33,7 +34,7 @@ def read(
 
 
 def recognise(path: Path, split: str | None = None) -> str:
-    """The format by what is there; raises InputError when nothing known is."""
+    """The format by the files at the path; raises InputError if it is none of the known ones."""
     if path.is_file():
         suffix = path.suffix.lower()
         if suffix == ".parquet":

@@ -14,7 +14,7 @@ from wise_client.eval.scores import Summary
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#000000")
 _WIDTH_INCHES, _ROW_INCHES, _PLOT_INCHES = 8.0, 1.1, 3.6
 _MOST_BINS = 40
-_MARKS = "osD^vP"  # one a strategy, so that more strategies than colours can be told apart
+_MARKS = "osD^vP"  # one per strategy, so that more strategies than colours can be distinguished
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -60,7 +60,7 @@ def accuracy_against_cost(summaries: Sequence[Summary]) -> str:
                 mark = axes.scatter(tokens, 100 * value, s=60, facecolors=fill, edgecolors=colour)
                 mark.set_gid(f"{name} {one.strategy}")
         if tokens is not None and one.giou is not None:
-            # Names of neighbours would lie on each other: they alternate above and below.
+            # Names of neighbours would overlap, so they alternate above and below.
             place = (0, 9 if i % 2 == 0 else -16)
             spot = (tokens, 100 * one.giou)
             axes.annotate(one.strategy, spot, place, textcoords="offset points", ha="center")
@@ -126,7 +126,8 @@ def bin_edges(highest: int) -> list[int]:
 
 
 def _svg(figure: Any, label: str) -> str:
-    """The figure for a page: text stays text, and nothing is fetched or dated."""
+    """The figure for a page: text stays text, nothing is loaded from elsewhere, and there is no
+    date."""
     out = io.StringIO()
     with extras.matplotlib().rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         figure.savefig(out, format="svg", metadata=_NO_METADATA)

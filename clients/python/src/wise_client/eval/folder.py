@@ -4,7 +4,7 @@ cup.jpg            the image: .jpg, .jpeg, .png, .webp, .bmp
 cup.mask.png       the mask, not 0 where meant; or cup.png, beside an image that is no PNG
 cup.txt            the query, in UTF-8 (or UTF-16 with a byte-order mark)
 
-Extensions count in any case; hidden files are left out.
+Extensions may be in upper or lower case; hidden files are left out.
 """
 
 from collections.abc import Mapping

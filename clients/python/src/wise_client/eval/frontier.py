@@ -1,11 +1,11 @@
-"""Several strategies compared: which are worth their cost, and which is best for its tokens.
+"""Compares several strategies: which are on the Pareto front, and which is best for its tokens.
 
 A strategy is on the Pareto front of a cost if no other one is at least as accurate and as cheap,
 and better in one of the two. The best for its tokens is the one of the fewest completion tokens
 among those that are as accurate as the most accurate one, by the one-standard-error rule (Breiman,
 Friedman, Olshen and Stone, Classification and Regression Trees, 1984): its mean IoU lies lower by
-at most the standard error of the difference on the same samples. So the verdict does not follow a
-difference that so few samples do not show.
+at most the standard error of the difference on the same samples. So a difference that is not
+significant on so few samples does not decide the verdict.
 """
 
 import math
@@ -84,8 +84,8 @@ def _tokens(run: StrategyRun) -> float:
 
 
 def _behind(run: StrategyRun, highest: StrategyRun) -> tuple[float, float, int]:
-    """How far `run` lies lower on the samples of both, the standard error of that, and how many
-    those are. Without a sample of both nothing is known: infinitely far."""
+    """How much lower `run` is on the samples of both, the standard error of that difference, and
+    the number of these samples. Without a common sample the difference is infinite."""
     own = {one.index: one.iou for one in run.scored}
     lower = [one.iou - own[one.index] for one in highest.scored if one.index in own]
     if not lower:

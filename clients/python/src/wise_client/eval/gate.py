@@ -1,4 +1,4 @@
-"""`--fail-below`: limits that a run must keep, for deployment pipelines.
+"""`--fail-below`: limits that a run must meet, for deployment pipelines.
 
     limits = limit {"," limit}
     limit  = figure operator number ["%"]
@@ -6,8 +6,8 @@
 
 `gIoU=0.6,tokens<30` asks for a gIoU of at least 0.6 and fewer than 30 thinking tokens on average.
 "=" is "at least" for figures that should be high, and "at most" for those that should be low.
-IoUs and rates are fractions: 0.6 and 60% are the same. Every strategy of the run must keep every
-limit; a figure that there is none of does not keep it.
+IoUs and rates are fractions: 0.6 and 60% are the same. Every strategy of the run must meet every
+limit; a missing figure does not meet it.
 """
 
 import operator
@@ -56,7 +56,7 @@ class Limit:
         return value is not None and _COMPARE[self.sign](value, self.bound)
 
     def value(self, summary: Summary) -> float | None:
-        """The figure that the limit is about; None where the run has none."""
+        """The figure of the limit; None if the run does not have it."""
         value: float | None = getattr(summary, FIGURES[self.name][0])
         return value
 
@@ -68,7 +68,7 @@ def limits(text: str) -> tuple[Limit, ...]:
 
 
 def broken(asked: Sequence[Limit], summaries: Sequence[Summary]) -> list[str]:
-    """One sentence per limit that is not kept."""
+    """One sentence per limit that is not met."""
     return [
         f"{summary.strategy}: {limit.name} is {_text(limit.value(summary))}, "
         f"not {limit.sign} {limit.bound:g}"

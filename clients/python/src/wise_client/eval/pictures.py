@@ -16,7 +16,8 @@ _DIMMED = 0.25  # brightness outside a mask: it shows whatever the colours are
 
 
 def pictures(shown: Shown) -> tuple[str, str, str]:
-    """The image, and twice the image with all dimmed but the truth, all dimmed but the answer.
+    """Three pictures: the image; the image dimmed outside the truth; the image dimmed outside the
+    answer.
 
     Raises InputError when the image cannot be read any more.
     """

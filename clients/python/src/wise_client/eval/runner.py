@@ -50,7 +50,7 @@ class Options:
 
 @dataclass
 class StrategyRun:
-    """What came of one strategy."""
+    """The outcome of one strategy."""
 
     strategy: str
     scored: list[Scored] = field(default_factory=list)

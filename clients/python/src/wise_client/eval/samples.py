@@ -1,4 +1,4 @@
-"""What every dataset reader gives: samples, in a fixed order, read as they are needed."""
+"""The result of every dataset reader: samples, in a fixed order, read as they are needed."""
 
 import codecs
 import itertools
@@ -18,7 +18,7 @@ Size = tuple[int, int]  # (width, height) in pixels, of the image as displayed
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the sample means. Both bool [height, width]; `ignore` pixels are not scored."""
+    """The labelled masks of a sample. Both bool [height, width]; `ignore` pixels are not scored."""
 
     mask: BoolMask
     ignore: BoolMask | None = None
@@ -41,7 +41,7 @@ class Sample:
 
     @classmethod
     def unreadable(cls, name: str, problem: InputError) -> "Sample":
-        """A record that cannot be asked about. Nothing is sent for it; it counts as failed."""
+        """A record that cannot be read. Nothing is sent for it; it counts as failed."""
 
         def truth(size: Size) -> Truth:
             raise problem

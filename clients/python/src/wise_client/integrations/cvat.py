@@ -3,9 +3,9 @@
     cvat-cli task auto-annotate 7 --function-module wise_client.integrations.cvat \\
         -p "cup=str:the cup she could drink from" -p spoon=str:
 
-A parameter that is no option of `create` is a label, and its value is the query for it; the label
-itself, if that is empty. Each failure raises: CVAT then uploads nothing, so that a server that is
-away never looks like an image without objects.
+A parameter that is not an option of `create` is a label, and its value is the query for it; the
+label itself, if that is empty. Each failure raises: CVAT then uploads nothing, so that a server
+that cannot be reached never looks like an image without objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class Detector:
         max_instances: int | None = None,
         polygon_tolerance_pixels: float = 1.0,
     ) -> None:
-        """`queries`: from a label of the task to what is asked for it. Raises InputError."""
+        """`queries`: from a label of the task to its query. Raises InputError."""
         if not queries:
             raise InputError("No label to ask for; give one such as: -p cup=str:the red cup")
         if shape not in _SHAPES:

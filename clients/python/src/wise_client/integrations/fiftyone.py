@@ -1,4 +1,4 @@
-"""FiftyOne: objects that a sentence means, as `fo.Detections` with masks.
+"""FiftyOne: objects that a sentence describes, as `fo.Detections` with masks.
 
     import fiftyone as fo
     from wise_client.integrations.fiftyone import apply
@@ -50,8 +50,8 @@ def apply(
     """Ask about each sample of a dataset or a view, and write `fo.Detections` to `label_field`.
 
     `query_or_field`: a sentence, several, or the name of a field that holds them for each sample.
-    `label`: the detections' label, if it is not to be the query. Samples whose `label_field` is
-    set are left out, so that a run that was interrupted goes on when it is called again;
+    `label`: the detections' label; default: the query. Samples whose `label_field` is set are
+    skipped, so an interrupted run continues when it is called again;
     `overwrite` asks about them too. A sample that fails keeps its field as it is.
 
     Raises InputError for wrong arguments, and TransportError when the server is not reached any

@@ -6,10 +6,10 @@
     _pending/               a JSONL file for each part that is not complete, as answers come
 
 Readers of Parquet folders ignore names that begin with a dot, and `_pending` is empty in the end.
-A run that was killed goes on with what is in `_pending`, so it loses no more than the answers that
+A run that was killed continues with the answers in `_pending`, so it loses only the answers that
 were in flight. A part in which pairs failed is opened again by the next run, which asks those pairs
-again. Where a part and its pending file are both there, the pending file counts: it has at least
-what the part has.
+again. If a part and its pending file both exist, the pending file is used: it has at least the rows
+of the part.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""What a batch is asked about, read as it is needed: folders, pairs, COCO, Parquet, WebDataset."""
+"""The inputs of a batch, read as they are needed: folders, pairs, COCO, Parquet, WebDataset."""

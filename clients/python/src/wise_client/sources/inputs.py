@@ -1,4 +1,4 @@
-"""Paths of the command line -> sources, by what is there; several are read one after the other."""
+"""Paths of the command line -> sources, by their files; several are read one after the other."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence

@@ -34,7 +34,8 @@ class _Sample:
 
 
 class Tars:
-    """Tar files one after the other. Plain ones are read where needed, packed ones throughout."""
+    """Tar files one after the other. Of uncompressed ones only the needed parts are read,
+    compressed ones are read completely."""
 
     def __init__(self, paths: list[Path], asked: Asked) -> None:
         """Raises InputError when a file is missing."""
@@ -88,7 +89,8 @@ class Tars:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], tarfile.TarFile, bool]]:
-    """The file, the archive in it, and whether it is packed: then it cannot be gone back in."""
+    """The file, the archive in it, and whether it is compressed: then it cannot be read
+    backwards."""
     with path.open("rb") as raw:
         packed = raw.read(8).startswith(_PACKED)
         raw.seek(0)

@@ -1,7 +1,7 @@
 """The backend over HTTP, as Label Studio calls it: a WSGI application.
 
-Label Studio shows its user the status line of a failure, and nothing of its body; so the reason
-stands there too.
+Label Studio shows its user the status line of a failure, but not its body; so the status line
+contains the reason, too.
 """
 
 import base64
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 _LONGEST_REASON = 400
 _log = logging.getLogger("wise_client.label_studio")
-# The first that fits. wise-serve's 401 is not Label Studio's: it would ask for another password.
+# The first class that fits is used. wise-serve's 401 is not sent as 401: Label Studio would ask for
+# another password.
 _STATUS: tuple[tuple[type[errors.WiseClientError], HTTPStatus], ...] = (
     (ImageUnavailable, HTTPStatus.FAILED_DEPENDENCY),
     (errors.InputError, HTTPStatus.BAD_REQUEST),
@@ -48,7 +49,7 @@ class App:
             ("GET", "/versions"): lambda _: {"versions": [backend.version()]},
             ("POST", "/setup"): backend.setup,
             ("POST", "/predict"): backend.predict,
-            ("POST", "/webhook"): lambda _: {},  # annotations come and go; nothing is trained
+            ("POST", "/webhook"): lambda _: {},  # ignored: nothing is trained here
         }
 
     def __call__(

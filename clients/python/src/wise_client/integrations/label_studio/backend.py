@@ -1,7 +1,7 @@
-"""What Label Studio asks of an ML backend, without HTTP: setup, predictions, clicks.
+"""The functions of an ML backend for Label Studio, without HTTP: setup, predictions, clicks.
 
-An answer that could not be had is an error, never an empty prediction: Label Studio keeps a
-prediction, and does not ask again about a task that has one.
+A missing answer is an error, never an empty prediction: Label Studio keeps a prediction, and does
+not ask again about a task that has one.
 """
 
 import logging
@@ -28,9 +28,9 @@ _log = logging.getLogger("wise_client.label_studio")
 class Settings:
     """How the backend asks and answers.
 
-    `strategy`: how the model is asked; None: the server's own way. `queries`: from a label to its
-    query. `home`: Label Studio, if it is not to be what `/setup` says. `within_s`: what is answered
-    of a batch by then is sent; Label Studio waits 100 s.
+    `strategy`: name of the strategy; None: the server's default. `queries`: from a label to its
+    query. `home`: address of Label Studio; None: the one in the call of `/setup`. `within_s`: after
+    this time the finished part of a batch is sent; Label Studio waits 100 s.
     """
 
     queries: Mapping[str, str] = field(default_factory=dict)
@@ -201,7 +201,7 @@ class Backend:
 
 
 def _regions(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What is drawn and written about a task: annotations, then drafts, which are newer."""
+    """The regions of a task: of its annotations, then of its drafts, which are newer."""
     found: list[Mapping[str, Any]] = []
     for kind in ("annotations", "drafts"):
         for one in task.get(kind) or []:

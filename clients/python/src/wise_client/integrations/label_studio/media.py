@@ -113,7 +113,7 @@ class Media:
 
 
 def _check(response: httpx.Response, home: LabelStudio | None) -> None:
-    """Label Studio answers who is not logged in with its login page."""
+    """Without a login, Label Studio answers with its login page."""
     page = response.headers.get("content-type", "").startswith("text/html")
     if response.status_code == 200 and not page:
         return
