@@ -36,10 +36,14 @@ class Cells:
     coverage: Floats32
 
 
+def square_of(image: Image.Image) -> Image.Image:
+    """The image resized as in serving."""
+    return image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
+
+
 def patches_of(image: Image.Image) -> Floats32:
-    """(GRID*GRID) x 588 float32 in the order of Qwen2-VL's processor, resized as in serving."""
-    square = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-    pixels: Floats32 = (np.asarray(square, np.float32) / np.float32(255) - MEAN) / STD
+    """(GRID*GRID) x 588 float32 of its square, in the order of Qwen2-VL's processor."""
+    pixels: Floats32 = (np.asarray(square_of(image), np.float32) / np.float32(255) - MEAN) / STD
     blocks = pixels.reshape(CELLS, MERGE, PATCH, CELLS, MERGE, PATCH, 3)
     return blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(GRID * GRID, 3 * PATCH * PATCH)
 

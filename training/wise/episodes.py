@@ -1,17 +1,18 @@
 """The prompts of the policy in training, and the rewards of its responses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from miniature.queries import make_query
 from miniature.rationales import extents
 from miniature.reasoner_forward import Batch
-from miniature.reasoner_images import Floats32, patches_of
+from miniature.reasoner_images import patches_of, square_of
 from miniature.scenes import draw_scene
 from miniature.tokenizer import SYSTEM, load_strategies, special_token_ids
 from wise.rewards import FORM, Rewards, Similarity, Truth, score
@@ -25,11 +26,23 @@ MAX_SIDE = 384  # of the scenes, pixels; larger ones look alike once resized
 
 @dataclass
 class Prompts:
-    """B prompts, one image each, `samples` rows a prompt. lengths: B x samples, tokens."""
+    """B prompts, one image each, `samples` rows a prompt. lengths: B x samples, tokens of a turn's
+    prompt. images: what `batch` has as patches, squares of IMAGE_SIZE pixels. before_turn: token
+    ids of the chat template up to the image, and one that stands for the image."""
 
     batch: Batch
     lengths: Tensor
+    images: list[Image.Image]
+    before_turn: list[int]
     truths: list[Truth]
+
+    def part(self, rows: slice) -> "Prompts":
+        """Some of the prompts."""
+        batch = replace(self.batch, patches=self.batch.patches[rows], turns=self.batch.turns[rows])
+        return replace(
+            self, batch=batch, lengths=self.lengths[rows], images=self.images[rows],
+            truths=self.truths[rows],
+        )  # fmt: skip
 
 
 class Prompter:
@@ -45,7 +58,8 @@ class Prompter:
                 f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>"
             ).ids
         )
-        self.end_id = special_token_ids(tokenizer)["<|im_end|>"]
+        special = special_token_ids(tokenizer)
+        self.end_id, self.image_id = special["<|im_end|>"], special["<|image_pad|>"]
 
     def draw(self, rng: np.random.Generator, prompts: int, samples: int) -> Prompts:
         """Fresh scenes, the families of queries in turn, each prompt `samples` times."""
@@ -53,7 +67,7 @@ class Prompter:
             (prompts, samples, MOST_PROMPT_TOKENS + MOST_RESPONSE_TOKENS), self.end_id
         )
         lengths = torch.zeros(prompts, samples, dtype=torch.long)
-        patches: list[Floats32] = []
+        images: list[Image.Image] = []
         truths: list[Truth] = []
         while len(truths) < prompts:
             scene = draw_scene(rng, max_side=MAX_SIDE)
@@ -66,10 +80,11 @@ class Prompter:
             tokens[len(truths), :, : len(ids)] = torch.tensor(ids)
             lengths[len(truths)] = len(ids)
             box, (one, two) = extents(scene.shapes[query.targets[0]], scene, IMAGE_SIZE)
-            patches.append(patches_of(scene.image))
+            images.append(square_of(scene.image))
             truths.append(Truth(box, (one, two), IMAGE_SIZE))
-        images = torch.from_numpy(np.stack(patches))
-        return Prompts(Batch(images, self.prefix, tokens), lengths, truths)
+        patches = torch.from_numpy(np.stack([patches_of(image) for image in images]))
+        before = [*self.prefix.tolist(), self.image_id]
+        return Prompts(Batch(patches, self.prefix, tokens), lengths, images, before, truths)
 
     def turn(self, query: str) -> list[int]:
         """Token ids after the image, up to where the assistant begins."""

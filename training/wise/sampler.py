@@ -1,25 +1,28 @@
-"""Samples from the model that is being trained: many turns about each image, side by side.
+"""Samples from vLLM, whose weights follow those of the model in training.
 
-The prompt's tokens are fed one by one like the sampled ones, so that rows of different prompts need
-no padding between prompt and response. Keys and values of prefix and image are computed once an
-image. tests/process/reasoner/test_wise_sampler.py holds it to what vLLM writes of the same weights.
+The engine runs in this process (vLLM's `LLM`), with the arguments of the server's, so that a step
+hands it the trainer's tensors and no file. What vLLM computed with the weights before is forgotten
+with them: keys and values of prefixes, and image tokens.
 """
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
+from vllm import LLM, SamplingParams
 
-from miniature.reasoner_forward import (
-    Batch,
-    causal_mask,
-    norm,
-    project,
-    shared_input,
-    shared_layer,
-    text_positions,
-)
+from miniature.reasoner_model import CELLS, PREFIX_LENGTH
+from wise.episodes import MOST_PROMPT_TOKENS, Prompts
+from wise_serve.miniature import REASONER_FOLDER
+from wise_serve.reasoner.inside_vllm.front_end import engine_arguments
+from wise_serve.settings import Settings
+
+MOST_TOKENS_BEFORE_RESPONSE: Final = PREFIX_LENGTH + CELLS * CELLS + MOST_PROMPT_TOKENS
+KV_CACHE_BYTES: Final = 2**29  # 58,000 tokens on a CPU; 16 prompts of 8 samples need at most 41,000
 
 
 @dataclass
@@ -32,92 +35,71 @@ class Samples:
     sampled: Tensor
     complete: Tensor
 
-
-class Cache:
-    """Keys and values of one text layer. shared: B x H x S x D. own: B x R x H x T x D."""
-
-    def __init__(self, keys: Tensor, values: Tensor, rows: int, length: int) -> None:
-        batch, heads, _, width = keys.shape
-        self.keys, self.values = keys, values
-        self.own_keys = keys.new_zeros(batch, rows, heads, length, width)
-        self.own_values = torch.zeros_like(self.own_keys)
-
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, at: int) -> Tensor:
-        """One new token a row, B x R x H x 1 x D, at position `at` of its turn; returns the same
-        shape."""
-        self.own_keys[..., at : at + 1, :], self.own_values[..., at : at + 1, :] = k, v
-        keys, values = self.own_keys[..., : at + 1, :], self.own_values[..., : at + 1, :]
-        by_head = q[..., 0, :].transpose(1, 2)  # all rows of an image look at it together
-        image = (by_head @ self.keys.transpose(-1, -2)).transpose(1, 2)
-        own = (q @ keys.transpose(-1, -2))[..., 0, :]
-        weights = (torch.cat((image, own), -1) * q.shape[-1] ** -0.5).softmax(-1)
-        seen = self.keys.shape[-2]
-        from_image = (weights[..., :seen].transpose(1, 2) @ self.values).transpose(1, 2)
-        both: Tensor = from_image[..., None, :] + weights[..., None, seen:] @ values
-        return both
+    def part(self, rows: slice) -> "Samples":
+        """Those of some of the prompts."""
+        return Samples(self.tokens[rows], self.sampled[rows], self.complete[rows])
 
 
-def _read_image(model: Any, batch: Batch, rotary: tuple[Tensor, Tensor]) -> list[Cache]:
-    rows, length = batch.turns.shape[1:]
-    _, shared, shared_at = shared_input(model, batch, rotary)
-    mask = causal_mask(shared.shape[1], shared.shape[1])
-    caches = []
-    for layer in model.model.language_model.layers:
-        shared, keys, values = shared_layer(layer, shared, shared_at, mask)
-        caches.append(Cache(keys, values, rows, length))
-    return caches
+class Sampler:
+    """vLLM in this process. Its weights are the packaged miniature's until the first `update`.
 
+    On a CPU it uses as many threads as torch did before; vLLM lets nobody change that afterwards.
+    """
 
-def _step(
-    model: Any, caches: list[Cache], tokens: Tensor, rotary: tuple[Tensor, ...], at: int
-) -> Tensor:
-    """Logits (B x R x vocabulary) after one more token (B x R) of every row."""
-    language = model.model.language_model
-    x: Tensor = language.embed_tokens(tokens)[:, :, None]
-    here = (rotary[0][at : at + 1], rotary[1][at : at + 1])
-    for layer, cache in zip(language.layers, caches, strict=True):
-        q, k, v = project(layer.self_attn, norm(layer.input_layernorm, x), here)
-        seen = cache.attend(q, k, v, at)
-        x = x + layer.self_attn.o_proj(seen.transpose(-2, -3).flatten(-2))
-        x = x + layer.mlp(norm(layer.post_attention_layernorm, x))
-    logits: Tensor = model.lm_head(norm(language.norm, x[:, :, 0]))
-    return logits
+    def __init__(self, requests: int) -> None:
+        """requests: how many responses are written at the same time; more of them wait."""
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        # Otherwise vLLM starts a process for the model, which is sent weights as files or messages.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        settings = Settings(
+            max_inflight_requests=requests, kv_cache_bytes=KV_CACHE_BYTES,
+            # vLLM splits a prompt that does not fit; on a CPU that fails if its request has a seed.
+            max_batched_tokens=max(256, requests * MOST_TOKENS_BEFORE_RESPONSE),
+            engine_image_cache_bytes=0,  # every step has new images
+        )  # fmt: skip
+        arguments = vars(engine_arguments(settings, str(REASONER_FOLDER), {}))
+        del arguments["enable_log_requests"]  # of the server's front end alone
+        self._llm = LLM(**arguments | {"disable_log_stats": True})
 
+    def update(self, state: Mapping[str, Tensor]) -> None:
+        """Copy the weights of a model's state dict. Raises RuntimeError if old keys and values
+        stay, as they do while a response is being written."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
+        # Reloading clears the image tokens of the worker; the scheduler must forget them too.
+        self._llm.llm_engine.reset_encoder_cache()
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept keys and values of the weights before.")
 
-@torch.no_grad()
-def sample(
-    model: Any,
-    batch: Batch,
-    lengths: Tensor,
-    rotary: tuple[Tensor, Tensor],
-    end_id: int,
-    temperature: float,
-    generator: torch.Generator,
-) -> Samples:
-    """batch.turns: B x R x T, each row's prompt, room for its response after it. lengths: B x R, of
-    the prompts, tokens. temperature 0 is greedy."""
-    tokens = batch.turns.clone()
-    sampled = torch.zeros_like(tokens, dtype=torch.bool)
-    complete = torch.zeros(tokens.shape[:2], dtype=torch.bool)
-    caches = _read_image(model, batch, rotary)
-    cos, sin = model.model.language_model.rotary_emb(
-        caches[0].keys, text_positions(tokens.shape[-1])[1]
-    )
-    for at in range(tokens.shape[-1] - 1):
-        logits = _step(model, caches, tokens[..., at], (cos[0], sin[0]), at)
-        speaks = lengths <= at + 1
-        if not speaks.any():
-            continue
-        if temperature == 0:
-            drawn = logits.argmax(-1)
-        else:
-            shares = (logits.float() / temperature).softmax(-1).flatten(0, 1)
-            drawn = torch.multinomial(shares, 1, generator=generator).view_as(speaks)
-        drawn = torch.where(complete, end_id, drawn)
-        tokens[..., at + 1] = torch.where(speaks, drawn, tokens[..., at + 1])
-        sampled[..., at + 1] = speaks & ~complete
-        complete |= speaks & (drawn == end_id)
-        if complete.all():
-            tokens[..., at + 2 :] = end_id
-            break
-    return Samples(tokens, sampled, complete)
+    def sample(self, prompts: Prompts, temperature: float, seeds: tuple[int, ...]) -> Samples:
+        """As many responses a prompt as `prompts` has rows, up to the length of its turns.
+
+        temperature 0 is greedy. seeds: equal ones draw equal samples of equal weights.
+        """
+        tokens = prompts.batch.turns.clone()
+        sampled = torch.zeros_like(tokens, dtype=torch.bool)
+        complete = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+        rows, length = tokens.shape[1:]
+        starts = prompts.lengths[:, 0].tolist()
+        requests: list[Any] = [
+            {
+                "prompt_token_ids": [*prompts.before_turn, *tokens[b, 0, :start].tolist()],
+                "multi_modal_data": {"image": prompts.images[b]},
+            }
+            for b, start in enumerate(starts)
+        ]
+        sampling = [
+            SamplingParams(
+                n=rows if temperature else 1, temperature=temperature, detokenize=False,
+                max_tokens=length - start,
+                seed=int(np.random.SeedSequence((*seeds, b)).generate_state(1)[0]),
+            )
+            for b, start in enumerate(starts)
+        ]  # fmt: skip
+        for b, found in enumerate(self._llm.generate(requests, sampling, use_tqdm=False)):
+            for r in range(rows):
+                response = found.outputs[r % len(found.outputs)]
+                end = starts[b] + len(response.token_ids)
+                tokens[b, r, starts[b] : end] = torch.tensor(response.token_ids)
+                sampled[b, r, starts[b] : end] = True
+                complete[b, r] = response.finish_reason == "stop"
+        return Samples(tokens, sampled, complete)

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText
 from miniature.train_reasoner import exported_weights
 from wise.curves import read_table
 from wise.grpo import Plan, Policy
+from wise.sampler import Sampler
 from wise_serve.miniature import REASONER_FOLDER
 
 PLAN = Plan(objective="accuracy", steps=3, prompts=2, samples=2, learning_rate=1e-4)
@@ -22,16 +23,18 @@ def start(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_stopped_run_continues_as_if_it_had_not_been(tmp_path: Path, start: Path) -> None:
+def test_a_stopped_run_continues_as_if_it_had_not_been(
+    tmp_path: Path, start: Path, sampler: Sampler
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    Policy(PLAN, start, whole).train()
-    Policy(replace(PLAN, steps=1), start, parts).train()
+    Policy(PLAN, start, whole, sampler).train()
+    Policy(replace(PLAN, steps=1), start, parts, sampler).train()
     with (parts / "training.csv").open("a") as file:
-        file.write("1," * 14 + "1\n")  # a step after the last checkpoint
-    Policy(PLAN, start, parts).train()
+        file.write("1," * 15 + "1\n")  # a step after the last checkpoint
+    Policy(PLAN, start, parts, Sampler(16)).train()  # an engine that has seen nothing before
     one, two = (read_table(folder / "training.csv") for folder in (whole, parts))
     assert one["step"].tolist() == two["step"].tolist() == [0, 1, 2]
-    for name in one.keys() - {"seconds"}:
+    for name in one.keys() - {"seconds", "sampling_s"}:
         assert one[name].tolist() == two[name].tolist(), name
     served = AutoModelForImageTextToText.from_pretrained(parts / "model", dtype=torch.float32)
     trained = torch.load(parts / "checkpoint.pt", weights_only=True)["model"]
@@ -41,7 +44,9 @@ def test_a_stopped_run_continues_as_if_it_had_not_been(tmp_path: Path, start: Pa
     assert torch.allclose(served.state_dict()[key], trained[key], atol=1e-3)
 
 
-def test_a_checkpoint_of_another_plan_is_refused(tmp_path: Path, start: Path) -> None:
-    Policy(replace(PLAN, steps=1), start, tmp_path / "run").train()
+def test_a_checkpoint_of_another_plan_is_refused(
+    tmp_path: Path, start: Path, sampler: Sampler
+) -> None:
+    Policy(replace(PLAN, steps=1), start, tmp_path / "run", sampler).train()
     with pytest.raises(SystemExit, match="another plan"):
-        Policy(replace(PLAN, seed=2), start, tmp_path / "run")
+        Policy(replace(PLAN, seed=2), start, tmp_path / "run", sampler)
