@@ -34,6 +34,7 @@ class Prompts:
     lengths: Tensor
     images: list[Image.Image]
     before_turn: list[int]
+    queries: list[str]
     truths: list[Truth]
 
     def part(self, rows: slice) -> "Prompts":
@@ -41,7 +42,7 @@ class Prompts:
         batch = replace(self.batch, patches=self.batch.patches[rows], turns=self.batch.turns[rows])
         return replace(
             self, batch=batch, lengths=self.lengths[rows], images=self.images[rows],
-            truths=self.truths[rows],
+            queries=self.queries[rows], truths=self.truths[rows],
         )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ class Prompter:
         )
         lengths = torch.zeros(prompts, samples, dtype=torch.long)
         images: list[Image.Image] = []
+        queries: list[str] = []
         truths: list[Truth] = []
         while len(truths) < prompts:
             scene = draw_scene(rng, max_side=MAX_SIDE)
@@ -81,10 +83,13 @@ class Prompter:
             lengths[len(truths)] = len(ids)
             box, (one, two) = extents(scene.shapes[query.targets[0]], scene, IMAGE_SIZE)
             images.append(square_of(scene.image))
+            queries.append(query.text)
             truths.append(Truth(box, (one, two), IMAGE_SIZE))
         patches = torch.from_numpy(np.stack([patches_of(image) for image in images]))
         before = [*self.prefix.tolist(), self.image_id]
-        return Prompts(Batch(patches, self.prefix, tokens), lengths, images, before, truths)
+        return Prompts(
+            Batch(patches, self.prefix, tokens), lengths, images, before, queries, truths
+        )
 
     def turn(self, query: str) -> list[int]:
         """Token ids after the image, up to where the assistant begins."""

@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=plan.samples, help="a prompt")
     parser.add_argument("--learning-rate", type=float, default=plan.learning_rate)
     parser.add_argument("--seed", type=int, default=plan.seed)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of sampling and training")
     parser.add_argument("--start", type=Path, default=Path("runs/wise/start/checkpoint.pt"))
     parser.add_argument("--out", type=Path, help="default: runs/wise/OBJECTIVE")
     args = parser.parse_args()
