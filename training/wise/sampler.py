@@ -43,7 +43,8 @@ class Samples:
 class Sampler:
     """vLLM in this process. Its weights are the packaged miniature's until the first `update`.
 
-    On a CPU it uses as many threads as torch did before; vLLM lets nobody change that afterwards.
+    A process can have one. On a CPU it uses as many threads as torch did before; vLLM lets nobody
+    change that afterwards.
     """
 
     def __init__(self, requests: int) -> None:

@@ -11,9 +11,16 @@ from wise.sampler import Sampler
 
 @pytest.fixture(scope="session")
 def sampler() -> Iterator[Sampler]:
-    """With room for 16 responses at the same time. vLLM's changes to the process are undone."""
-    environment, set_threads = dict(os.environ), torch.set_num_threads
+    """With one thread, and room for 16 responses at the same time. A process has one engine; what
+    vLLM changed in this one is undone at the end."""
+    environment, set_threads, threads = (
+        dict(os.environ),
+        torch.set_num_threads,
+        torch.get_num_threads(),
+    )
+    torch.set_num_threads(1)
     yield Sampler(16)
     os.environ.clear()
     os.environ.update(environment)
     torch.set_num_threads = set_threads
+    torch.set_num_threads(threads)

@@ -1,5 +1,8 @@
 """A run that is stopped and called again ends as one that was not."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,15 @@ def start(tmp_path: Path) -> Path:
     return path
 
 
+def in_a_new_process(*arguments: str) -> None:
+    """Run the command with the plan's other numbers; its engine has seen nothing before."""
+    plan = ("--objective", PLAN.objective, "--prompts", str(PLAN.prompts))
+    subprocess.run(
+        [sys.executable, "-m", "wise.grpo", *plan, "--samples", str(PLAN.samples), *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=True, timeout=300,
+    )  # fmt: skip
+
+
 def test_a_stopped_run_continues_as_if_it_had_not_been(
     tmp_path: Path, start: Path, sampler: Sampler
 ) -> None:
@@ -31,7 +43,7 @@ def test_a_stopped_run_continues_as_if_it_had_not_been(
     Policy(replace(PLAN, steps=1), start, parts, sampler).train()
     with (parts / "training.csv").open("a") as file:
         file.write("1," * 15 + "1\n")  # a step after the last checkpoint
-    Policy(PLAN, start, parts, Sampler(16)).train()  # an engine that has seen nothing before
+    in_a_new_process("--start", str(start), "--out", str(parts), "--steps", str(PLAN.steps))
     one, two = (read_table(folder / "training.csv") for folder in (whole, parts))
     assert one["step"].tolist() == two["step"].tolist() == [0, 1, 2]
     for name in one.keys() - {"seconds", "sampling_s"}:
