@@ -124,7 +124,9 @@ def test_rectangles(monkeypatch: pytest.MonkeyPatch, ours: dict[int, np.ndarray]
     assert shape.points == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-def test_the_threshold_is_kept(monkeypatch: pytest.MonkeyPatch, both: Any) -> None:
+def test_objects_below_the_threshold_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, both: Any
+) -> None:
     with Client(WISE_URL) as client:
         scores = [
             client.segment(Image.open(EXAMPLE), query).score or 0 for query in QUERIES.values()

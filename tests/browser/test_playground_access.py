@@ -133,7 +133,7 @@ def test_a_phone_has_a_camera_button(page: Playground, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_text_stands_out(page: Playground, serve: Serve, dark: bool) -> None:
+def test_text_has_enough_contrast(page: Playground, serve: Serve, dark: bool) -> None:
     if dark:
         page.dark()
     answered(page, serve().url)

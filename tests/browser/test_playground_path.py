@@ -120,7 +120,9 @@ def test_several_objects_of_one_query(page: Playground, serve: Serve, example: P
     assert len(colours) == 2
 
 
-def test_hover_isolates_and_a_press_keeps(page: Playground, serve: Serve, example: Path) -> None:
+def test_hovering_shows_one_object_and_a_press_keeps_it(
+    page: Playground, serve: Serve, example: Path
+) -> None:
     url = serve().url
     page.open(url)
     page.pick(example)

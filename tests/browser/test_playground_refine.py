@@ -145,7 +145,7 @@ def test_clicks_by_touch_are_refined(editing: Editing) -> None:
     assert labels == [1, 0]
 
 
-def test_by_keyboard_alone(editing: Editing) -> None:
+def test_refining_works_by_keyboard_alone(editing: Editing) -> None:
     page = editing.page
     page.tab_to("edit")
     page.keys(Keys.ENTER)
@@ -202,7 +202,7 @@ def test_a_picture_that_the_server_has_forgotten_is_sent_again(
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-def test_the_code_does_the_same(editing: Editing, tmp_path: Path) -> None:
+def test_the_shown_code_gives_the_same_mask(editing: Editing, tmp_path: Path) -> None:
     page = editing.page
     editing.start()
     editing.click(*CENTRES["circle"])

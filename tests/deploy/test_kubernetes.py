@@ -79,7 +79,7 @@ def test_kustomizations_name_every_file_and_no_other(name: str) -> None:
     assert (name == "gpu") is ("../base" in named)
 
 
-def test_patches_hit_what_exists() -> None:
+def test_every_patch_names_an_object_of_the_base() -> None:
     for patch in kustomization("gpu")["patches"]:
         target = base()[patch["target"]["kind"]]
         assert target["metadata"]["name"] == patch["target"]["name"]

@@ -36,7 +36,7 @@ def test_the_ray_service_has_the_same_configuration() -> None:
     assert yaml.safe_load(service["spec"]["serveConfigV2"]) == read("serve.yaml")
 
 
-def test_its_pods_fit_the_published_schema() -> None:
+def test_the_ray_services_pods_fit_the_published_schema() -> None:
     for spec in pods():
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)

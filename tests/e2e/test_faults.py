@@ -57,7 +57,7 @@ def durations_ms(server: RunningServer, code: int) -> list[float]:
     ]
 
 
-async def test_leaving_at_any_moment_frees_all_and_leaves_the_others_right(
+async def test_leaving_at_any_moment_frees_all_and_does_not_change_other_answers(
     server: RunningServer, alone: list[dict[str, Any]]
 ) -> None:
     gateway = family(server.pid)["gateway"]

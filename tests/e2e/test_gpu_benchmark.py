@@ -53,7 +53,7 @@ def test_vllm_is_measured_where_it_is_installed() -> None:
     assert all(found["requests_per_s"] > 0 for found in figures["reasoning"]["vllm"].values())
 
 
-def test_a_part_whose_time_is_up_is_ended_and_keeps_what_it_found(
+def test_a_part_that_exceeds_its_time_is_stopped_and_keeps_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = tmp_path / "endless.py"

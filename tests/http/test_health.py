@@ -113,7 +113,7 @@ async def test_readyz_reports_each_part(start: Start) -> None:
     assert server.sample("wise_ready", part="gateway") == 0
 
 
-async def test_time_won_by_encoding_beside_the_reasoning(start: Start) -> None:
+async def test_time_of_encoding_during_reasoning_is_counted(start: Start) -> None:
     server = await start(FakeReasoner(delay_s=0.005), FakeSegmenter(encode_s=0.02))
     await server.form()
     assert 0.02 <= server.sample("wise_overlap_seconds_total") <= 0.03

@@ -40,7 +40,7 @@ async def test_a_query_about_a_known_image(start: Start) -> None:
     assert squares[0] == squares[1] == squares[2]
 
 
-async def test_no_query_about_an_image_that_only_clicks_have_seen(start: Start) -> None:
+async def test_a_query_about_an_image_known_from_clicks_only_is_404(start: Start) -> None:
     server = await start()
     known = (await refine(server, {"box": BOX})).json()["image_digest"]
     document = {"query": "the red circle", "image_digest": known}

@@ -107,7 +107,9 @@ async def test_numbers_and_booleans_of_a_form(
 
 
 @pytest.mark.parametrize("strategy", ["wise-s", "wise", "seg-zero", "vision-reasoner"])
-async def test_punctuation_asks_nothing_whatever_the_strategy(start: Start, strategy: str) -> None:
+async def test_a_query_of_punctuation_is_refused_by_every_strategy(
+    start: Start, strategy: str
+) -> None:
     server = await start()
     for query in ("?", '"!"', ". ."):
         answer = await server.client.post(

@@ -33,7 +33,7 @@ async def test_points_add_and_take_away(start: Start) -> None:
     assert (instance["points"], instance["labels"]) == ([[20, 20], [12, 14]], [1, 0])
 
 
-async def test_without_a_box_it_is_the_masks_own(start: Start) -> None:
+async def test_without_a_box_the_answer_has_the_masks_box(start: Start) -> None:
     [instance] = (await refine(await start(), {"points": [CLICK]})).json()["instances"]
     assert instance["box"] == [20 - DAB, 20 - DAB, 20 + DAB, 20 + DAB]
 
@@ -71,7 +71,7 @@ async def test_many_prompts_are_answered_in_order(start: Start) -> None:
         ({"box": BOX}, True, "all"),
     ],
 )
-async def test_which_masks_are_asked_for(
+async def test_prompt_and_multimask_decide_which_masks_are_decoded(
     start: Start, prompt: dict[str, Any], multimask: bool | None, choice: str
 ) -> None:
     server = await start()

@@ -55,7 +55,7 @@ async def test_every_route_is_either_keyed_or_meant_to_be_open(start: Start, key
     assert server.reasoner.requests == []
 
 
-async def test_detours_need_a_key_too(start: Start, keys: str) -> None:
+async def test_other_spellings_of_the_path_need_a_key_too(start: Start, keys: str) -> None:
     server = await start(api_key_file=keys)
     for path in ("/segment/", "//segment", "/segment?x", "/%73egment", "/SEGMENT"):
         answer = await server.client.post(path, content=b"{}", follow_redirects=True)

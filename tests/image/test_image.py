@@ -86,7 +86,7 @@ def test_nothing_but_the_cache_and_the_temporary_folder_was_written(url: str) ->
     assert "Read-only file system" not in podman("logs", NAME)
 
 
-def test_its_health_check_calls_it_healthy(url: str) -> None:
+def test_the_containers_health_check_passes(url: str) -> None:
     podman("healthcheck", "run", NAME)
     [state] = json.loads(podman("inspect", NAME))
     assert state["State"]["Health"]["Status"] == "healthy"

@@ -45,7 +45,7 @@ def test_operators_built_for_another_torch_are_declared(
     assert calls == ["nms", "qnms"]
 
 
-def test_beside_a_torch_for_a_gpu_nothing_is_done(
+def test_nothing_is_declared_if_torch_is_built_for_a_gpu(
     tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "_C_stable.so").touch()

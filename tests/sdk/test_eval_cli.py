@@ -22,7 +22,7 @@ from wise_serve.reasoner.strategies import STRATEGIES
 HALF = data.rectangle((10, 5, 30, 15))  # IoU with the answer: 200 / 400
 
 
-def test_the_table(run: Run, tmp_path: Path) -> None:
+def test_the_table_is_printed(run: Run, tmp_path: Path) -> None:
     data.plain(tmp_path / "set", [None, HALF])
     code, out, err = run("eval", "set", "--no-progress")
     assert code == 0
@@ -96,7 +96,9 @@ def test_every_strategy_of_the_server_is_evaluated(
         ("gIoU", 2, "'gIoU' is not a limit"),
     ],
 )
-def test_the_gate(run: Run, tmp_path: Path, limits: str, code: int, says: str) -> None:
+def test_the_exit_code_follows_the_limits(
+    run: Run, tmp_path: Path, limits: str, code: int, says: str
+) -> None:
     data.plain(tmp_path / "set", [None, HALF])
     got, _, err = run("eval", "set", "--fail-below", limits, "--no-progress")
     assert got == code

@@ -41,7 +41,7 @@ def test_the_front_is_those_that_nothing_beats(drawn: list[tuple[int, int]]) -> 
         assert (str(i) in ahead) != beaten
 
 
-def test_a_strategy_may_be_on_one_front_alone() -> None:
+def test_a_strategy_may_be_on_one_of_the_two_fronts() -> None:
     runs = [ran("short", [0.5], 10, 300.0), ran("quick", [0.4], 20, 100.0)]
     assert frontier.front(runs, frontier.TOKENS) == {"short"}
     assert frontier.front(runs, frontier.LATENCY) == {"short", "quick"}

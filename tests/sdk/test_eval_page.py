@@ -53,7 +53,9 @@ class _Page(HTMLParser):
         self.texts.append(text)
 
 
-def test_the_page_stands_alone(run: Run, tmp_path: Path, server: ScriptedServer) -> None:
+def test_the_page_loads_nothing_from_elsewhere(
+    run: Run, tmp_path: Path, server: ScriptedServer
+) -> None:
     data.plain(tmp_path / "set", [None, HALF, None], text="<script>alert(1)</script> & {}")
     change = Change(lambda d: d | {"reasoning": "<b>bold</b>", "status": "truncated"})
     server.script += [None, None, change, None, None, None]

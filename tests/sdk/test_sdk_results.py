@@ -30,7 +30,7 @@ def two(pixels: np.ndarray, jpeg: bytes, server: ScriptedServer) -> Segmentation
     return Segmentation.from_dict(document, query="the cup", image=pixels)
 
 
-def test_the_best_instance_speaks_for_the_result(two: Segmentation) -> None:
+def test_the_results_box_points_and_score_are_the_best_instances(two: Segmentation) -> None:
     assert two.box == two.instances[0].box
     assert two.score == 0.94
     assert two.mask.sum() == two.instances[0].mask.sum() + two.instances[1].mask.sum()

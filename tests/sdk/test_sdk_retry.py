@@ -83,7 +83,7 @@ HALF = RetryPolicy(random=lambda: 0.5)
         ([httpx.ConnectError("refused")] * 4, [0.25, 0.5, 1.0, 2.0]),
     ],
 )
-def test_sent_again(run: Runner, steps: list[Step], waits: list[float]) -> None:
+def test_failures_that_are_sent_again(run: Runner, steps: list[Step], waits: list[float]) -> None:
     script = Script(*steps, GOOD)
     assert "no_target" in repr(run(script, HALF))
     assert script.waits == waits

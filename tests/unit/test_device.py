@@ -188,7 +188,7 @@ def test_a_gpu_beside_a_cpu_build_is_not_used_by_anything(
     assert processes.wants_tcmalloc(Settings())
 
 
-def test_the_flag_decides_over_what_is_found(driver: Any) -> None:
+def test_the_flag_overrides_the_gpus_that_are_found(driver: Any) -> None:
     driver(["A"])
     assert device_of(Settings(device="cpu")) == "cpu"
     driver([])

@@ -50,7 +50,7 @@ def test_order_of_places_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("names", ["a", "ab", "abcdefgh"])
-def test_some_place_is_always_found(names: str) -> None:
+def test_a_place_is_found_at_any_load(names: str) -> None:
     loads = dict.fromkeys(names, 10**6)
     assert place("x", loads) in names
 

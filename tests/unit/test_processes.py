@@ -27,7 +27,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     processes.find_tcmalloc.cache_clear()
 
 
-def test_the_smaller_library_comes_first(machine: Callable[..., None]) -> None:
+def test_the_smaller_tcmalloc_library_is_preferred(machine: Callable[..., None]) -> None:
     machine("tcmalloc", "tcmalloc_minimal")
     added = processes.allocator_environment(Settings(), {})
     assert added == {"LD_PRELOAD": "libtcmalloc_minimal.so.4"}
@@ -45,12 +45,12 @@ def test_another_allocator_is_kept(machine: Callable[..., None], named: str) -> 
     assert processes.allocator_environment(Settings(), {"LD_PRELOAD": named}) == {}
 
 
-def test_nothing_is_added_where_it_is_not_installed(machine: Callable[..., None]) -> None:
+def test_no_allocator_is_preloaded_if_none_is_installed(machine: Callable[..., None]) -> None:
     machine()
     assert processes.allocator_environment(Settings(), {}) == {}
 
 
-def test_nothing_is_added_where_it_is_not_wanted(machine: Callable[..., None]) -> None:
+def test_no_allocator_is_preloaded_on_a_gpu_or_if_turned_off(machine: Callable[..., None]) -> None:
     machine("tcmalloc_minimal", gpu=True)
     assert processes.allocator_environment(Settings(), {}) == {}
     assert processes.allocator_environment(Settings(device="cpu"), {}) != {}

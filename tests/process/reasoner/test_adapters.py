@@ -114,7 +114,9 @@ def test_a_quantized_reasoner_is_not_compared(folder: Path, tmp_path: Path) -> N
         read_adapters(given(folder), base)
 
 
-def test_the_preflight_says_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preflight_reports_adapters_and_their_errors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = Check("native libraries", "ok", "not imported here, which takes seconds")
     monkeypatch.setattr(report, "native_libraries", lambda machine: loaded)
     checks = {check.name: check for check in report.preflight(given(folder), STRATEGIES)}

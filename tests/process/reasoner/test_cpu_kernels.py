@@ -59,13 +59,13 @@ def test_the_engine_gets_the_kernels_only_where_they_help() -> None:
     assert not told(device="cuda")
 
 
-def test_models_get_these_layers() -> None:
+def test_models_are_built_with_the_replaced_layers() -> None:
     assert type(norm()) is cpu_kernels.KernelRMSNorm
     assert type(rotary()) is cpu_kernels.KernelMRotaryEmbedding
 
 
 @pytest.mark.parametrize("shape", [(1, HIDDEN), (TOKENS, HIDDEN), (3, 5, HIDDEN)])
-def test_a_norm_is_the_layer_s_own(shape: tuple[int, ...]) -> None:
+def test_a_norm_equals_that_of_the_layer(shape: tuple[int, ...]) -> None:
     layer, x, residual = norm(), torch.randn(shape), torch.randn(shape)
     torch.testing.assert_close(layer(x), layer.forward_native(x))
     expected = layer.forward_native(x.clone(), residual.clone())
@@ -74,7 +74,7 @@ def test_a_norm_is_the_layer_s_own(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_a_rotation_is_the_layer_s_own(flat: bool) -> None:
+def test_a_rotation_equals_that_of_the_layer(flat: bool) -> None:
     layer, where = rotary(), positions()[0] if flat else positions()
     query, key = heads()
     expected = layer.forward_native(where, query.clone(), key.clone())
@@ -110,7 +110,7 @@ def test_the_kernels_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_types_stay_with_the_layer(dtype: torch.dtype) -> None:
+def test_half_precision_uses_the_layers_own_code(dtype: torch.dtype) -> None:
     layer, x = norm(dtype), torch.randn(TOKENS, HIDDEN).to(dtype)
     assert torch.equal(layer(x), layer.forward_native(x))
     turning, where, (query, key) = rotary(dtype), positions(), heads(dtype)
@@ -119,7 +119,7 @@ def test_half_types_stay_with_the_layer(dtype: torch.dtype) -> None:
     assert torch.equal(got[1], expected[1])
 
 
-def test_what_the_kernels_cannot_do_stays_with_the_layer() -> None:
+def test_unsupported_inputs_use_the_layers_own_code() -> None:
     apart = torch.randn(HIDDEN, TOKENS).t()  # rows that are not in one piece
     torch.testing.assert_close(norm_of(apart), norm_of(apart.contiguous()))
     part = norm(var_hidden_size=64)

@@ -49,7 +49,7 @@ def test_the_backend_reads_the_pattern_as_python_does(tokenizer: Any, strategy: 
     ("chosen", "package"),
     [({"structured_answers": True}, "llguidance"), ({"ngram_tokens": 4}, "numba")],
 )
-async def test_without_its_package_the_engine_says_so_before_it_loads(
+async def test_a_missing_package_is_reported_before_the_engine_loads(
     chosen: dict[str, Any], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options, "package_version", lambda *names: "none")

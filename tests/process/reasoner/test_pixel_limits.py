@@ -39,7 +39,7 @@ def test_limits_are_read_in_either_form(tmp_path: Path) -> None:
     assert limits_of(checkpoint(tmp_path, QWEN3)) == PixelLimits(65_536, 16_777_216, 32)
 
 
-def test_limits_may_stand_in_the_processors_file(tmp_path: Path) -> None:
+def test_limits_are_read_from_the_processors_file_too(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, {"image_processor": QWEN3}, "processor_config.json")
     assert limits_of(folder) == PixelLimits(65_536, 16_777_216, 32)
 
@@ -59,7 +59,7 @@ def test_the_engines_arguments_change_them(
 
 
 @pytest.mark.parametrize("config", [{}, [], {"size": 224}, QWEN25 | {"max_pixels": "many"}])
-def test_what_is_not_of_the_form_sets_no_limits(tmp_path: Path, config: Any) -> None:
+def test_an_unknown_preprocessor_config_sets_no_limits(tmp_path: Path, config: Any) -> None:
     assert limits_of(checkpoint(tmp_path, config)) is None
     assert limits_of("nobody/has-this") is None
     assert limits_of("not a name at all") is None

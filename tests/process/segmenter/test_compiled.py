@@ -110,7 +110,7 @@ def test_compiled_for_one_image_it_is_the_same_model() -> None:
 
 
 @pytest.mark.usefixtures("_fresh_compiler")
-def test_without_a_compiler_it_says_what_is_missing() -> None:
+def test_a_missing_compiler_is_named() -> None:
     def broken(graph: Any, _: object) -> Any:
         raise RuntimeError("no working C++ compiler")
 

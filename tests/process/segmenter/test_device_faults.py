@@ -66,7 +66,7 @@ async def test_a_lost_device_restarts_the_worker(
     assert_right(await segment(segmenter, 1), 1)
 
 
-async def test_leaving_a_running_batch_frees_all_and_leaves_its_mates_right(
+async def test_leaving_a_running_batch_frees_all_and_does_not_change_other_answers(
     client: tuple[SegmenterClient, Recorder],
 ) -> None:
     segmenter, recorder = client
@@ -88,7 +88,7 @@ async def test_leaving_a_running_batch_frees_all_and_leaves_its_mates_right(
     assert sum(size for operation, size in recorder.batches if operation == "encode") == 4
 
 
-async def test_over_http_only_the_one_that_does_not_fit_is_refused() -> None:
+async def test_over_http_only_the_image_that_does_not_fit_is_refused() -> None:
     reasoner = FakeReasoner()
     parts = reasoner, SegmenterClient(settings(), None, WORKER), Metrics()
     app = build_app(build_runtime(settings(batch_wait_ms=200), STRATEGIES, *parts))

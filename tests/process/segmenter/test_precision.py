@@ -27,9 +27,7 @@ def allowed() -> tuple[bool, bool]:
 
 
 @pytest.mark.parametrize("tf32", [True, False])
-def test_each_stage_runs_with_the_setting_that_is_its_own(
-    tf32: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_stage_has_its_own_tf32_setting(tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, tuple[bool, bool]] = {}
 
     def noting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:

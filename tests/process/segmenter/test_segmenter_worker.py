@@ -169,7 +169,7 @@ async def test_killed_under_load_it_fails_fast_and_comes_back(
     assert descriptors() <= before + 1  # the child's pidfd may be young
 
 
-async def test_three_deaths_in_a_minute_are_the_end(
+async def test_three_deaths_in_a_minute_end_the_restarts(
     client: tuple[SegmenterClient, Recorder],
 ) -> None:
     segmenter, _ = client

@@ -117,7 +117,7 @@ async def caller(base: str) -> AsyncIterator[tuple[httpx.AsyncClient, Ask]]:
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])
-async def test_no_canary_comes_out(tmp_path: Path, level: str) -> None:
+async def test_no_canary_is_logged_printed_or_answered(tmp_path: Path, level: str) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{hashlib.sha256(KEY.encode()).hexdigest()}  visible-name\n")
     async with running(

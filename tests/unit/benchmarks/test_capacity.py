@@ -5,7 +5,7 @@ import pytest
 from capacity import CARDS, Cost, cards_for, cost_of
 
 
-def test_cards_follow_the_load_and_leave_air() -> None:
+def test_the_number_of_cards_grows_with_the_load_and_has_a_margin() -> None:
     cost = Cost(0.05, 0.02, 0.03)
     assert cards_for(7, cost) == 1
     assert cards_for(7.1, cost) == 2

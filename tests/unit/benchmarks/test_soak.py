@@ -80,7 +80,7 @@ async def test_undocumented_refusals_are_problems(status: int, wrong: str) -> No
     assert (sent.end, sent.problem) == ("refused", wrong)
 
 
-def test_the_account_finds_what_is_missing_or_twice(tmp_path: Any) -> None:
+def test_the_soak_finds_requests_that_are_missing_or_logged_twice(tmp_path: Any) -> None:
     log = tmp_path / "log"
     logged = ["soak-1-good", "soak-2-good", "soak-2-good"]
     log.write_text("".join(f'{{"request_id":"{name}"}}\n' for name in logged))

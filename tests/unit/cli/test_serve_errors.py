@@ -18,7 +18,9 @@ from wise_serve.reasoner.strategies import Strategy, files
         (["--engine-args", "{"], "--engine-args is not JSON"),
     ],
 )
-def test_it_is_one_line_and_status_1(arguments: list[str], said: str) -> None:
+def test_a_setting_that_prevents_the_start_is_one_line_and_status_1(
+    arguments: list[str], said: str
+) -> None:
     command = [sys.executable, "-m", "wise_serve", "serve", "--port", "0", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

@@ -75,7 +75,7 @@ def test_without_keys_everybody_is_let_in_on_loopback() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "gateway.example"])
-def test_a_public_address_without_keys_must_be_asked_for(host: str) -> None:
+def test_a_public_address_without_keys_needs_allow_anyone(host: str) -> None:
     with pytest.raises(AccessError, match="--allow-anyone"):
         make_access(Settings(host=host))
     make_access(Settings(host=host, allow_anyone=True)).check(None)

@@ -46,7 +46,7 @@ def test_text_that_is_not_base64_is_refused(
         read(b'{"image": "%b"}' % text.encode(), 100)
 
 
-def test_missing_is_not_null() -> None:
+def test_a_missing_image_is_not_null() -> None:
     assert read(b'\xef\xbb\xbf {"query": null}', 100) == (None, {"query": None})
     assert read(b'{"image": null}', 100) == (None, {})
     assert read(b"{}", 100) == (None, {})

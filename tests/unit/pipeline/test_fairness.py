@@ -86,7 +86,7 @@ async def test_a_small_caller_is_next_however_many_a_greedy_one_has_waiting() ->
     await hall.empty()
 
 
-async def test_slots_come_to_be_shared_evenly() -> None:
+async def test_callers_get_equal_shares_of_the_slots() -> None:
     hall = Hall(slots=4, queue=40)
     for caller in ("greedy",) * 24 + ("b",) * 8 + ("c",) * 8:
         await hall.arrive(caller)

@@ -56,7 +56,7 @@ async def test_on_one_gpu_the_reasoner_waits_for_the_warm_segmenter(
     ]
 
 
-async def test_on_a_cpu_both_start_at_once() -> None:
+async def test_on_a_cpu_both_models_start_at_once() -> None:
     events = await started(Settings(device="cpu"))
     assert events[-1] == "segmenter is warm"
     assert set(events[:2]) == {"reasoner starts", "segmenter starts"}

@@ -69,7 +69,7 @@ def test_ldd_finds_what_a_file_lacks_and_not_what_a_neighbour_brings(tmp_path: P
     assert native.missing_libraries(tmp_path) == {"libgone.so.7": [tmp_path / "user.so"]}
 
 
-def test_what_a_skipped_package_brings_counts_as_found_and_what_it_lacks_does_not(
+def test_libraries_of_skipped_packages_are_found_but_not_checked(
     tmp_path: Path,
 ) -> None:
     compiler = shutil.which("cc")

@@ -67,7 +67,7 @@ def test_a_large_gpu_is_enough(machine: Any) -> None:
     assert "80.0 GiB" in found["memory"].found
 
 
-def test_the_share_is_advised_when_it_leaves_sam_2_too_little(machine: Any) -> None:
+def test_a_gpu_share_that_leaves_sam_2_too_little_is_advised(machine: Any) -> None:
     machine([SMALL])
     memory = checked(reasoner="a/b", gpu_memory_utilization=0.95)["memory"]
     assert memory.outcome == "failure"

@@ -74,7 +74,7 @@ def answered(text: str) -> Answer:
         ('{"bbox": [10,100,200,210], "points_1": null, "points_2": null}', NO_POINT),
     ],
 )
-def test_reads_what_the_models_write(text: str, prompt: Prompt) -> None:
+def test_answers_in_the_models_published_forms_are_read(text: str, prompt: Prompt) -> None:
     answer = answered(text)
     assert answer.instances == (prompt,)
     assert answer.status == "found"
@@ -86,7 +86,7 @@ def test_reads_what_the_models_write(text: str, prompt: Prompt) -> None:
     ["{}", "[]", "null", "None", " [ {} ] ", "```json\n[]\n```", '{"bbox": null, "points_1": null}',
      '{"bbox": [], "points_1": []}', '{"bbox": [0,0,0,0], "points_1": [0,0]}'],
 )  # fmt: skip
-def test_naming_nothing_is_an_answer(text: str) -> None:
+def test_an_answer_without_a_target_is_no_target(text: str) -> None:
     assert answered(text).status == "no_target"
 
 

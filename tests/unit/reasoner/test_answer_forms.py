@@ -84,7 +84,9 @@ def test_a_damaged_answer_is_read_as_it_was_meant_or_refused(
 
 @settings(max_examples=EXAMPLES)
 @given(nothing(), thoughts, strategies)
-def test_saying_nothing_is_an_answer(inside: str, thought: str, strategy: Strategy) -> None:
+def test_every_form_without_a_target_is_no_target(
+    inside: str, thought: str, strategy: Strategy
+) -> None:
     text = f"<think>{thought}</think><answer>{inside}</answer>"
     answer = read_answer(text, "stop", strategy, SQUARE)
     assert (answer.status, answer.instances) == ("no_target", ())

@@ -156,7 +156,7 @@ def test_numbers_that_are_no_digits_are_not_reported_as_no_target(text: str) -> 
         '{"bbox": {"x1": -1, "y1": -1, "x2": -1, "y2": -1}}', "[{}]", "[null]",
     ],
 )  # fmt: skip
-def test_ways_to_say_nothing(text: str) -> None:
+def test_other_forms_without_a_target_are_no_target(text: str) -> None:
     assert (answered(text).status, boxes(answered(text))) == ("no_target", [])
 
 

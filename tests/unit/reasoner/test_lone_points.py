@@ -87,7 +87,7 @@ def test_points_alone_are_refused_by_other_strategies(inside: str, prompts: list
         '{"point_2d": [30, -20]}',
     ],
 )
-def test_what_may_be_something_else_is_refused(inside: str) -> None:
+def test_an_ambiguous_object_of_points_is_refused(inside: str) -> None:
     answer = read(inside)
     assert answer.status == "unparsed"
     assert all(one.box for one in answer.instances)

@@ -32,7 +32,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return make
 
 
-def test_the_sizes_multiply() -> None:
+def test_gpus_are_the_product_of_the_parallel_sizes() -> None:
     arguments = {"tensor_parallel_size": 2, "pipeline_parallel_size": 3, "data_parallel_size": 4}
     wanted = Parallel.of(arguments)
     assert (wanted.parts, wanted.copies, wanted.gpus) == (6, 4, 24)
@@ -45,7 +45,7 @@ def test_a_size_that_is_no_number_of_gpus_is_refused(value: object) -> None:
         Parallel.of({"tensor_parallel_size": value})
 
 
-def test_what_fits_is_not_mentioned(gpus: Callable[[int], None]) -> None:
+def test_an_engine_that_fits_the_gpus_gives_no_message(gpus: Callable[[int], None]) -> None:
     gpus(4)
     for text in ("{}", TWO, FOUR):
         assert what_is_missing(Settings(engine_args=text)) == ""

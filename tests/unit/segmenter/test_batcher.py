@@ -89,7 +89,7 @@ def test_a_full_batch_does_not_wait() -> None:
     assert batcher.depth == 1
 
 
-def test_items_that_waited_behind_a_busy_device_go_at_once() -> None:
+def test_items_that_waited_for_a_busy_device_are_batched_at_once() -> None:
     clock = Clock()
     batcher = make(clock)
     batcher.open(1, "a", image("a"))

@@ -62,7 +62,7 @@ def test_an_address_of_another_machine_names_the_flag(capsys: Capture) -> None:
     assert "--host" in line
 
 
-def test_what_keeps_a_model_from_starting_is_the_last_line(capsys: Capture) -> None:
+def test_the_reason_why_a_model_cannot_start_is_the_last_line(capsys: Capture) -> None:
     assert served(capsys, NotReady("Weights are missing: reinstall."))[-1] == (
         "wise-serve: Weights are missing: reinstall."
     )
