@@ -1,4 +1,4 @@
-"""The segmenter's worker without a server: how much faster decoding many images in one batch is."""
+"""The segmenter's worker without a server: measures how much faster decoding is in one batch."""
 
 import time
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _compare(sam: Sam2, items: list[DecodeItem[Features]]) -> tuple[float, float
 
     worst = min(iou(a.mask, b.mask) for a, b in zip(apart(), together(), strict=True))
     times: Sequence[list[float]] = ([], [])
-    for _ in range(REPEATS):  # in turn, so that a busy moment meets both
+    for _ in range(REPEATS):  # alternately, so that a busy moment affects both
         for call, taken in zip((apart, together), times, strict=True):
             begun = time.perf_counter()
             call()

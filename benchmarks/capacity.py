@@ -1,7 +1,8 @@
-"""Computes how many cards a load needs: nothing here is measured.
+"""Computes how many cards a load needs; it measures nothing.
 
-From parameters and tokens to floating-point operations and bytes, from a card's data sheet to
-seconds of it a request (docs/scaling.md has the formula and its assumptions). The public models:
+It computes floating-point operations and bytes from parameters and tokens, and from a card's data
+sheet the seconds of the card per request (docs/scaling.md has the formula and its assumptions). The
+public models:
 Qwen2.5-VL-7B in bfloat16, an image of 840 x 840 pixels, SAM 2 large. Prints a table, then one JSON
 line.
 
@@ -30,7 +31,8 @@ SEGMENT_S: Final = 0.0196
 
 @dataclass(frozen=True)
 class Card:
-    """Of the maker's data sheet: dense bfloat16, in operations a second, and bytes a second."""
+    """From the manufacturer's data sheet: dense bfloat16 operations per second, and bytes per
+    second."""
 
     operations_per_s: float
     bytes_per_s: float
@@ -46,7 +48,7 @@ CARDS: Final = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a card for one request: reading the prompt, writing the answer, the mask."""
+    """Seconds of a card for one request: prefill, generation, mask."""
 
     prefill_s: float
     generate_s: float
@@ -69,8 +71,8 @@ def cost_of(card: Card, tokens: float, in_flight: int) -> Cost:
 
 
 def cards_for(images_per_s: float, cost: Cost, load: float = 0.7) -> int:
-    """Cards that serve so many requests a second and are busy for the share `load` of their time:
-    above it, waiting grows fast."""
+    """The number of cards that serve this rate of requests and are busy for the share `load` of
+    their time; at a higher share, waiting times grow quickly."""
     return math.ceil(round(images_per_s * cost.total_s / load, 6))
 
 

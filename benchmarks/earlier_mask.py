@@ -1,12 +1,12 @@
-"""How near an earlier mask comes to handing on SAM 2's own logits, on the miniature.
+"""How close the result of an earlier mask is to that of SAM 2's own logits, on the miniature.
 
     python benchmarks/earlier_mask.py
 
-For each shape of drawn scenes: a first prompt (a box, or a point), then a click more. The second
-answer is computed three times: with the logits of the first one handed on, as SAM 2 continues by
-itself; with the first mask as COCO RLE, as `POST /refine` accepts it, for several logits that a
-cell of the mask may stand for; and with the clicks alone. Prints the IoU of the masks with
-those of the handed-on logits, and with the drawn shapes; one line of JSON last.
+For each shape of drawn scenes: a first prompt (a box, or a point), then another click. The second
+answer is computed three times: with the logits of the first answer, as SAM 2 itself continues; with
+the first mask as COCO RLE, as `POST /refine` accepts it, for several logits that a cell of the mask
+may stand for; and with the clicks alone. Prints the IoU of the masks with those from the first
+answer's logits, and with the drawn shapes; one line of JSON last.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 
 def prompts(shape: Shape, rng: np.random.Generator, kind: str) -> tuple[dict[str, Any], Any]:
-    """The first prompt, and the points of the second: inside of the shape, and beside it."""
+    """The first prompt, and the points of the second: inside the shape, and outside."""
     inside = np.argwhere(shape.mask)
     first = inside[rng.integers(len(inside))][::-1]
     more = inside[rng.integers(len(inside))][::-1]
@@ -58,7 +58,7 @@ def as_sent(mask: Mask, logit: float) -> NDArray[np.float32]:
 def seconds(
     predictor: Any, shape: Shape, rng: np.random.Generator, kind: str
 ) -> Iterator[tuple[str, Mask]]:
-    """The second answer by the name of what it was told of the first."""
+    """The second answers, by the name of what they got of the first answer."""
     asked, (points, labels) = prompts(shape, rng, kind)
     found, _, low = predictor.predict(**asked, multimask_output=False)
     if "box" in asked:

@@ -2,9 +2,9 @@
 
 Each server gets the same requests: new images, 16 in flight and one by one; then another query
 about the same images, which are now in the engine's caches. `same` is the share of answers
-(rationale, boxes) that the lever does not change. Prefix caching cannot be switched off: `known`
-against `fresh` shows what it and the processor cache save together, `image-cache` what the
-processor cache saves. Prints one JSON line last.
+(rationale, boxes) that the lever does not change. Prefix caching cannot be switched off: the
+difference between `known` and `fresh` is what it and the processor cache save together;
+`image-cache` shows what the processor cache saves. Prints one JSON line last.
 """
 
 import argparse

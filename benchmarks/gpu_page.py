@@ -32,7 +32,7 @@ def write(figures: dict[str, Any]) -> None:
 
 
 def targets(figures: dict[str, Any]) -> list[Row]:
-    """What was found of each target; a ratio that lacks one of its sides says which."""
+    """The figure of each target; for a ratio with a missing side, the name of that side."""
     rows: list[Row] = []
     levers = figures.get("segmenter", {}).get("levers", {})
     for batch, mark_ms in TORCHAO_MARKS_MS.items():

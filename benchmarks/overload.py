@@ -2,9 +2,10 @@
 
 First it measures the capacity: as many callers as slots, each of which asks again when it has its
 answer. Then requests arrive at --factor times that rate, at random times (Poisson), independent of
-the answers. A request's latency counts from the time at which it was due. The images come in turn;
-there are so many, and the caches are so small, that an image is no longer cached when it comes
-again. With --repeated only a few images are used, which stay in the caches. Prints one JSON line
+the answers. A request's latency is measured from the time at which it was due. The images are used
+in turn; there are so many, and the caches are so small, that an image is no longer cached when it
+is used again. With --repeated only a few images are used, which stay in the caches. Prints one JSON
+line
 last. The exit status is 1 if a promise of docs/operations.md is broken.
 """
 

@@ -21,7 +21,7 @@ HALVES: tuple[Precision, ...] = ("bfloat16", "float16")
 
 
 def decoded(levers: Levers, scenes: Sequence[Scene]) -> list[DecodedMask]:
-    """Decode every shape of the scenes, with no, one and two points."""
+    """Decode every shape of the scenes, with zero, one and two points."""
     device = torch.device("cpu")
     sam = Sam2(load_model(MINIATURE, device), device, levers)
     embeddings = sam.encode([np.array(scene.image) for scene in scenes])

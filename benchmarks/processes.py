@@ -1,7 +1,7 @@
 """The processes of a running server, seen from outside: their roles, memory and files.
 
-psutil reports all but the images in shared memory: it knows neither memory files nor their inodes,
-so these are read from proc(5).
+psutil reports everything except the images in shared memory: it does not report memory files and
+their inodes, so these are read from proc(5).
 """
 
 import contextlib

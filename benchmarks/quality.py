@@ -1,4 +1,4 @@
-"""How well the miniature pair does: fresh scenes through POST /segment, by family of query.
+"""The quality of the miniature pair: new scenes through POST /segment, by family of query.
 
 Prints a table, and one JSON line last. The scenes' seeds are never used in training. The miniature
 is a demonstration model: these figures say nothing about the public checkpoints.

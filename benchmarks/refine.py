@@ -25,7 +25,7 @@ from running import running_server
 from wise_client import Client
 
 _SEED = 40_000
-_SENT = 50  # images for each figure; what the server's cache holds, or one would be evicted
+_SENT = 50  # images for each figure: as many as the server's cache can hold
 _SERVER = ("--reasoner", "none")
 Click = Callable[[int], tuple[float, int, float]]
 """Number of a click -> its milliseconds, the bytes that were sent, the server's encode in ms."""
@@ -37,7 +37,7 @@ def point(scene: Scene, number: int) -> tuple[int, int]:
 
 
 def jpeg(scene: Scene) -> bytes:
-    """The scene as a camera would have it."""
+    """The scene as a JPEG."""
     file = io.BytesIO()
     scene.image.save(file, "JPEG", quality=90)
     return file.getvalue()

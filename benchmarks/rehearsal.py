@@ -4,8 +4,8 @@ Writes a checkpoint in the published form of Qwen2.5-VL-7B with few layers, and 
 hub's cache (`rehearsal_checkpoint.py`), serves both offline on the CPU, and checks what the
 miniature cannot show: the published vocabulary of 151,643 tokens, 900 tokens an image, tags and
 letters that are split over tokens, coordinates in the square of 840 pixels, memory, time to start.
-`--small` builds narrower layers and SAM 2 tiny: about a minute on two cores instead of a quarter of
-an hour. Exit status 1 if a check fails. One JSON line comes last.
+`--small` uses narrower layers and SAM 2 tiny, and takes about a minute on two cores instead of a
+quarter of an hour. Exit status 1 if a check fails. One JSON line comes last.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Watched:
 
 @contextmanager
 def watching(pid: int) -> Iterator[Watched]:
-    """Watches the memory of a process and its descendants; what several share is counted once."""
+    """Watches the memory of a process and its descendants; shared memory is counted once."""
     seen, ended = Watched(), threading.Event()
 
     def look() -> None:
@@ -119,7 +119,7 @@ def startup(ready_s: float) -> Finding:
 
 
 def rehearse(folder: Path, *, small: bool) -> list[Finding]:
-    """Every finding. `folder` is empty and has room for 5 GB (small: 0.4 GB)."""
+    """Run every check. `folder` is empty and has room for 5 GB (small: 0.4 GB)."""
     form = SMALL if small else FULL
     reasoner, hub = folder / "reasoner", folder / "hub"
     reasoner.mkdir()

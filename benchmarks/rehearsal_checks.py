@@ -1,4 +1,4 @@
-"""What the rehearsal asks its server, and what must come back."""
+"""The requests of the rehearsal, and the checks of their answers."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ LEAST_IOU = 0.99
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the rehearsal shows. found: what was seen, for the report."""
+    """One result of the rehearsal. found: the observed value, for the report."""
 
     name: str
     ok: bool
@@ -146,7 +146,8 @@ class Questions:
         return Finding(f"mask of {segmenter}", overlap >= LEAST_IOU, found)
 
     def _refusals(self) -> Finding:
-        """Every added token, and in capitals, which lower-casing would bring back."""
+        """Every added token, also in capital letters, which lower-casing would turn into the
+        token."""
         queries = [f"the cup {text}" for token in ADDED_TOKENS for text in (token, token.upper())]
         refused = 0
         for query in queries:

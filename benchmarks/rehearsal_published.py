@@ -1,4 +1,5 @@
-"""What Qwen2.5-VL-7B publishes beside its weights, and the sizes in which the rehearsal builds it.
+"""The files that Qwen2.5-VL-7B publishes in addition to its weights, and the sizes in which the
+rehearsal builds it.
 
 The flat `config.json`, the chat template with its system prompt, the processor's limits, a
 `generation_config.json` that asks for sampling, and the 22 tokens added to the vocabulary. Sources:
@@ -132,7 +133,8 @@ FULL: Final = Form(
     vision=PUBLISHED.vision | {"depth": 8, "fullatt_block_indexes": [7]},
     segmenter=PUBLISHED.segmenter,
 )
-# Narrower too: seconds a request on two cores. The vocabulary and the image's tokens stay.
+# Narrower as well: a request takes seconds on two cores. The vocabulary and the image's tokens
+# stay.
 SMALL: Final = Form(
     text={
         "hidden_size": 256,

@@ -1,4 +1,4 @@
-"""`wise-serve serve` whose reasoner writes what a file says, for benchmarks/rehearsal.py.
+"""`wise-serve serve` whose reasoner writes texts from a file, for benchmarks/rehearsal.py.
 
 The first argument is a JSON file: an object that maps a query to the grammar of its answer. The
 others are flags of `wise-serve serve`; `--structured-answers` must be one of them. Everything else

@@ -1,4 +1,4 @@
-"""Answers in the forms of the papers' checkpoints, and what a server must read in each.
+"""Answers in the formats of the papers' checkpoints, and the expected result of each.
 
 A checkpoint with random weights writes noise, so the rehearsal's server is made to write these
 texts: token by token the tokenizer's own encoding of the whole text. What is expected is computed

@@ -1,4 +1,4 @@
-"""What `soak.py` sends, and how each request must end."""
+"""The requests of `soak.py`, and how each must end."""
 
 import asyncio
 import io

@@ -143,7 +143,8 @@ class Measurement:
         self.row("known_image", what, "<= 0.5x", after / before, text)
 
     def many_queries(self) -> None:
-        """With as many queries inside on either side: 16, and 64."""
+        """Compares 16 queries per request with one, at the same number of queries in flight: 16,
+        and 64."""
         for callers in (1, 4):
             apart = self.fresh(8 * MANY)
             queries = [case.query for case in apart[:MANY]]

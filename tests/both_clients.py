@@ -1,4 +1,4 @@
-"""One interface to the two clients, so that a test holds for both."""
+"""One interface to the two clients, so that a test covers both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""Asking POST /refine of the application on the fakes, and what is right to come back."""
+"""Requests of POST /refine to the application on the fakes, and the expected answers."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""What refused requests are made of, and how their problem documents are checked."""
+"""The parts of requests that must be refused, and the checks of their problem documents."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Segmenting drawn scenes with a real worker process, and what is right to come back."""
+"""Segmenting drawn scenes with a real worker process, and the expected masks."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What an answer means, and how it may be written: digits, punctuation, quotes, texts."""
+"""The meaning of an answer, and the ways to write it: digits, punctuation, quotes, texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What may happen to one request in place of the application's own answer."""
+"""Events that a script can put in place of the application's own answer to a request."""
 
 import asyncio
 import json

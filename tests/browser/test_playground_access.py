@@ -1,4 +1,4 @@
-"""Without a mouse, on a phone, in the dark."""
+"""The page without a mouse, on a phone, and in dark mode."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the page says when something is not as it should be."""
+"""The page's messages for errors."""
 
 import asyncio
 import re

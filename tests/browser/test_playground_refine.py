@@ -1,4 +1,4 @@
-"""Refining by clicks in a browser: what is clicked is asked, what is undone comes back exactly."""
+"""Refining by clicks in a browser: clicks become prompts, and undo restores the exact state."""
 
 import json
 import shutil

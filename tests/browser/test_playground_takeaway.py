@@ -1,4 +1,4 @@
-"""Files to download and code to copy."""
+"""The page's files to download and code to copy."""
 
 import io
 import json

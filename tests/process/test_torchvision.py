@@ -1,4 +1,4 @@
-"""The stand-in for torchvision's operators: only where the real ones cannot be loaded."""
+"""The stand-in for torchvision's operators is used only if the real ones cannot be loaded."""
 
 import importlib.util
 from pathlib import Path

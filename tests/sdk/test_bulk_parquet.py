@@ -1,4 +1,4 @@
-"""The answers of a batch in Parquet: rows, parts, and what is there after an end at any point."""
+"""The answers of a batch in Parquet: rows, parts, and the files after a stop at any point."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A Parquet folder of answers that is of something else, damaged, or in use."""
+"""A Parquet folder of answers that belongs to another batch, is damaged, or is in use."""
 
 import json
 import threading

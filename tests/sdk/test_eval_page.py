@@ -1,4 +1,4 @@
-"""The evaluation's page: whole, alone, and deaf to what queries and rationales hold."""
+"""The evaluation's page: it is complete, loads nothing, and escapes queries and rationales."""
 
 import base64
 import io

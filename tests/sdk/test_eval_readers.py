@@ -1,4 +1,4 @@
-"""Readers on small files of the published formats."""
+"""The readers, tested on small files in the published formats."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What annotation tools and people really write: the good part is used, or the file is named."""
+"""Files as annotation tools and people write them: valid parts are used, or the error names the
+file."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""RefCOCO's published files, and pickles that are more than refs."""
+"""RefCOCO's published files, and pickles that contain something else."""
 
 import json
 import pickle

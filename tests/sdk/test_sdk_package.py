@@ -1,4 +1,4 @@
-"""The package as others meet it: its types, its wheel, what it brings along."""
+"""The package as users install it: its types, its wheel, its dependencies."""
 
 import os
 import subprocess

@@ -1,4 +1,5 @@
-"""Batches padded up to a bucket: the bucket sees its sizes alone, the caller its own rows."""
+"""Batches padded to a bucket: the stage gets only the bucket sizes, the caller only its own
+rows."""
 
 import pytest
 import torch

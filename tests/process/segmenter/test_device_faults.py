@@ -1,4 +1,5 @@
-"""A device that has no room, or is lost, under the real worker and the real client: who fails."""
+"""A device without free memory, or a lost one, with the real worker and client: which requests
+fail."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A SAM 2 of one's own: files, folders, configs, and what is said when they do not fit."""
+"""A user's own SAM 2: files, folders, configs, and the errors if they do not fit."""
 
 import os
 import pickle

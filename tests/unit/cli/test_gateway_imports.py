@@ -1,4 +1,4 @@
-"""The gateway starts without torch: it is imported when the engine starts, in no case before."""
+"""The gateway starts without torch: torch is imported when the engine starts, never before."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""What keeps `wise-serve serve` from starting is one line and status 1, without a usage text."""
+"""An error that prevents the start of `wise-serve serve` is one line and status 1, without a usage
+text."""
 
 import subprocess
 import sys

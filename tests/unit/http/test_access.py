@@ -1,4 +1,4 @@
-"""Who may ask, and under which name."""
+"""API keys: who may send requests, and under which name."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Bytes -> pixels within limits; which pixels is the matter of test_displayed.py."""
+"""Bytes -> pixels within limits; test_displayed.py checks the pixels themselves."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""No caller keeps another out: who gets a slot, who gets a place in the queue."""
+"""No caller can block another one: which caller gets a slot or a place in the queue."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Known images: whose they are, what is kept of them, and how many."""
+"""Known images: which callers may use them, their entries, and the limit on memory."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""No version below those that published vulnerabilities ask for: docs/security.md."""
+"""No package is older than the version that fixes its vulnerabilities: docs/security.md."""
 
 import re
 import tomllib

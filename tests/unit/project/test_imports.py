@@ -1,4 +1,4 @@
-"""The gateway and its fast tests do without the models' packages, so they must not import them."""
+"""The gateway and its fast tests must not import the models' packages."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""Every form of an answer is read as the objects that it means, or refused: never as others.
+"""Every form of an answer gives the intended objects or is refused; it never gives other objects.
 
 ANSWER_EXAMPLES: texts drawn by each test (default 60, which takes seconds).
 """

@@ -1,4 +1,4 @@
-"""Each kind of answer that was once read wrongly: as another box, as fewer, or as none."""
+"""Each kind of answer that was once parsed wrongly: another box, fewer boxes, or none."""
 
 import pytest
 

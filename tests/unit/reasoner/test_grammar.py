@@ -1,5 +1,5 @@
-"""The pattern of a well-formed answer: it takes all that the strategies write, and only what is
-read as it is meant."""
+"""The pattern of a well-formed answer: it accepts everything that the strategies write, and only
+texts that are parsed correctly."""
 
 import json
 import re

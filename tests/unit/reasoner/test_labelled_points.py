@@ -1,4 +1,4 @@
-"""Keys written as tags, and points with labels: Seg-R1's answers, and what they may come as."""
+"""Keys written as tags, and points with labels: Seg-R1's answers and their variants."""
 
 from itertools import pairwise
 
