@@ -144,6 +144,13 @@ async def test_every_event_of_a_stream_is_as_described(start: Start) -> None:
         jsonschema.validate(data, schema, jsonschema.Draft202012Validator)
 
 
+async def test_every_route_is_in_a_named_group(start: Start) -> None:
+    paths = (await document_of(await start()))["paths"]
+    groups = {path: one["tags"] for path, methods in paths.items() for one in methods.values()}
+    assert groups.pop("/segment") == groups.pop("/refine") == ["Segmentation"]
+    assert {*map(tuple, groups.values())} == {("Server",)}
+
+
 async def test_every_route_documents_the_errors_that_any_request_can_get(start: Start) -> None:
     document = await document_of(await start())
     for path, methods in document["paths"].items():

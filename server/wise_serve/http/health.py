@@ -73,7 +73,7 @@ class Info(BaseModel):
 
 def ops_router(lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:
     """`/livez`, `/readyz`, `/metrics`: without a key; they reveal nothing of any request."""
-    router = APIRouter()
+    router = APIRouter(tags=["Server"])
 
     @router.get("/livez", summary="Does the process answer?")
     async def livez() -> dict[str, str]:
@@ -102,7 +102,7 @@ def ops_router(lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:
 
 def info_router(runtime: Runtime, access: Access) -> APIRouter:
     """`/info`. It names the checkpoints and the versions, so it is for those who have a key."""
-    router = APIRouter()
+    router = APIRouter(tags=["Server"])
 
     @router.get(
         "/info",

@@ -26,7 +26,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
 
 def refine_router(runtime: Runtime, bodies: BodyReader[RefineOptions]) -> APIRouter:
     """The route, bound to its parts. `middleware.Gate` has admitted the request before."""
-    router = APIRouter()
+    router = APIRouter(tags=["Segmentation"])
 
     @router.post(
         "/refine",

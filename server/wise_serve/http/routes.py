@@ -31,7 +31,7 @@ def segment_router(
     runtime: Runtime, bodies: BodyReader[SegmentOptions], reporter: Reporter
 ) -> APIRouter:
     """The route, bound to its parts. `middleware.Gate` has admitted the request before."""
-    router = APIRouter()
+    router = APIRouter(tags=["Segmentation"])
 
     def run(body: ReadBody[SegmentOptions]) -> "_Run":
         options = body.options
