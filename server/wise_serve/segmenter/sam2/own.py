@@ -51,7 +51,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return {name: tensor.float() for name, tensor in load_file(path).items()}
         held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise NotReady(f"'{path}' contains more than tensors, or is damaged.") from None
+        raise NotReady(
+            f"'{path}' contains more than tensors, is damaged, or is not a checkpoint at all "
+            "(.safetensors, .pt or .pth)."
+        ) from None
     except (OSError, RuntimeError, EOFError, SafetensorError) as error:
         raise NotReady(f"'{path}' cannot be read: {str(error)[:200]}") from None
     state = held.get("model", held) if isinstance(held, dict) else None
