@@ -23,7 +23,7 @@ from PIL import Image
 from miniature_eval import rewritten
 from quality import fresh_scenes
 from running import running_server
-from wise.curves import draw_objectives
+from wise.curves import compare_objectives, draw_objectives
 from wise.start import FAMILIES
 from wise_client import Client, Strategy
 from wise_client.eval import datasets, runner, table
@@ -31,6 +31,9 @@ from wise_client.eval.samples import Dataset
 from wise_client.eval.scores import Summary
 from wise_serve.miniature import REASONER_IMAGE_SIZE
 
+TRAINED = (
+    "In training; means over the first ten steps and over the last ten, sampled at temperature 1:"
+)
 DOCS = Path(__file__).parents[1] / "docs"
 # What the packaged miniature has by its name.
 AS_PACKAGED = (
@@ -132,7 +135,6 @@ def main() -> None:
     there = present(args.runs)
     missing = [row.name for row in CHECKPOINTS if row not in there]
     tables = training_tables(args.runs, there)
-    steps = {name: file.read_text("utf-8").count("\n") - 1 for name, file in tables.items()}
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_scenes(Path(folder), args.scenes, args.seed)
         summaries = [
@@ -144,10 +146,10 @@ def main() -> None:
         f"{args.scenes} scenes (seed {args.seed}), {args.concurrency} requests at once; "
         f"{os.cpu_count()} CPU cores, {platform.machine()}, no GPU."
     )
-    how += " Steps of GRPO: " + ", ".join(f"{name} {n}" for name, n in steps.items()) + "."
     if missing:
         how += f" Not trained yet: {', '.join(missing)}."
-    args.document.write_text(rewritten(before, f"{how}\n\n{table.as_markdown(summaries)}"), "utf-8")
+    found = f"{TRAINED}\n\n{compare_objectives(tables)}\n\n{how}\n\n{table.as_markdown(summaries)}"
+    args.document.write_text(rewritten(before, found), "utf-8")
     draw(summaries, args.document.with_name("wise-in-miniature-cost.png"))
     draw_objectives(tables, args.document.with_name("wise-in-miniature-curves.png"))
     print(table.as_markdown(summaries))

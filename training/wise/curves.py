@@ -61,6 +61,28 @@ def draw_objectives(tables: Mapping[str, Path], picture: Path) -> None:
     _draw(lines, picture)
 
 
+def compare_objectives(tables: Mapping[str, Path], width: int = 10) -> str:
+    """A Markdown table that compares runs: means over the first and the last `width` steps."""
+    headers = (
+        "run", "steps", "tokens before the answer", "correct", "distillation reward",
+        "seconds a step, median",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(headers)} |", f"| --- |{' ---: |' * (len(headers) - 1)}"]
+    for run, table in tables.items():
+        columns = read_table(table)
+        tokens, correct, distillation = (
+            (columns[name][:width].mean(), columns[name][-width:].mean())
+            for name in ("tokens_before_answer", "correct", "distillation")
+        )
+        cells = (
+            run, str(len(columns["step"])), "{:.1f}, {:.1f}".format(*tokens),
+            "{:.0%}, {:.0%}".format(*correct), "{:.2f}, {:.2f}".format(*distillation),
+            f"{np.median(columns['seconds']):.0f}",
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _draw(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], picture: Path) -> None:
     """panels: by title, lines by label, a value a step from the first on."""
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wise.curves import draw_curves, draw_objectives, read_table, smoothed
+from wise.curves import compare_objectives, draw_curves, draw_objectives, read_table, smoothed
 from wise.grpo import advantages, kl_penalty
 
 
@@ -39,6 +39,14 @@ def test_curves_are_drawn_from_the_table(tmp_path: Path) -> None:
     assert read_table(table)["b"].tolist() == [2.0, 4.0]
     draw_curves(table, tmp_path / "curves.png", (("both", ("a", "b")), ("one", ("a",))))
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_are_compared_by_their_first_and_last_steps(tmp_path: Path) -> None:
+    table = tmp_path / "training.csv"
+    rows = "\n".join(f"{step},{tokens},0.5,0.25,12" for step, tokens in enumerate((50, 40, 31, 30)))
+    table.write_text(f"step,tokens_before_answer,correct,distillation,seconds\n{rows}\n")
+    *_, line = compare_objectives({"WISE": table}, width=2).splitlines()
+    assert line == "| WISE | 4 | 45.0, 30.5 | 50%, 50% | 0.25, 0.25 | 12 |"
 
 
 def test_runs_are_compared_in_one_picture(tmp_path: Path) -> None:
