@@ -62,8 +62,11 @@ class ReasonerReplica:
         Raises ReasonerLost, NotReady.
         """
         request = replace(question, image=Image.fromarray(pixels))
-        async with aclosing(self._reasoner.stream(request)) as deltas:
-            async for delta in gathered(deltas, self.step_every_s):
+        async with (
+            aclosing(self._reasoner.stream(request)) as deltas,
+            aclosing(gathered(deltas, self.step_every_s)) as steps,
+        ):
+            async for delta in steps:
                 yield Step(delta, self._reasoner.token_texts(delta.token_ids))
 
     async def check_health(self) -> None:
