@@ -14,6 +14,12 @@ from ray import serve
 
 OBJECT_STORE_BYTES: Final = 256 * 2**20
 APPLICATION: Final = "wise-serve"
+# Ray's environment as docs/ray.md recommends it; a variable that is set already is kept.
+SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_SESSION_ID_HEADER_KEY": "x-image-digest",
+}
 
 
 def free_port() -> int:
@@ -28,11 +34,7 @@ def free_port() -> int:
 def ray_cluster(cpus: int = 8) -> Iterator[str]:
     """Ray with Serve's proxy on a free loopback port; gives its address. `cpus`: how many Ray is
     told to have, which limits what it places; the machine's own do the work."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray's default of 15 gives way to all else that runs; the name is Ray's.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
-    # As deploy/ray: a request about an image goes to the ingress replica that knows the image.
-    os.environ["RAY_SERVE_SESSION_ID_HEADER_KEY"] = "x-image-digest"
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     port = free_port()
     ray.init(
         address="local",  # one of its own, whatever else runs

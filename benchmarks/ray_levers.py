@@ -35,26 +35,22 @@ CALLERS: Final = 12
 SLOTS: Final = 128
 ROUNDS: Final = 4
 SECONDS: Final = 6.0
-_ONE_LOOP: Final = {
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+_HAPROXY: Final = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "hdr(x-image-digest)",
 }
+# Ray's variables with each; `ray_cluster.SETTINGS` besides, on both sides.
 LEVERS: Final[dict[str, dict[str, str]]] = {
     "same": {},
-    "one-loop": _ONE_LOOP,
+    "one-loop": {
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    },
     "user-code-in-rays-loop": {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"},
     "router-in-the-applications-loop": {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"},
     "log-buffer": {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000"},
     "metrics-every-5-s": {"RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000"},
-    "haproxy": {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "hdr(x-image-digest)",
-    },
-    "haproxy-and-one-loop": {
-        **_ONE_LOOP,
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "hdr(x-image-digest)",
-    },
+    "haproxy": _HAPROXY,
 }
 
 
