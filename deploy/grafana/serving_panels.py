@@ -14,7 +14,7 @@ _BY_SERVER: Final = [
     ),
     Panel(
         "By server: latency",
-        "The 95th percentile of each server. They do not average to that of all: see Latency.",
+        "The 95th percentile of each server. Their mean is not that of all servers: see Latency.",
         [
             (
                 "{{instance}}",
@@ -27,13 +27,13 @@ _BY_SERVER: Final = [
     ),
     Panel(
         "By server: requests inside",
-        "With those that wait for a slot.",
+        "Requests in flight, and those that wait for a slot.",
         [("{{instance}}", "sum by (instance) (wise_inflight_requests + wise_queued_requests)")],
     ),
     Panel(
         "By server: embedding cache",
-        "Share of the images whose embedding was there or being made. Where a balancer routes by "
-        "digest it is as with one server.",
+        "Share of the images whose embedding existed or was being computed. If a load balancer "
+        "routes by digest, it is as high as with one server.",
         [
             (
                 "{{instance}}",
@@ -46,7 +46,7 @@ _BY_SERVER: Final = [
     ),
     Panel(
         "By segmenter worker: up",
-        "1 while a worker would answer; the others serve its images until it is back.",
+        "1 if the worker can answer; while it is 0, the other workers serve its images.",
         [
             (
                 "{{instance}}, worker {{worker}}",
@@ -56,7 +56,7 @@ _BY_SERVER: Final = [
     ),
     Panel(
         "By segmenter worker: queue",
-        "Items waiting at each worker; images go where their digest names.",
+        "Items that wait at each worker; the image's digest chooses the worker.",
         [
             (
                 "{{instance}}, worker {{worker}}",
@@ -69,14 +69,14 @@ _BY_SERVER: Final = [
 SERVING: Final = [
     Panel(
         "Answers",
-        "By status; errors are refused or failed requests.",
+        "By status; 'error' is a refused or failed request.",
         [("{{status}}", per_second("wise_requests_total", "status"))],
         unit="reqps",
         stacked=True,
     ),
     Panel(
         "Latency",
-        "Of answered requests, from the first byte to the last.",
+        "Time of answered requests, from the first byte to the last.",
         [
             ("p50", "wise:request_seconds:p50_5m"),
             ("p95", "wise:request_seconds:p95_5m"),
@@ -85,7 +85,7 @@ SERVING: Final = [
     ),
     Panel(
         "Latency by stage",
-        "Mean of each stage; waiting in a queue is a stage of its own.",
+        "Mean time of each stage; waiting in a queue is a separate stage.",
         [("{{stage}}", "wise:stage_seconds:mean5m")],
         unit="s",
     ),
@@ -103,12 +103,12 @@ SERVING: Final = [
     ),
     Panel(
         "Segmenter batch sizes",
-        "Mean items of a batch.",
+        "Mean number of items in a batch.",
         [("{{op}}", mean("wise_segmenter_batch_size", "op"))],
     ),
     Panel(
         "Queues",
-        "Requests inside, requests waiting for a slot, items waiting at the segmenter.",
+        "Requests in flight, requests that wait for a slot, items that wait at the segmenter.",
         [
             ("inside", "sum(wise_inflight_requests)"),
             ("waiting for a slot", "sum(wise_queued_requests)"),
@@ -123,7 +123,7 @@ SERVING: Final = [
     ),
     Panel(
         "Refused unread, and callers who left",
-        "By reason, and by where the request was.",
+        "Refusals by reason; disconnected callers by the stage of their request.",
         [
             ("refused: {{reason}}", per_second("wise_rejected_total", "reason")),
             ("left: {{stage}}", per_second("wise_cancelled_total", "stage")),
@@ -132,8 +132,8 @@ SERVING: Final = [
     ),
     Panel(
         "Ready",
-        "Servers that would answer; 0 where a part of any server would not. Restarts of segmenter "
-        "workers over the shown time.",
+        "1 if this part of every server can answer, 0 if one cannot. Restarts of segmenter "
+        "workers in the shown time.",
         [
             ("servers that are ready", 'sum(wise_ready{part="gateway"})'),
             ("{{part}}", "min by (part) (wise_ready)"),
@@ -142,7 +142,8 @@ SERVING: Final = [
     ),
     Panel(
         "Embedding cache",
-        "Images whose embedding was there (hit), being made (shared), or not (miss).",
+        "Images whose embedding existed (hit), was being computed (shared), or did not exist "
+        "(miss).",
         [("{{result}}", per_second("wise_embedding_cache_total", "result"))],
         unit="reqps",
         stacked=True,
@@ -157,13 +158,13 @@ SERVING: Final = [
     ),
     Panel(
         "Versions",
-        "What runs where.",
+        "The versions that each server runs.",
         [("{{instance}}: {{version}}, vLLM {{vllm}}, torch {{torch}}", "wise_build_info")],
         kind="stat",
     ),
     Panel(
         "Engine: requests",
-        "As vLLM counts them.",
+        "Running and waiting requests, as vLLM counts them.",
         [
             ("running", "sum(vllm:num_requests_running)"),
             ("waiting", "sum(vllm:num_requests_waiting)"),
@@ -171,7 +172,7 @@ SERVING: Final = [
     ),
     Panel(
         "Engine: KV cache",
-        "Share of its blocks in use, and share of the prompt's blocks found in it.",
+        "Share of its blocks in use, and share of the prompts' blocks found in it.",
         [
             ("in use, {{instance}}", "max by (instance) (vllm:kv_cache_usage_perc)"),
             (
@@ -184,24 +185,24 @@ SERVING: Final = [
     ),
     Panel(
         "Engine: generated tokens",
-        "All requests together.",
+        "The sum of all requests.",
         [("tokens", "sum(rate(vllm:generation_tokens_total[$__rate_interval]))")],
     ),
     Panel(
         "GPU: utilisation",
-        "From NVIDIA's DCGM exporter, where there is one.",
+        "From NVIDIA's DCGM exporter, if there is one.",
         [("GPU {{gpu}}", "DCGM_FI_DEV_GPU_UTIL")],
         unit="percent",
     ),
     Panel(
         "GPU: memory in use",
-        "From NVIDIA's DCGM exporter, where there is one.",
+        "From NVIDIA's DCGM exporter, if there is one.",
         [("GPU {{gpu}}", "DCGM_FI_DEV_FB_USED * 1048576")],
         unit="bytes",
     ),
     Panel(
         "GPU: power",
-        "From NVIDIA's DCGM exporter, where there is one.",
+        "From NVIDIA's DCGM exporter, if there is one.",
         [("GPU {{gpu}}", "DCGM_FI_DEV_POWER_USAGE")],
         unit="watt",
     ),

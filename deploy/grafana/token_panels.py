@@ -23,13 +23,14 @@ _SEG_ZERO_MEAN: Final = mean("wise_thinking_tokens", "job", '{strategy="seg-zero
 TOKENS: Final = [
     Panel(
         "Thinking tokens a request",
-        "Tokens inside <think>, as the paper counts them; its means are the two straight lines.",
+        "Tokens inside <think>, as the paper counts them. The two straight lines are the paper's "
+        "means.",
         [*quantiles("wise_thinking_tokens"), *_PAPER_LINES],
         width=16,
     ),
     Panel(
         "Mean thinking tokens",
-        "By strategy, over the shown time.",
+        "By strategy, in the shown time.",
         [
             (
                 "{{strategy}}",
@@ -41,40 +42,41 @@ TOKENS: Final = [
         ],
         kind="bargauge",
     ),
-    Panel("Answer tokens a request", "Inside <answer>.", quantiles("wise_answer_tokens")),
+    Panel("Answer tokens a request", "Tokens inside <answer>.", quantiles("wise_answer_tokens")),
     Panel(
         "Completion tokens a request",
-        "Everything that was generated and paid for.",
+        "All generated tokens.",
         quantiles("wise_completion_tokens"),
     ),
     Panel(
         "Budget used",
-        "Mean thinking tokens over their budget (wise.rules.yml); an alert fires above 100 %.",
+        "Mean thinking tokens divided by their budget (wise.rules.yml); an alert fires above 100 "
+        "%.",
         [("{{strategy}}", f"wise:thinking_tokens:budget_used{BY_STRATEGY}")],
         unit="percentunit",
     ),
     Panel(
         "Thinking tokens: distribution",
-        "Answers in each bucket.",
+        "Number of answers in each bucket.",
         buckets("wise_thinking_tokens"),
         kind="heatmap",
     ),
     Panel(
         "Answer tokens: distribution",
-        "Answers in each bucket.",
+        "Number of answers in each bucket.",
         buckets("wise_answer_tokens"),
         kind="heatmap",
     ),
     Panel(
         "Completion tokens: distribution",
-        "Answers in each bucket.",
+        "Number of answers in each bucket.",
         buckets("wise_completion_tokens"),
         kind="heatmap",
     ),
     Panel(
         "Thinking tokens saved a request",
-        f"Against the paper's Seg-Zero ({PAPER_SEG_ZERO}), and against the seg-zero that is served "
-        "here, where there is one.",
+        f"Compared with the paper's Seg-Zero ({PAPER_SEG_ZERO}), and with the strategy seg-zero "
+        "of these servers, if it is used.",
         [
             ("{{strategy}}, paper", f"{PAPER_SEG_ZERO} - ({_MEAN_THINKING})"),
             (
@@ -85,7 +87,7 @@ TOKENS: Final = [
     ),
     Panel(
         "Thinking tokens saved a second",
-        f"Against the paper's Seg-Zero ({PAPER_SEG_ZERO}).",
+        f"Compared with the paper's Seg-Zero ({PAPER_SEG_ZERO}).",
         [
             (
                 "{{strategy}}",
@@ -98,13 +100,14 @@ TOKENS: Final = [
     ),
     Panel(
         "Prompt-cache share",
-        "Prompt tokens that the engine had computed before.",
+        "Share of the prompt tokens that were found in the engine's cache.",
         [("cached", "wise:prompt_cached:ratio5m")],
         unit="percentunit",
     ),
     Panel(
         "By server: mean thinking tokens",
-        "Servers of one checkpoint lie together; one that does not serves another.",
+        "Servers with the same checkpoint have similar values; an outlier serves another "
+        "checkpoint.",
         [("{{instance}}", mean("wise_thinking_tokens", "instance", BY_STRATEGY))],
     ),
 ]

@@ -153,7 +153,7 @@ def test_files_beyond_the_limits(page: Playground, serve: Serve, tmp_path: Path)
     page.pick(large)
     assert "The file is too large" in page.text("problem")
     page.pick(wide)
-    assert "It has 20,000 pixels; this server takes 10,000." in page.text("problem")
+    assert "It has 20,000 pixels; this server accepts 10,000." in page.text("problem")
     assert page.text("picture-facts") == ""
 
 

@@ -14,9 +14,9 @@ from wise_client.sources.inputs import How, Inputs, read
 from wise_client.sources.parquet import Columns
 
 _DESCRIPTION = """\
-Ask about many images, a hundred or ten million. Answers are kept as they come; a run that was
-stopped or killed goes on where it was when it is started again with the same arguments. In the end
-there is one row for each input. Memory does not grow with the number of inputs.
+Ask about many images, a hundred or ten million. Answers are saved as they come. A run that was
+stopped or killed continues when it is started again with the same arguments. At the end there is
+exactly one row for each input. Memory does not grow with the number of inputs.
 
   wise-segment batch photos/ --query "the cup" -o cups.jsonl
   wise-segment batch pairs.jsonl -o answers/
@@ -27,30 +27,31 @@ there is one row for each input. Memory does not grow with the number of inputs.
   until wise-segment batch shards/*.tar -o answers/ --url http://gpu:8000; do sleep 10; done
 """
 _EPILOG = """\
-inputs, several of one kind or of different kinds; order counts:
-  a folder      its images, in subfolders too, by each --query; without images, its .parquet and
+inputs: one or several, of the same kind or of different kinds; they are read in this order:
+  a folder      its images, also in subfolders, with each --query; without images, its .parquet and
                 .tar files
   .jsonl, -     {"image": "photo.jpg", "query": "the cup she could drink from", "label": "cup"}
-                a line; paths are relative to the file's folder; a query may be left to --query
-  .parquet      a row an image: columns image (bytes, {"bytes", "path"} or a path) and query or text
+                per line; paths are relative to the file's folder; without "query", --query is used
+  .parquet      a row per image: image (bytes, {"bytes", "path"} or a path), and query or text
   .tar          WebDataset: a sample is an image and .json with "query", or .txt; also .tar.gz...
-  .json         COCO: images by their annotations' "query", or by their categories' names
+  .json         COCO: each image with its annotations' "query", or with its categories' names
 
 output:
-  a folder      Parquet, a row a pair: masks as RLE, boxes, points, tokens, times, the error if any
+  a folder      Parquet, a row per pair: masks as RLE, boxes, points, tokens, times, or the error
                 (needs: pip install 'wise-client[batch]')
   a .jsonl file {"index": 0, "image": "...", "query": "...", "options": {}, "response": {...}}
-                a line, in the inputs' order once the run is complete;
-                or, for a pair that failed, "error": {"code", "detail", "status", "request_id"}
+                per line, in the inputs' order when the run is complete;
+                for a failed pair, "error" in place of "response":
+                {"code", "detail", "status", "request_id"}
 
-training sets (--export), in a folder of their own beside the output, such as answers.coco/:
+training sets (--export), each in a separate folder next to the output, such as answers.coco/:
   coco       images/ and annotations.json, masks as RLE
   yolo-seg   images/, labels/ and data.yaml, as ultralytics reads them
-  labelme    a .json beside each image
+  labelme    a .json next to each image
   masks      images/, masks/ as PNG (0 is background) and classes.txt
   parquet    the rows with their images, as datasets.load_dataset reads them
-  A --label, or else the query, is the class. Images of which a pair failed, or was answered by no
-  valid text, are left out: they would teach that nothing is there.
+  The class is the --label, or else the query. An image with a failed pair, or with an answer that
+  could not be parsed, is left out: otherwise the set would claim that it has no object.
 
 """
 

@@ -25,15 +25,15 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of a strategy
 
 EXIT_CODES = """\
 exit codes:
-  0    answered, at least one object (batch: every pair answered; eval: and every limit kept)
-  2    a mistake in the command, or in a file it names; nothing or not all was sent
+  0    answered, at least one object (batch: every pair answered; eval: also every limit met)
+  2    a mistake in the command, or in a file that it names; nothing, or not everything, was sent
   3    answered, but no object: no_target, unparsed or truncated
   4    the server refused the request (400, 401, 413, 415, 422)
-  5    the server could not answer (429, 5xx), retries included
+  5    the server could not answer (429, 5xx), also after retries
   6    the server was not reached, or the connection was lost or too slow
-  7    batch, eval: finished, but some pairs failed; run it again to send those again
-  8    eval: a limit of --fail-below is not kept
-  130  interrupted; a batch, or an eval with --output, goes on when it is run again
+  7    batch, eval: finished, but some pairs failed; run it again to repeat those
+  8    eval: a limit of --fail-below is not met
+  130  interrupted; a batch, or an eval with --output, continues when it is run again
 
 environment:
   WISE_URL, WISE_API_KEY   in place of --url and --api-key

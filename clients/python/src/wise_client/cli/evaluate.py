@@ -33,8 +33,8 @@ from wise_client.eval.runner import Options, StrategyRun, run
 from wise_client.eval.samples import Dataset
 
 _DESCRIPTION = """\
-Run a labelled dataset through the server: gIoU, cIoU, tokens, latency and throughput, side by side
-for several strategies.
+Send a labelled dataset to the server, and print gIoU, cIoU, tokens, latency and throughput, for
+several strategies side by side.
 
   wise-segment eval ReasonSeg --split val
   wise-segment eval ReasonSeg_val --strategy seg-zero,wise-s --html report.html --output answers
@@ -42,21 +42,21 @@ for several strategies.
   wise-segment eval photos --limit 50 --fail-below 'gIoU=0.6,tokens<30'
 """
 _EPILOG = """\
-datasets (recognised by what is there; --format says it):
+datasets (recognised by their files; --format sets the format):
   reasonseg  a folder of name.jpg with name.json ("text", "shapes"), as published
   parquet    a file or folder; columns image, text, mask, image_id, ann_id, img_height, img_width
   refcoco    a folder with refs(...).p (or as JSON) and instances.json; --split val, testA...
   coco       instances JSON with a "query" in each annotation
-  folder     name.jpg, name.mask.png (or name.png; not 0 where meant) and name.txt, the query
+  folder     name.jpg, name.mask.png (or name.png; not 0 on the object) and name.txt, the query
 
-limits of --fail-below, joined by commas; every strategy must keep all of them:
-  FIGURE>=X, >, <=, <, or FIGURE=X: "at least" where high is good, else "at most"
+limits of --fail-below, separated by commas; every strategy must meet all of them:
+  FIGURE>=X, >, <=, <, or FIGURE=X: "at least" if high is good, otherwise "at most"
   figures: {figures}
   IoUs and rates are fractions: gIoU=0.6 and gIoU=60% are the same; "tokens" are thinking
   tokens; tokens, completion_tokens and latency_ms are means
 
---output makes the run resumable: a second one with the same folder asks only what is missing or
-failed. Throughput then counts this run's answers alone.
+--output makes the run resumable: a second run with the same folder sends only missing and failed
+pairs. Throughput then counts only this run's answers.
 
 reasonseg, parquet and --html need more packages: pip install 'wise-client[eval]'
 

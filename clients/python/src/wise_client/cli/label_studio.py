@@ -25,7 +25,7 @@ from wise_client.retry import RetryPolicy
 
 _DESCRIPTION = """\
 Serve masks to Label Studio: add http://HOST:PORT in a project's Settings > Model. The query of
-a label is its name, what --query says, or the text of a TextArea.
+a label is its name, the one given with --query, or the text of a TextArea.
 
   wise-segment label-studio --port 9090
   wise-segment label-studio --query "cup=the cup she could drink from"

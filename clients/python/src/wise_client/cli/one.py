@@ -15,7 +15,7 @@ from wise_client.events import Done, ThinkingDelta
 from wise_client.results import Segmentation
 
 _DESCRIPTION = """\
-Ask which pixels of an image a sentence means. Prints the answer, and writes an overlay
+Ask which pixels of an image a sentence describes. Prints the answer, and writes an overlay
 next to the image.
 
   wise-segment photo.jpg "the cup she could drink from"

@@ -9,7 +9,7 @@ from wise_client.cli.common import FOUND, add_hint, check_writable, client_of, p
 from wise_client.errors import WiseClientError
 
 _DESCRIPTION = """\
-Masks of what is pointed at, without a question. Coordinates are pixels of the image.
+Make masks from a box and points, without a query. Coordinates are pixels of the image.
 
   wise-segment refine photo.jpg --box 120,80,310,402 --mask cup.png
   wise-segment refine photo.jpg --add 200,190 --remove 250,300 --json
