@@ -36,6 +36,11 @@ def run(options: Options) -> None:
             _vllm(folder, options, figures)
 
 
+def _strategies(options: Options) -> dict[str, int]:
+    """Thinking tokens by strategy; in the small size of the shortest alone."""
+    return {"wise-s": THINKING_TOKENS["wise-s"]} if options.small else THINKING_TOKENS
+
+
 def _inputs(processor: Any, count: int) -> tuple[str, list[Image.Image]]:
     """One prompt's text, and images of the reasoner's square."""
     turn = [{"type": "image"}, {"type": "text", "text": "the cup she could drink from"}]
@@ -59,9 +64,7 @@ def _transformers(folder: Path, options: Options, figures: dict[str, Any]) -> No
         inputs = processor(text=[text] * batch, images=images, return_tensors="pt")
         inputs = inputs.to(options.device)
         _generate(model, inputs, 2)  # warm
-        for strategy, thinking in THINKING_TOKENS.items():
-            if options.small and strategy != "wise-s":
-                continue
+        for strategy, thinking in _strategies(options).items():
             took_s = _generate(model, inputs, thinking + ANSWER_TOKENS)
             found = {"s": round(took_s, 3), "requests_per_s": round(batch / took_s, 3)}
             figures["transformers"][f"{strategy}, batch {batch}"] = found
@@ -97,7 +100,7 @@ def _vllm(folder: Path, options: Options, figures: dict[str, Any]) -> None:
     text, images = _inputs(AutoProcessor.from_pretrained(folder), options.in_flight)
     prompts = [{"prompt": text, "multi_modal_data": {"image": image}} for image in images]
     figures["vllm"] = {}
-    for strategy, thinking in THINKING_TOKENS.items():
+    for strategy, thinking in _strategies(options).items():
         tokens = thinking + ANSWER_TOKENS
         sampling = vllm.SamplingParams(temperature=0, max_tokens=tokens, ignore_eos=True)
         engine.generate(prompts[:1], sampling, use_tqdm=False)

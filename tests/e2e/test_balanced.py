@@ -1,11 +1,11 @@
-"""deploy/nginx before two servers on the miniature: the one of all tests, and one that is stopped.
+"""deploy/nginx before two servers on the miniature, of which one is stopped in the end.
 
 In the order of this file; the last test ends the second server.
 """
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from balancer import arrivals_of, ask, lookups, running_nginx
-from running import RunningServer, running_server
+from running import RunningServer
 from server_load import client_of, until_metric
 from soak_traffic import draw_cases
 
@@ -23,9 +23,8 @@ SLOTS, QUEUE_PLACES = 64, 64  # a server's, by default
 
 
 @pytest.fixture(scope="module")
-def second() -> Iterator[RunningServer]:
-    with running_server("--kv-cache-bytes", str(64 * 2**20)) as running:
-        yield running
+def second(optioned_server: RunningServer) -> RunningServer:
+    return optioned_server
 
 
 @asynccontextmanager

@@ -175,7 +175,7 @@ async def test_a_killed_segmenter_fails_its_own_at_once_and_comes_back(
 
 async def test_a_short_soak(server: RunningServer) -> None:
     report, violations = await soak(
-        server, 20, kill_every_s=12, in_flight=4, rate=20, seed=1, growth_limit_mib=200
+        server, 15, kill_every_s=8, in_flight=4, rate=20, seed=1, growth_limit_mib=200
     )
     assert violations == []
     assert report["kills"] == 1

@@ -31,8 +31,15 @@ def figures_of(*flags: str) -> dict[str, Any]:
     return figures
 
 
-def test_every_part_finds_its_figures() -> None:
-    figures = figures_of("--no-vllm")
+@pytest.fixture(scope="module")
+def reasoning() -> dict[str, Any]:
+    """The part of the reasoner alone, with vLLM."""
+    figures = figures_of("--parts", "reasoning")
+    return {"reasoning": figures["reasoning"]}
+
+
+def test_every_part_finds_its_figures(reasoning: dict[str, Any]) -> None:
+    figures = figures_of("--no-vllm", "--parts", "segmenter", "server") | reasoning
     levers = figures["segmenter"]["levers"]
     assert set(levers) == {"nothing", "default", "bfloat16"}
     for found in levers.values():
@@ -46,11 +53,14 @@ def test_every_part_finds_its_figures() -> None:
     assert set(figures["reasoning"]["transformers"]) == {"wise-s, batch 1", "wise-s, batch 2"}
     page = gpu_page.page(figures)
     assert "needs vLLM in the server" in page  # a stand-in proves no ratio
+    without = {**figures["reasoning"], "vllm": "not installed, or not wanted"}
+    assert "not installed, or not wanted" in gpu_page.page({**figures, "reasoning": without})
 
 
-def test_vllm_is_measured_where_it_is_installed() -> None:
-    figures = figures_of("--parts", "reasoning")
-    assert all(found["requests_per_s"] > 0 for found in figures["reasoning"]["vllm"].values())
+def test_vllm_is_measured_where_it_is_installed(reasoning: dict[str, Any]) -> None:
+    found = reasoning["reasoning"]["vllm"]
+    assert set(found) == {"wise-s, 2 in flight"}
+    assert found["wise-s, 2 in flight"]["requests_per_s"] > 0
 
 
 def test_a_part_that_exceeds_its_time_is_stopped_and_keeps_its_figures(

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from miniature.queries import make_query
 from miniature.scenes import draw_scene
-from running import running_server
+from running import RunningServer
 from wise_client import Client, Done, Segmentation, ThinkingDelta
 
 SEED = 8_700_000  # never used in training
@@ -21,10 +21,8 @@ IN_FLIGHT = 8
 
 
 @pytest.fixture(scope="module")
-def optioned() -> Iterator[Client]:
-    caches = ("--engine-image-cache-bytes", "0")
-    flags = ("--structured-answers", "--ngram-tokens", "3", "--no-cpu-kernels", *caches)
-    with running_server(*flags) as running, Client(running.url) as client:
+def optioned(optioned_server: RunningServer) -> Iterator[Client]:
+    with Client(optioned_server.url) as client:
         yield client
 
 
