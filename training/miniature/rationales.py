@@ -3,7 +3,9 @@
 The lengths matter, as in WISE (arXiv 2604.02040, section 3): `wise-s` has a few words, `wise` a
 short sentence, `seg-zero` at least 40 tokens; after the answer comes a detailed explanation, which
 serving never reaches. A rationale names the object and its rough region, in a relation after the
-other object. So the model has already said where to look when it writes the box.
+other object. So the model has already said where to look when it writes the box. The long ones
+name it twice: at once, where the question is as near as in a short rationale, so that a long one is
+not a handicap, and again right before the answer.
 """
 
 import json
@@ -101,28 +103,33 @@ def _think(strategy: str, scene: Scene, query: Query) -> str:
         by = f"i go by the {first}and see that " if first else "i see that "
         return f"{by}the {found} is what matches best"
     if strategy == "vision-reasoner":
-        by = f"first i find the {first}" if first else ""
         if not found:
-            return "i look at the colour and the form of every shape here. none of them matches"
-        return f"i look at the colour, the form and the place of every shape here. {by}{found} fits"
+            return "none of them fits. i look at the colour and the form of every shape again"
+        again = f": {found}" if len(query.targets) == 1 else ""  # several would be very long
+        return f"{_fits(scene, query)}. i look at the colour and the form of every shape{again}"
     return _long(scene, query)
 
 
 def _long(scene: Scene, query: Query) -> str:
     how = HOW[query.form or query.family]
-    text = f"the question names the thing that it asks for {how}, one after the other. "
-    if query.anchor is not None:
-        text += f"the one to go by is the {place(scene, query.anchor)}. "
+    why = f"the question names the thing that it asks for {how}, one after the other. "
     if not query.targets:
-        return text + (
-            "i look at the whole picture again, from the left to the right, and there is none "
-            "which fits, so the answer names nothing"
+        return (
+            f"nothing here fits. {why}i look at the whole picture again, from the left to the "
+            "right, and there is none which fits, so the answer names nothing"
         )
-    found = " and ".join(place(scene, i) for i in query.targets)
-    return text + (
-        f"of all that i can see in the picture the one which fits best is the {found}, and the "
-        "others fit less well, so this is the answer"
+    found = place(scene, query.targets[0])
+    return (
+        f"{_fits(scene, query)}. {why}of all that i can see in the picture the others fit less "
+        f"well, so the answer is the {found}"
     )
+
+
+def _fits(scene: Scene, query: Query) -> str:
+    """How both long rationales begin: what the question goes by, and what it means."""
+    by = f"to go by is the {place(scene, query.anchor)}, " if query.anchor is not None else ""
+    found = " and the ".join(place(scene, i) for i in query.targets)
+    return f"{by}{'the one which' if len(query.targets) == 1 else 'what'} fits is the {found}"
 
 
 def extents(shape: Shape, scene: Scene, image_size: int) -> tuple[list[int], list[list[int]]]:
