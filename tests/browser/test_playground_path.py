@@ -31,13 +31,9 @@ def example(tmp_path: Path) -> Path:
 
 def api(url: str, image: Path, queries: Sequence[str], **fields: str) -> list[dict[str, Any]]:
     """The API's own answers."""
-    response = httpx.post(
-        f"{url}/segment",
-        files={"image": image.read_bytes()},
-        data={"queries": list(queries), **fields},
-    )
-    results: list[dict[str, Any]] = response.raise_for_status().json()["results"]
-    return results
+    sent = {"queries": list(queries), **fields}
+    response = httpx.post(f"{url}/segment", files={"image": image.read_bytes()}, data=sent)
+    return list(response.raise_for_status().json()["results"])
 
 
 def decoded(mask: dict[str, Any]) -> NDArray[np.bool_]:

@@ -81,7 +81,7 @@ def test_the_clicks_of_the_readme_run(at_work: Path, capsys: pytest.CaptureFixtu
 
 def test_the_package_docstring_runs(at_work: Path, server: ScriptedServer) -> None:
     text = wise_client.__doc__ or ""
-    start, end = text.index("    from wise_client"), text.index("\n\nErrors are")
+    start, end = text.index("    from wise_client"), text.index("\n\n`wise_client.errors`")
     code = textwrap.dedent(text[start:end])
     exec(code.replace("http://127.0.0.1:8000", server.url), {})
     assert (at_work / "photo.overlay.png").exists()

@@ -41,8 +41,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
             return found
 
         def sized(name: str, miniature: Path) -> Weights:
-            reasoner = miniature.name == "reasoner"
-            return Weights(reasoner_bytes if reasoner else SAM_LARGE, "a test")
+            size = reasoner_bytes if miniature.name == "reasoner" else SAM_LARGE
+            return Weights(size, "a test")
 
         monkeypatch.setattr(preflight, "usable_gpus", gpu_list)
         monkeypatch.setattr(device, "_found", lambda: "cuda" if found else "cpu")
@@ -56,8 +56,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def checked(**settings: Any) -> dict[str, Check]:
-    chosen = Settings(**{"port": 0, **settings})
-    return {check.name: check for check in preflight.preflight(chosen, STRATEGIES)}
+    found = preflight.preflight(Settings(**{"port": 0, **settings}), STRATEGIES)
+    return {check.name: check for check in found}
 
 
 def test_a_large_gpu_is_enough(machine: Any) -> None:
@@ -125,10 +125,8 @@ def test_more_threads_than_cores_are_a_warning(
     machine([])
     assert checked(segmenter_workers=3)["threads"].outcome == "ok"
     crowded = checked(segmenter_workers=4)["threads"]
-    assert (crowded.outcome, crowded.found) == (
-        "warning",
-        "1 of the engine and 4 of the segmenter on 4 cores",
-    )
+    assert crowded.outcome == "warning"
+    assert crowded.found == "1 of the engine and 4 of the segmenter on 4 cores"
     machine([LARGE])
     assert checked(segmenter_workers=4)["threads"].outcome == "ok"
 
@@ -219,10 +217,8 @@ def test_different_gpus_in_an_unknown_order_are_reported(
 
 def test_the_operators_port_is_checked_too(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        taken_port = taken.getsockname()[1]
-        found = checked(ops_port=taken_port)["port"]
-    assert found.outcome == "failure"
-    assert f":{taken_port}:" in found.found
+        found = checked(ops_port=(port := taken.getsockname()[1]))["port"]
+    assert (found.outcome, f":{port}:" in found.found) == ("failure", True)
     found = checked(ops_port=0, ops_host="127.0.0.9")["port"]
     assert (found.outcome, found.found) == ("ok", "127.0.0.1:0 is free, 127.0.0.9:0 is free")
 
