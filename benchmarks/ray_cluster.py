@@ -23,7 +23,7 @@ SETTINGS: Final = {
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A port of the loopback address on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def ray_cluster(cpus: int = 8) -> Iterator[str]:
-    """Ray with Serve's proxy on a free loopback port; gives its address. `cpus`: how many Ray is
+    """Ray with Serve's proxy on a free loopback port; yields its address. `cpus`: how many Ray is
     told to have, which limits what it places; the machine's own do the work."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     port = free_port()

@@ -61,14 +61,14 @@ class Side:
         self._process = process
 
     def ask(self, number: int) -> Any:
-        """The row of a round; rounds of one number have the same images."""
+        """Measure one round; returns its row. Rounds of the same number have the same images."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{number}\n")
         self._process.stdin.flush()
         return self.answer()
 
     def answer(self) -> Any:
-        """The next line that it prints. Raises RuntimeError if it has ended."""
+        """The next line that the side prints. Raises RuntimeError if its process has ended."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
@@ -78,7 +78,7 @@ class Side:
 
 @contextmanager
 def started(environment: dict[str, str]) -> Iterator[Side]:
-    """A side, ended at the end."""
+    """Start a side, and end it when the block ends."""
     process = subprocess.Popen(
         [sys.executable, __file__, "--side"],
         stdin=subprocess.PIPE,

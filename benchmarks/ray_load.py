@@ -35,11 +35,11 @@ class Load:
     def __init__(self, url: str, bodies: Sequence[dict[str, Any]], callers: int) -> None:
         self._url, self._bodies, self._callers = url, bodies, callers
         self.latency_s: list[float] = []
-        self.in_time = 0  # of them, those that came before the time was up
+        self.in_time = 0  # answers that came before the time was up
         self.took_s = 0.0
 
     async def run(self, seconds: float | None = None) -> "Load":
-        """Until `seconds` have passed, the bodies again and again; None: each body once."""
+        """Send the bodies again and again for `seconds`; with None, send each body once."""
         limits = httpx.Limits(max_connections=self._callers)
         started = time.perf_counter()
         number = iter(range(10**9))
@@ -75,7 +75,7 @@ class Load:
         return self.in_time / self.took_s
 
     def quantile_ms(self, share: float) -> float:
-        """Of the latency."""
+        """A quantile of the latency."""
         return float(np.quantile(self.latency_s, share) * 1000)
 
 

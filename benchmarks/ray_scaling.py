@@ -38,7 +38,7 @@ from running import running_server
 from wise_serve.ray.application import app, build, read_settings
 
 REPLICAS: Final = (1, 2, 4, 8)
-CALLERS_A_REPLICA: Final = 6  # enough waiting at each that none is idle
+CALLERS_A_REPLICA: Final = 6  # callers for each replica: enough that no replica is idle
 SECONDS: Final = 15.0
 SCENES: Final = 30  # of one caller in each round; eight callers get twice as many
 ROUNDS: Final = 4
@@ -55,7 +55,7 @@ def scaling(url: str, slower: int, replicas: int, seconds: float) -> dict[str, f
     deploy(build(settings, *_PACES[slower], replicas))
     callers = CALLERS_A_REPLICA * replicas
     most = int(seconds * replicas / (REASON_S * slower)) + 2 * callers
-    fresh = small_images(most, replicas)  # none twice, so that each is encoded
+    fresh = small_images(most, replicas)  # no image is sent twice, so each one is encoded
     asyncio.run(Load(url, fresh[:callers], callers).run())  # connections, routes, queue lengths
     used = Used()
     load = asyncio.run(Load(url, fresh, callers).run(seconds))

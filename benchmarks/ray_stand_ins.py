@@ -23,14 +23,14 @@ from wise_serve.reasoner import ReasonDelta, Reasoner, ReasonRequest
 from wise_serve.segmenter import ImageSession, Segmenter, Timing
 from wise_serve.settings import Settings
 
-REASON_S: Final = 0.060  # of one answer
-ENCODE_S: Final = 0.020  # of one image
-STEPS: Final = 6  # that an answer comes in: 10 ms each, about the pace of a 7B model on a GPU
+REASON_S: Final = 0.060  # seconds for one answer
+ENCODE_S: Final = 0.020  # seconds for one image
+STEPS: Final = 6  # steps of an answer: 10 ms each, about the pace of a 7B model on a GPU
 ANSWER: Final = (
     "<think> a square in the middle </think>\n<answer>"
     '{"bbox": [84,84,420,420], "points_1": [200,210], "points_2": [300,310]}</answer>'
 )
-KNOWN_IMAGES: Final = 256  # that a stand-in segmenter remembers, as an embedding cache does
+KNOWN_IMAGES: Final = 256  # images that a stand-in segmenter remembers, as an embedding cache does
 
 
 @dataclass
@@ -50,10 +50,10 @@ class TimedReasoner:
         self._pieces = [ANSWER[start : start + size] for start in range(0, len(ANSWER), size)]
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no model to load."""
 
     async def stop(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
     async def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """ANSWER, piece by piece, each a token."""
@@ -75,7 +75,7 @@ class TimedReasoner:
         return frozenset()
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
-        """The pieces."""
+        """The pieces of ANSWER."""
         return [self._pieces[token_id].encode() for token_id in token_ids]
 
 
@@ -87,11 +87,11 @@ class TimedSession:
     encode_s: float
 
     async def encoded(self) -> Timing:
-        """Was encoded when it was opened."""
+        """Return at once: the image was encoded when it was opened."""
         return Timing(0.0, self.encode_s * 1000)
 
     async def lost(self) -> NoReturn:
-        """Never."""
+        """Never return: a stand-in is not lost."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
@@ -127,16 +127,16 @@ class TimedSegmenter:
         self._known: dict[str, None] = {}
 
     async def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing: there is no process to start."""
 
     async def stop(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
     @asynccontextmanager
     async def open(
         self, pixels: NDArray[np.uint8], digest: str, request_id: str
     ) -> AsyncIterator[ImageSession]:
-        """Encodes, unless the image is remembered."""
+        """Encode the image, unless it is remembered."""
         if digest not in self._known:
             self.pixel_bytes += len(pixels.tobytes())  # reads all of them, as a copy would
             self.encodes += 1

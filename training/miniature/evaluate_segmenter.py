@@ -12,7 +12,7 @@ from wise_serve.contract.prompts import Prompt
 from wise_serve.segmenter.model import DecodeItem
 from wise_serve.segmenter.sam2.model import Sam2
 
-HELD_OUT_SEED = 9_000_000  # training draws from [seed, step] sequences, never from these
+HELD_OUT_SEED = 9_000_000  # training never draws these scenes: its seeds are [seed, step]
 
 
 def evaluate(model: Any, scenes: int) -> dict[str, dict[str, float]]:

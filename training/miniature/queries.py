@@ -19,7 +19,7 @@ from miniature.words import PLURAL_WORDS, RELATIONS, SUPERLATIVE_CLAUSES, SUPERL
 FAMILIES = ("attribute", "extremum", "relation", "likeness", "absent")
 
 SIDES = ("left", "right", "above", "below")
-MARGIN = 0.04  # of the image's side: how clearly a shape must lie on one side of another
+MARGIN = 0.04  # how clearly a shape must lie on one side of another, as a share of the image's side
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ FAMILY_SHARE = (0.16, 0.23, 0.28, 0.15, 0.18)  # relations and extrema are learn
 # same share, so that comparing them is fair.
 SHORT_SHARE = 0.5
 STRATEGIES = {True: ("wise-s", "wise"), False: ("seg-zero", "vision-reasoner")}
-QUERIES = 5  # about one image
+QUERIES = 5  # for each image
 COLOUR_WEIGHT, KIND_WEIGHT, NUMBER_WEIGHT = 8.0, 4.0, 0.5  # a mention begins "red circle"
 DETAILED_SHARE = 0.03
 

@@ -1,4 +1,4 @@
-"""Aids for the training of the miniature segmenter, with which it learns positions sooner."""
+"""Aids for the training of the miniature segmenter, which let it learn positions sooner."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ class Plan:
     is 1e-6; a miniature needs a larger one."""
 
     objective: str = "distillation"
-    steps: int = 125  # of 16 prompts: one pass over 2,000
+    steps: int = 125  # steps of 16 prompts: one pass over 2,000 prompts
     prompts: int = 16
     samples: int = 8
     temperature: float = 1.0
@@ -76,7 +76,7 @@ class Policy:
         self.model.load_state_dict(torch.load(start, weights_only=True)["model"])
         self.reference = copy.deepcopy(self.model).requires_grad_(False)
         self.rotary = vision_rotary(self.model)
-        # The eyes stay as they are, as the paper's vision tower does.
+        # The vision tower is not trained, as in the paper.
         self.model.model.visual.requires_grad_(False)
         self.weights = [w for w in self.model.parameters() if w.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -98,7 +98,7 @@ class Policy:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         rows = self.table.read_text().splitlines(keepends=True)
-        self.table.write_text("".join(rows[: self.step + 1]))  # what came after is done again
+        self.table.write_text("".join(rows[: self.step + 1]))  # later steps are computed again
 
     @property
     def checkpoint(self) -> Path:

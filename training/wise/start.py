@@ -73,7 +73,7 @@ class LongExamples(Examples):
 
 
 def new_model(tokenizer: Tokenizer, folder: Path, fresh: bool) -> Any:
-    """The model of a folder; if `fresh`, random weights but for its eyes."""
+    """The model of a folder; if `fresh`, random weights except in its vision tower."""
     config = make_config(special_token_ids(tokenizer), tokenizer.get_vocab_size())
     model = make_model(config, number_ids(tokenizer))
     layers = (f"model.language_model.layers.{layer}." for layer in range(PLACE_LAYER + 1))

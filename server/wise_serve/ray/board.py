@@ -21,7 +21,7 @@ from wise_serve.observe import logs
 from wise_serve.observe.metrics import Metrics
 
 EVERY_S: Final = 5.0
-_GONE_AFTER_S: Final = 30.0  # without a page: the replica has ended
+_GONE_AFTER_S: Final = 30.0  # a replica without a page has ended
 _DEADLINE_S: Final = 5.0
 
 Name = tuple[str, str]
@@ -71,7 +71,7 @@ async def keep_writing(board: Any, registry: CollectorRegistry) -> None:
 
 
 async def keep_up(action: Callable[[], Awaitable[None]]) -> None:
-    """Do it every EVERY_S, until cancelled. What fails is logged: no request depends on it."""
+    """Call it every EVERY_S until cancelled. A failure is logged: no request depends on it."""
     while True:
         try:
             async with asyncio.timeout(_DEADLINE_S):
@@ -82,7 +82,7 @@ async def keep_up(action: Callable[[], Awaitable[None]]) -> None:
 
 
 def own_name() -> Name:
-    """This replica's."""
+    """The name of this replica."""
     context = serve.get_replica_context()
     return context.deployment, context.replica_id.unique_id
 

@@ -16,7 +16,7 @@ import ray
 from wise_serve.contract.errors import NotReady, Overloaded, Unavailable, WiseError
 
 ATTEMPTS: Final = 4
-_PAUSES_S: Final = (0.05, 0.5, 1.5)  # before the second attempt and those after it
+_PAUSES_S: Final = (0.05, 0.5, 1.5)  # pause before the second attempt and each later one
 _INLINE_BYTES: Final = 2**20  # larger arrays are copied in a thread
 
 
@@ -56,7 +56,7 @@ async def ask(
             if not may_repeat(failure, attempt):
                 raise failure from None
         finally:
-            response.cancel()  # does nothing once it is answered
+            response.cancel()  # has no effect on a call that was answered
         await pause(attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -62,7 +62,7 @@ class OneRequestId:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer a request (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -8,7 +8,7 @@ from wise_serve.reasoner import ReasonDelta
 
 @dataclass(frozen=True, slots=True)
 class ReasonerFacts:
-    """What the pipeline must know of a reasoner before the first request; see `Reasoner`."""
+    """What the pipeline must know about a reasoner before the first request; see `Reasoner`."""
 
     image_size: int | None
     special_tokens: frozenset[str]

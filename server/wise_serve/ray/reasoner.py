@@ -33,7 +33,9 @@ class RemoteReasoner:
         self._streams = handle.options(stream=True)
         self._pixels = SharedPixels()
         self._facts: ReasonerFacts | None = None
-        self._texts: dict[int, bytes] = {}  # of the tokens seen so far; bounded by the vocabulary
+        self._texts: dict[
+            int, bytes
+        ] = {}  # texts of the tokens seen so far; the vocabulary bounds it
 
     async def start(self) -> None:
         """Wait for a replica; the caller bounds the wait."""
@@ -78,5 +80,5 @@ class RemoteReasoner:
                     if begun or not may_repeat(failure, attempt):
                         raise failure from None
                 finally:
-                    steps.cancel()  # does nothing once the stream has ended
+                    steps.cancel()  # has no effect on a stream that has ended
                 await pause(attempt)
