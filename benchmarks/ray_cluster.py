@@ -32,8 +32,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def ray_cluster(cpus: int = 8) -> Iterator[str]:
-    """Ray with Serve's proxy on a free loopback port; yields its address. `cpus`: how many Ray is
-    told to have, which limits what it places; the machine's own do the work."""
+    """Ray with Serve's proxy on a free loopback port; yields its address. `cpus`: the
+    number that Ray assumes, which limits what it places on the machine, whose own number may be
+    smaller."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     port = free_port()
     ray.init(

@@ -37,8 +37,9 @@ Forward = Callable[..., Activations]
 def score(
     data: TrainingBatch, logits: Tensor, values: Tensor, drawn_wordings: bool = False
 ) -> dict[str, list[float]]:
-    """Teacher-forced: by family, whether a rationale is all right; the mean coordinate error.
-    `drawn_wordings`: only what speaks of a shape counts, since the rest could be said otherwise.
+    """By family, whether a rationale has no wrong token; and the mean error of coordinates, pixels.
+    The model reads the right tokens up to the one that it predicts (teacher forcing).
+    `drawn_wordings`: only tokens about a shape count, since other words could be chosen instead.
     """
     found: dict[str, list[float]] = {}
     best = logits.argmax(-1)

@@ -1,7 +1,7 @@
 """Samples from vLLM, whose weights follow those of the model in training.
 
 The engine runs in this process (vLLM's `LLM`), with the arguments of the server's, so that a step
-hands it the trainer's tensors and no file. What vLLM computed with the weights before is forgotten
+hands it the trainer's tensors and no file. With the old weights, vLLM also drops what it computed
 with them: keys and values of prefixes, and image tokens.
 """
 

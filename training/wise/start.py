@@ -1,9 +1,9 @@
 """Train the starting point of WISE in miniature: `python -m wise.start --help`.
 
-The packaged reasoner is retrained to think long under both prompts of WISE; a concise rationale is
-nowhere shown. With --fresh only its eyes are kept (vision tower, embeddings, first two text layers:
-what its first stage trains on images alone), so that nothing that decides how long a rationale is
-has ever seen a short one; that takes ten times as many steps. Resumes when called again.
+The packaged reasoner is retrained to think long under both prompts of WISE. No concise rationale is
+shown to it. With --fresh it keeps only what its first stage trained on images alone (vision tower,
+embeddings, first two text layers); the other weights have then never seen a short rationale, and
+need ten times as many steps. Resumes when called again.
 """
 
 import argparse

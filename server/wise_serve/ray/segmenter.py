@@ -123,7 +123,7 @@ async def _encode(handle: Any, image: ImageAt, digest: str) -> Timing:
 
 
 def _since(started: float, timing: Timing) -> Timing:
-    """The timing as the caller of the replica sees it: all time that was not work counts as queue,
-    the way there and back included."""
+    """The timing as the caller of the replica sees it. All time that was not work counts as queue
+    time, also the time of the messages to the replica and back."""
     waited_ms = (time.perf_counter() - started) * 1000 - timing.work_ms - timing.rle_ms
     return replace(timing, queue_ms=max(0.0, waited_ms))
