@@ -86,7 +86,7 @@ def test_files_that_are_missing_or_damaged_are_named(folder: Path) -> None:
     ("tensor", "shape", "told"),
     [
         ("model.language_model.layers.0.self_attn.q_proj", (RANK, 64), "another checkpoint"),
-        ("model.language_model.layers.9.self_attn.q_proj", (RANK, 192), "has not"),
+        ("model.language_model.layers.9.self_attn.q_proj", (RANK, 192), "does not have"),
         ("model.visual.blocks.0.attn.qkv", (RANK, 128), "language model's layers"),
         ("lm_head", (RANK, 192), "language model's layers"),
     ],
