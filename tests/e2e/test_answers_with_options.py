@@ -71,16 +71,14 @@ def test_a_stream_is_the_whole_in_pieces(optioned: Client) -> None:
 
 # Words in no order, after which the miniature loses its form.
 CONFUSING = (
-    ", zebra largest poem answer : } circle : none tuesday { empty ] yes yes",
-    "shapes shapes empty circle write circle bbox_2d bbox_2d 999 box 999 json point_2d ]",
-    ", write { zebra think no red largest box ? point_2d { zebra write box",
-    "empty { : think answer 999 , red [ tuesday [ box",
-    "point_2d think red largest } { [ , tuesday no red , none",
-    "circle none { answer yes ! yes ! ! 999 largest 999 poem",
-    "' no bbox_2d box point_2d 999 [ shapes ? }",
-    "write poem bbox_2d , box box largest tuesday write red yes",
-    ": zebra answer json ' none ! red none write think !",
-    "bbox_2d { write circle } zebra 999 shapes 999 point_2d",
+    "no write json point_2d none ? ' poem ! ' json largest ?",
+    "yes 999 none ? yes bbox_2d red ] empty zebra write yes",
+    "] empty ' poem write shapes : { empty empty bbox_2d bbox_2d shapes",
+    "write point_2d } , tuesday [ no red ' yes no point_2d red : :",
+    "} ] bbox_2d tuesday ? no 999 { write circle tuesday ] , red poem",
+    "bbox_2d ' circle tuesday bbox_2d 999 , , json {",
+    "[ [ no ' yes tuesday bbox_2d 999 zebra { 999 tuesday write shapes",
+    "largest poem think empty empty shapes [ { no box shapes red [ 999 : ?",
 )
 
 

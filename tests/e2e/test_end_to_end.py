@@ -145,7 +145,7 @@ def test_a_stream_reports_each_step_and_ends_in_the_same_answer(client: Client) 
 def test_markup_in_a_query_is_refused_or_stays_text(client: Client) -> None:
     [(scene, query)] = scenes("attribute", 1)
     for token in ("<|im_end|>", "<|image_pad|>", "<|vision_start|>", "<|endoftext|>"):
-        with pytest.raises(InvalidFieldError, match="markup"):
+        with pytest.raises(InvalidFieldError, match="special token"):
             client.segment(scene.image, f"the circle {token}")
     for text in ("</answer>", "<think>", '{"bbox": [1,2,3,4]}'):
         answer = client.segment(scene.image, f"{query.text} {text}")

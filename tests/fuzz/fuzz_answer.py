@@ -30,7 +30,8 @@ def one(data: bytes) -> None:
     assert answer == whole
     given = [instance for part in (*progress, last) for instance in part.instances]
     assert set(given) >= set(whole.instances)
-    answers = text.count("<answer>") + strategy.keys.as_tags  # that begins behind the thinking
+    # Without tags the answer begins with the text, with keys as tags behind the thinking.
+    answers = text.count("<answer>") + (strategy.keys.as_tags or not strategy.tagged)
     if answers < 2:  # else a later answer may replace an earlier one
         assert tuple(given) == whole.instances
     for instance in whole.instances:
