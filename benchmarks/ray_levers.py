@@ -22,11 +22,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from ray_cluster import deploy, ray_cluster
-from ray_load import Load, Used, small_images
+from ray_load import Load, Used, ratios_in_turn, small_images
 from ray_stand_ins import REASON_S, TimedReasonerReplica, TimedSegmenterReplica
 from wise_serve.ray.application import build, read_settings
 
@@ -123,17 +122,13 @@ def compare(before: dict[str, str], after: dict[str, str], rounds: int) -> dict[
         for number in range(rounds):
             for name, one in sides.items():
                 rows[name].append(one.ask(number))
-    columns = rows["without"][0]
-    middle = {
-        name: {column: round(median(row[column] for row in some), 2) for column in columns}
-        for name, some in rows.items()
-    }
-    ratios = {
-        column: round(median(b[column] / a[column] for a, b in zip(*rows.values(), strict=True)), 3)
-        for column in columns
-        if all(row[column] for row in rows["without"])
-    }
-    return {**middle, "ratio": ratios}
+    medians, ratios = ratios_in_turn(rows)
+    rounded = {name: _rounded(columns, 2) for name, columns in medians.items()}
+    return {**rounded, "ratio": _rounded(ratios, 3)}
+
+
+def _rounded(columns: dict[str, float], digits: int) -> dict[str, float]:
+    return {name: round(value, digits) for name, value in columns.items()}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, Final
 
 import httpx
@@ -110,6 +111,24 @@ def _processor_s(process: psutil.Process) -> float:
     with contextlib.suppress(psutil.NoSuchProcess):
         return float(sum(process.cpu_times()[:2]))
     return 0.0
+
+
+def ratios_in_turn(
+    rows: dict[str, list[dict[str, float]]],
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Two sides that were asked in turn, a row for each round. Returns the medians of each side by
+    column, and the medians of the rounds' ratios, second to first; a column without ratio had 0."""
+    first, second = rows.values()
+    medians = {
+        name: {column: median(row[column] for row in side) for column in first[0]}
+        for name, side in rows.items()
+    }
+    ratios = {
+        column: median(b[column] / a[column] for a, b in zip(first, second, strict=True))
+        for column in first[0]
+        if all(row[column] for row in first)
+    }
+    return medians, ratios
 
 
 def small_images(count: int, seed: int) -> list[dict[str, Any]]:

@@ -20,12 +20,11 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable
-from statistics import median
 from typing import Any, Final
 
 from load import make_cases
 from ray_cluster import APPLICATION, deploy, ray_cluster
-from ray_load import Load, Used, small_images
+from ray_load import Load, Used, ratios_in_turn, small_images
 from ray_stand_ins import (
     ENCODE_S,
     REASON_S,
@@ -98,16 +97,8 @@ def in_turn(urls: dict[str, str], rounds: int, show: Callable[[Any], None]) -> d
             row = {"one_caller_p50_ms": alone.quantile_ms(0.5), "eight_callers_rate": many.rate}
             found[name].append(row)
             show({name: row})
-    single, on_ray = found.values()
-    middle = {
-        name: {column: median(row[column] for row in rows) for column in rows[0]}
-        for name, rows in found.items()
-    }
-    ratios = {
-        column: median(b[column] / a[column] for a, b in zip(single, on_ray, strict=True))
-        for column in single[0]
-    }
-    return {"medians": middle, "ray_to_single": ratios, "rounds": found}
+    medians, ratios = ratios_in_turn(found)
+    return {"medians": medians, "ray_to_single": ratios, "rounds": found}
 
 
 def main() -> None:

@@ -73,13 +73,13 @@ class LongExamples(Examples):
 
 
 def new_model(tokenizer: Tokenizer, folder: Path, fresh: bool) -> Any:
-    """The model of a folder; if `fresh`, random weights except in its vision tower."""
+    """The model of a folder; if `fresh`, only what its first stage trained, the rest random."""
     config = make_config(special_token_ids(tokenizer), tokenizer.get_vocab_size())
     model = make_model(config, number_ids(tokenizer))
     layers = (f"model.language_model.layers.{layer}." for layer in range(PLACE_LAYER + 1))
-    eyes = ("model.visual.", "model.language_model.embed_tokens.", *layers)
+    first_stage = ("model.visual.", "model.language_model.embed_tokens.", *layers)
     exported = exported_weights(folder)
-    kept = {n: w for n, w in exported.items() if not fresh or n.startswith(eyes)}
+    kept = {n: w for n, w in exported.items() if not fresh or n.startswith(first_stage)}
     model.load_state_dict(kept, strict=not fresh)
     return model
 
@@ -165,7 +165,9 @@ def main() -> None:
     parser.add_argument(
         "--reasoner", type=Path, default=REASONER_FOLDER, help="what it begins with (packaged)"
     )
-    parser.add_argument("--fresh", action="store_true", help="keep only the packaged model's eyes")
+    parser.add_argument(
+        "--fresh", action="store_true", help="keep only what the first stage trained"
+    )
     parser.add_argument("--steps", type=int, default=600, help="of 16 images, five queries each")
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--seed", type=int, default=1)

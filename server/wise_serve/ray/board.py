@@ -29,8 +29,8 @@ Name = tuple[str, str]
 
 
 class Board:
-    """A deployment of one replica that holds the latest page of every other. If it is
-    lost, Ray starts an empty one, which has all pages again after EVERY_S."""
+    """A deployment of one replica that holds the latest page of every other. If it is lost,
+    Ray starts an empty one, which has all pages again after EVERY_S."""
 
     def __init__(self) -> None:
         self._pages: dict[Name, tuple[float, bytes]] = {}

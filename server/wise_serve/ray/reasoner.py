@@ -33,9 +33,8 @@ class RemoteReasoner:
         self._streams = handle.options(stream=True)
         self._pixels = SharedPixels()
         self._facts: ReasonerFacts | None = None
-        self._texts: dict[
-            int, bytes
-        ] = {}  # texts of the tokens seen so far; the vocabulary bounds it
+        # Texts of the tokens seen so far; the vocabulary bounds it.
+        self._texts: dict[int, bytes] = {}
 
     async def start(self) -> None:
         """Wait for a replica; the caller bounds the wait."""
