@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ import yaml
 
 from miniature.queries import FAMILIES, make_query
 from miniature.scenes import draw_scene
+from running import free_port
 from wise_client import Client, InvalidFieldError
 from wise_serve.reasoner.strategies import STRATEGIES
 
@@ -43,7 +43,7 @@ def running_prometheus(*server_urls: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "prometheus.yml"
         configuration.write_text(yaml.safe_dump(_configuration(server_urls)))
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(
                 [
@@ -78,13 +78,6 @@ def _configuration(server_urls: Sequence[str]) -> dict[str, Any]:
             [static] = job["static_configs"]
             static["targets"] = [urllib.parse.urlsplit(url).netloc for url in server_urls]
     return configuration
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_ready(prometheus: str, process: "subprocess.Popen[bytes]") -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from ray.serve.config import HTTPOptions
 
 import ray
 from ray import serve
+from running import free_port
 
 OBJECT_STORE_BYTES: Final = 256 * 2**20
 APPLICATION: Final = "wise-serve"
@@ -20,14 +20,6 @@ SETTINGS: Final = {
     "RAY_worker_niceness": "0",
     "RAY_SERVE_SESSION_ID_HEADER_KEY": "x-image-digest",
 }
-
-
-def free_port() -> int:
-    """A port of the loopback address on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ much with what else the machine does; the answers a second do.
     .venv-ray/bin/python benchmarks/ray_levers.py --lever one-loop
     .venv-ray/bin/python benchmarks/ray_levers.py --older /path/to/an/older/checkout
 
-with the environment of `make ray-scaling`. `haproxy` listens on every address of the machine. The
-last line is one JSON object.
+with the environment of `make ray-scaling`. The last line is one JSON object. HAProxy in place of
+Ray's proxy is not among the settings: with it, Ray refuses a deployment whose ingress has a request
+router of its own, as ours has.
 """
 
 import argparse
@@ -24,8 +25,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from in_turn import Load, ratios_in_turn
 from ray_cluster import deploy, ray_cluster
-from ray_load import Load, Used, ratios_in_turn, small_images
+from ray_load import Used, small_images
 from ray_stand_ins import REASON_S, TimedReasonerReplica, TimedSegmenterReplica
 from wise_serve.ray.application import build, read_settings
 
@@ -34,10 +36,6 @@ CALLERS: Final = 12
 SLOTS: Final = 128
 ROUNDS: Final = 4
 SECONDS: Final = 6.0
-_HAPROXY: Final = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "hdr(x-image-digest)",
-}
 # Ray's variables with each; `ray_cluster.SETTINGS` besides, on both sides.
 LEVERS: Final[dict[str, dict[str, str]]] = {
     "same": {},
@@ -49,7 +47,6 @@ LEVERS: Final[dict[str, dict[str, str]]] = {
     "router-in-the-applications-loop": {"RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"},
     "log-buffer": {"RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000"},
     "metrics-every-5-s": {"RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000"},
-    "haproxy": _HAPROXY,
 }
 
 

@@ -19,12 +19,11 @@ import argparse
 import asyncio
 import itertools
 import json
-from collections.abc import Callable
 from typing import Any, Final
 
-from load import make_cases
+from in_turn import Load, in_turn
 from ray_cluster import APPLICATION, deploy, ray_cluster
-from ray_load import Load, Used, ratios_in_turn, small_images
+from ray_load import Used, small_images
 from ray_stand_ins import (
     ENCODE_S,
     REASON_S,
@@ -39,7 +38,6 @@ from wise_serve.ray.application import app, build, read_settings
 REPLICAS: Final = (1, 2, 4, 8)
 CALLERS_A_REPLICA: Final = 6  # callers for each replica: enough that no replica is idle
 SECONDS: Final = 15.0
-SCENES: Final = 30  # of one caller in each round; eight callers get twice as many
 ROUNDS: Final = 4
 SLOTS: Final = 128  # requests at once in the ingress, above all callers
 _PACES: Final = {
@@ -76,31 +74,6 @@ def at_rest(url: str) -> dict[str, float]:
     return {"p50_ms": load.quantile_ms(0.5), "added_ms": load.quantile_ms(0.5) - REASON_S * 1000}
 
 
-def bodies(count: int, seed: int) -> list[dict[str, Any]]:
-    """Requests about different scenes."""
-    return [
-        {"files": {"image": ("a.jpg", case.image)}, "data": {"query": case.query}}
-        for case in make_cases(count, seed)
-    ]
-
-
-def in_turn(urls: dict[str, str], rounds: int, show: Callable[[Any], None]) -> dict[str, Any]:
-    """The miniature behind each address, `rounds` times in turn, and the median of the rounds'
-    ratios: how many times as long one caller waits on Ray, what share of the answers eight get."""
-    for url in urls.values():
-        asyncio.run(Load(url, bodies(16, 7), 2).run())
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in urls}
-    for number in range(rounds):
-        for name, url in urls.items():
-            alone = asyncio.run(Load(url, bodies(SCENES, 100 + number), 1).run())
-            many = asyncio.run(Load(url, bodies(2 * SCENES, 200 + number), 8).run())
-            row = {"one_caller_p50_ms": alone.quantile_ms(0.5), "eight_callers_rate": many.rate}
-            found[name].append(row)
-            show({name: row})
-    medians, ratios = ratios_in_turn(found)
-    return {"medians": medians, "ray_to_single": ratios, "rounds": found}
-
-
 def main() -> None:
     """Measure, print as it goes, and all of it in the last line."""
     parser = argparse.ArgumentParser(description="What Ray Serve costs, and how far it scales.")
@@ -128,7 +101,7 @@ def main() -> None:
             deploy(app({}))
             urls = {"single_server": server.url, "on_ray": url}
             result["miniature"] = in_turn(urls, args.rounds, show)
-            show(result["miniature"]["ray_to_single"])
+            show(result["miniature"]["ratio"])
     show({"benchmark": "ray_scaling", "application": APPLICATION, **result})
 
 

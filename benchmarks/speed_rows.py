@@ -199,7 +199,7 @@ class Measurement:
         ratio = sum(many) / sum(few)
         what = f"{SLOTS * 10} in flight / {SLOTS}: throughput; growth of memory"
         self.figures["grown_mib"] = round(grown, 1)
-        text = f"{ratio:.2f}x ({sum(many) / 2:.1f} / {sum(few) / 2:.1f} a second); "
+        text = f"{ratio:.2f}x ({sum(many) / 2:.1f} / {sum(few) / 2:.1f} requests/s); "
         text += f"{grown:+.0f} of {before / 2**20:.0f} MiB"
         self.row("growth", what, "within 5 %; none", ratio, text)
 

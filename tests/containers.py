@@ -1,6 +1,5 @@
 """podman, as the image tests call it."""
 
-import socket
 import subprocess
 import time
 import urllib.error
@@ -22,13 +21,6 @@ def podman(*arguments: str, fails: bool = False) -> str:
     )
     assert (done.returncode != 0) is fails, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout.strip()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_ready(url: str, container: str) -> None:

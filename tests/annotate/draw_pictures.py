@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from run import IMPORTED
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 
@@ -115,7 +116,7 @@ def main() -> None:
             "WISE_URL": server.url,
             "WISE_EXAMPLE": str(EXAMPLE),
             "WISE_FOLDER": folder,
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "clients" / "python" / "src"), str(HERE)]),
+            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in IMPORTED),
         }
         with chromium(Path(folder)) as driver:
             for word in sys.argv[1:]:

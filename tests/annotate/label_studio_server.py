@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from running import free_port
 
 USER, PASSWORD = "annotator@example.com", "masks-and-boxes"
 READY_WITHIN_S = 180.0
@@ -66,7 +67,7 @@ class LabelStudioServer:
 @contextmanager
 def label_studio(folder: Path) -> Iterator[LabelStudioServer]:
     """Started in `folder`, ended by its own process."""
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder / "data"),
@@ -140,9 +141,3 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except httpx.HTTPError:
             time.sleep(0.5)
     raise AssertionError(f"Label Studio did not start: {log.read_text()[-3000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

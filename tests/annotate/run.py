@@ -13,6 +13,7 @@ from running import running_server
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+IMPORTED = ("clients/python/src", "benchmarks", "tests/annotate")
 EXAMPLE = ROOT / "server" / "wise_serve" / "playground" / "example.jpg"
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull)
 
@@ -24,7 +25,7 @@ def main() -> int:
             **os.environ,
             "WISE_URL": server.url,
             "WISE_EXAMPLE": str(EXAMPLE),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "clients" / "python" / "src"), str(HERE)]),
+            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in IMPORTED),
         }
         for word in sys.argv[1:]:
             place, _, check = word.partition("=")

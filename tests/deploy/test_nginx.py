@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from balancer import arrivals_of, ask, free_port, lookups, running_nginx
+from balanced import arrivals_of, ask, client_of_nginx, lookups
 from pictures import picture
-from running import running_server
+from running import free_port, running_server
 from scripts import SERVE_FAKES, address, process
 
 IMAGES = [picture(64 + number, 48) for number in range(24)]
@@ -44,7 +44,7 @@ async def balanced(
         starts = [process(delay_s=TOKEN_S, **env) for _ in range(count)]
         servers = [await stack.enter_async_context(start) for start in starts]
         addresses = [await address(server) for server in servers]
-        client = await stack.enter_async_context(running_nginx(folder, addresses, changed))
+        client = await stack.enter_async_context(client_of_nginx(folder, addresses, changed))
         yield Balanced(client, servers, addresses)
 
 
@@ -63,7 +63,7 @@ def shared() -> Iterator[list[str]]:
 async def test_each_image_is_encoded_once_as_by_one_server(
     shared: list[str], tmp_path: Path
 ) -> None:
-    async with running_nginx(tmp_path, shared) as client:
+    async with client_of_nginx(tmp_path, shared) as client:
         for _ in range(4):
             answers = await asyncio.gather(*(ask(client, image, query="x") for image in IMAGES))
             assert [answer.status_code for answer in answers] == [200] * len(IMAGES)
@@ -130,7 +130,9 @@ async def test_429_and_retry_after_pass(tmp_path: Path) -> None:
 async def test_too_many_connections_of_one_address_get_a_429_of_nginx(
     shared: list[str], tmp_path: Path
 ) -> None:
-    async with running_nginx(tmp_path, shared, {"wise_callers 512;": "wise_callers 4;"}) as client:
+    async with client_of_nginx(
+        tmp_path, shared, {"wise_callers 512;": "wise_callers 4;"}
+    ) as client:
         answers = await asyncio.gather(*(ask(client, image, query="x") for image in IMAGES))
         refused = [answer for answer in answers if answer.status_code == 429]
         assert len(answers) - len(refused) >= 4
@@ -146,7 +148,7 @@ async def test_too_many_connections_of_one_address_get_a_429_of_nginx(
 
 
 async def test_events_of_a_stream_come_one_by_one(shared: list[str], tmp_path: Path) -> None:
-    async with running_nginx(tmp_path, shared) as client:
+    async with client_of_nginx(tmp_path, shared) as client:
         arrivals, whole = await arrivals_of(client, IMAGES[0], "x")
         assert b"event: done" in whole
         assert len(arrivals) > 3
@@ -156,7 +158,7 @@ async def test_events_of_a_stream_come_one_by_one(shared: list[str], tmp_path: P
 async def test_a_servers_own_probes_and_series_are_not_passed_on(
     shared: list[str], tmp_path: Path
 ) -> None:
-    async with running_nginx(tmp_path, shared) as client:
+    async with client_of_nginx(tmp_path, shared) as client:
         paths = ("/balancer/livez", "/readyz", "/info", "/livez", "/metrics")
         found = [(await client.get(path)).status_code for path in paths]
         assert found == [200, 200, 200, 404, 404]
@@ -164,7 +166,7 @@ async def test_a_servers_own_probes_and_series_are_not_passed_on(
 
 async def test_without_any_server_the_answer_is_a_problem_with_retry_after(tmp_path: Path) -> None:
     nobody = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
-    async with running_nginx(tmp_path, nobody) as client:
+    async with client_of_nginx(tmp_path, nobody) as client:
         answer = await ask(client, IMAGES[0], query="x")
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert answer.headers["content-type"] == "application/problem+json"

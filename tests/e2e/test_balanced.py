@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from balancer import arrivals_of, ask, lookups, running_nginx
+from balanced import arrivals_of, ask, client_of_nginx, lookups
 from running import RunningServer
 from server_load import client_of, until_metric
 from soak_traffic import draw_cases
@@ -32,7 +32,7 @@ async def before(
     folder: Path, *servers: RunningServer
 ) -> AsyncIterator[tuple[httpx.AsyncClient, list[str]]]:
     addresses = [server.url for server in servers]
-    async with running_nginx(folder, addresses) as client:
+    async with client_of_nginx(folder, addresses) as client:
         yield client, addresses
 
 

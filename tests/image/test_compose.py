@@ -14,8 +14,9 @@ from typing import Final
 
 import pytest
 
-from containers import free_port, wait_ready
+from containers import wait_ready
 from monitoring import load, wait_for
+from running import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 PROJECT: Final = "wiseimagetest"

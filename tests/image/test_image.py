@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from containers import free_port, podman, wait_ready
-from running import running_server
+from containers import podman, wait_ready
+from running import free_port, running_server
 from wise_client import Client
 from wise_serve.settings import Settings
 
