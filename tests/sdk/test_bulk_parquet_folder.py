@@ -1,8 +1,7 @@
 """A Parquet folder of answers that belongs to another batch, is damaged, or is in use."""
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,30 +61,26 @@ def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     opened(tmp_path / "out").close()
 
 
-def test_an_answer_that_comes_while_its_part_is_written_is_kept(
-    tmp_path: Path, response: Response, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("killed", ["before its part is written", "after it"])
+def test_all_pairs_of_a_part_that_failed_are_asked_again_in_one_run(
+    tmp_path: Path, response: Response, killed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writing, go_on = threading.Event(), threading.Event()
-    write = part.write
-
-    def slow(*words: Any) -> None:
-        writing.set()
-        assert go_on.wait(10)
-        write(*words)
-
-    monkeypatch.setattr(parquet_folder, "write", slow)
-    with opened(tmp_path / "out", 2) as answers, ThreadPoolExecutor(2) as threads:
-        answers.append(failed(0))  # by an earlier run; this one asks it again
-        last = threads.submit(answers.append, answered(1, response))
-        assert writing.wait(10)
-        again = threads.submit(answers.append, answered(0, response))
-        with pytest.raises(TimeoutError):
-            again.result(0.05)
-        go_on.set()
-        last.result(10)
-        again.result(10)
+    monkeypatch.setattr(parquet_folder, "write", part.write if killed == "after it" else _killed)
+    with opened(tmp_path / "out") as answers, suppress(ProcessLookupError):
+        for record in (answered(0, response), failed(1), failed(2), answered(3, response)):
+            answers.append(record)
+    monkeypatch.setattr(parquet_folder, "write", part.write)
+    with opened(tmp_path / "out") as answers:
+        again = [index for index in range(4) if not answers.answered(asked(index))]
+        assert again == [1, 2]
+        answers.append(failed(1))
+        answers.append(answered(2, response))
         answers.finish()
-    assert statuses(tmp_path / "out") == {0: "found", 1: "found"}
+    assert statuses(tmp_path / "out") == {0: "found", 1: "error", 2: "found", 3: "found"}
+
+
+def _killed(*_: Any) -> None:
+    raise ProcessLookupError
 
 
 def test_without_pyarrow_the_error_says_what_to_install(

@@ -7,16 +7,16 @@
 
 Readers of Parquet folders ignore names that begin with a dot, and `_pending` is empty in the end.
 A run that was killed continues with the answers in `_pending`, so it loses only the answers that
-were in flight. A part in which pairs failed is opened again by the next run, which asks those pairs
-again. If a part and its pending file both exist, the pending file is used: it has at least the rows
-of the part.
+were in flight. Pairs that failed are asked again by the next run. Their rows are dropped when their
+part is opened again, so a part is complete once all of them have been asked. If a part and its
+pending file both exist, the pending file is used: it has all answers of the part.
 """
 
 import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,8 +52,7 @@ class ParquetAnswers:
         self.folder = Path(folder)
         self._rows = rows_per_part or 0
         self._options = dict(options)
-        self._lock = threading.Condition()
-        self._completing: set[int] = set()
+        self._lock = threading.Lock()
         self._pending: dict[int, AnswerFile] = {}
         self._last_read: tuple[int, Part] | None = None
         with ExitStack() as opened:
@@ -85,19 +84,15 @@ class ParquetAnswers:
             return self._part(number).get(place) if number in self._finished else None
 
     def append(self, record: dict[str, Any]) -> None:
-        """As `Answers.append`; the last record of a part completes it."""
+        """As `Answers.append`, once for each index; the last record of a part completes it."""
         number = record["index"] // self._rows
         with self._lock:
-            # A pair that failed in an earlier run is asked again while its part is already full.
-            # Its record waits for the Parquet file being written, which would be without it.
-            self._lock.wait_for(lambda: number not in self._completing)
             if number not in self._pending:
-                self._pending[number] = self._reopened(number)
+                earlier = self._part(number).records() if number in self._finished else ()
+                self._pending[number] = self._opened_again(number, earlier)
             pending = self._pending[number]
             pending.append(record)
             complete = len(pending) == self._rows
-            if complete:
-                self._completing.add(number)
         if complete:  # outside the lock: records of other parts need not wait
             self._complete(number)
 
@@ -148,7 +143,8 @@ class ParquetAnswers:
             scratch.unlink()
         for file in (self.folder / _PENDING).glob("part-*.jsonl"):
             number = _number(file)
-            pending = AnswerFile(file, number * self._rows)
+            with AnswerFile(file, number * self._rows) as earlier:
+                pending = self._opened_again(number, earlier.records())
             self._pending[number] = opened.enter_context(pending)
         self._finished = {_number(part) for part in self.folder.glob("part-*.parquet")}
 
@@ -173,38 +169,31 @@ class ParquetAnswers:
     def _job(self) -> dict[str, Any]:
         return {"options": self._options, "rows_per_part": self._rows}
 
-    def _reopened(self, number: int) -> AnswerFile:
-        """The part's pending file, with the answers that the part has."""
-        path = self._pending_path(number, "jsonl")
-        first = number * self._rows
-        if number in self._finished:
-            scratch = self._pending_path(number, "scratch")
-            with AnswerFile(scratch, first) as pending:
-                for record in self._part(number).records():
-                    if "response" in record:
-                        pending.append(record)
-            scratch.replace(path)
+    def _opened_again(self, number: int, earlier: Iterable[dict[str, Any]]) -> AnswerFile:
+        """A part's pending file, with the answers among its earlier records."""
+        path, first = self._pending_path(number, "jsonl"), number * self._rows
+        scratch = self._pending_path(number, "scratch")
+        with AnswerFile(scratch, first) as pending:
+            for record in earlier:
+                if "response" in record:
+                    pending.append(record)
+        scratch.replace(path)
         return AnswerFile(path, first)
 
     def _complete(self, number: int) -> None:
         """Make the Parquet file; after a kill on the way, it is made again from the same."""
         pending = self._pending[number]
-        try:
-            if not pending.whole:
-                raise OutputMismatchError(f"{self.folder} is of more pairs; choose another folder")
-            scratch = self._pending_path(number, "scratch")
-            # In one thread: each thread that writes a part would keep the memory it needed.
-            self._writer.submit(write, self._path(number), pending.records(), scratch).result()
-            with self._lock:
-                self._finished.add(number)
-                del self._pending[number]
-                self._last_read = None
-                pending.close()
-                pending.path.unlink()
-        finally:
-            with self._lock:
-                self._completing.discard(number)
-                self._lock.notify_all()
+        if not pending.whole:
+            raise OutputMismatchError(f"{self.folder} is of more pairs; choose another folder")
+        scratch = self._pending_path(number, "scratch")
+        # In one thread: each thread that writes a part would keep the memory it needed.
+        self._writer.submit(write, self._path(number), pending.records(), scratch).result()
+        with self._lock:
+            self._finished.add(number)
+            del self._pending[number]
+            self._last_read = None
+            pending.close()
+            pending.path.unlink()
 
     def _part(self, number: int) -> Part:
         if self._last_read is None or self._last_read[0] != number:
