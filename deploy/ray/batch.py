@@ -12,7 +12,7 @@ file system that all nodes share and that knows flock. Each node needs
 `pip install 'ray[data]' 'wise-client[batch]'`.
 
 Exit status: 0 all answered, 7 some pairs failed (`SHARD.bad.jsonl` says why; run it again), 1 some
-shards could not be finished.
+shards could not be finished, 2 the arguments are wrong.
 """
 
 import argparse
@@ -37,16 +37,24 @@ from wise_client.sources.inputs import How, read
 
 _ARCHIVES: Final = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ANSWERED, _PARTIAL, _SERVER, _CONNECTION = 0, 7, 5, 6  # exit codes of wise-segment
+_NONE: Final = {"rows": 0, "failed": 0, "tokens": 0, "thinking": 0}
 _FREE_WITHIN_S: Final = 120.0
-_COLUMNS: Final = ["status", "completion_tokens", "thinking_tokens"]
 
 
 def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The shards, {"number", "input", "output"}; the list is made at the first start and kept."""
+    """The shards, {"number", "input", "output"}; the list is made at the first start and kept.
+
+    Raises InputError if the list was made from other arguments."""
+    inputs = [one.absolute() for one in map(Path, args.input)]
+    asked = {
+        "inputs": [str(one) for one in inputs],
+        "--query": args.query,
+        "--image-root": args.image_root and str(args.image_root.absolute()),
+        "--rows-per-shard": args.rows_per_shard,
+    }
     listed = args.output / "_shards" / "shards.json"
     if not listed.exists():
         listed.parent.mkdir(parents=True, exist_ok=True)
-        inputs = [one.absolute() for one in map(Path, args.input)]
         files = [one for name in inputs for one in _archives(name)]
         files += _lists([one for one in inputs if not list(_archives(one))], args)
         shards = [
@@ -54,9 +62,15 @@ def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
             for i, file in enumerate(files)
         ]
         scratch = listed.with_suffix(".scratch")
-        scratch.write_text(json.dumps(shards))
+        scratch.write_text(json.dumps({"asked": asked, "shards": shards}))
         scratch.replace(listed)
-    loaded: list[dict[str, Any]] = json.loads(listed.read_text())
+    kept = json.loads(listed.read_text())
+    if other := [name for name, value in asked.items() if kept["asked"][name] != value]:
+        raise InputError(
+            f"{args.output} holds answers to other {', '.join(other)}: give the same as at the "
+            "first start, or another --output"
+        )
+    loaded: list[dict[str, Any]] = kept["shards"]
     return loaded
 
 
@@ -91,13 +105,14 @@ def _lists(inputs: list[Path], args: argparse.Namespace) -> Iterator[Path]:
 def ask(shard: dict[str, Any], urls: list[str], words: list[str]) -> dict[str, Any]:
     """Runs on a node: one shard, by the server that its number names, by the others if it is gone.
 
-    Never raises; "error" says why a shard was not finished.
+    Never raises, since Ray Data would end all shards; "error" says why this one was not finished.
+    "earlier": its rows that were answered before this run.
     """
     output = Path(shard["output"])
-    start_s = time.monotonic()
-    code, error = -1, ""
+    result = {**shard, "error": "", "earlier": 0, **_NONE}
     try:
         _wait_free(output)
+        before = _counts(output)
         for attempt in range(len(urls)):
             url = urls[(shard["number"] + attempt) % len(urls)]
             code = wise_segment(
@@ -105,29 +120,25 @@ def ask(shard: dict[str, Any], urls: list[str], words: list[str]) -> dict[str, A
             )
             if code not in (_SERVER, _CONNECTION):
                 break
-    except (InputError, OSError, SystemExit) as problem:
-        error = str(problem)
-    if code not in (_ANSWERED, _PARTIAL):
-        error = error or f"wise-segment ended with {code}; the node's log says why"
-        return {
-            **shard,
-            "error": error,
-            "rows": 0,
-            "failed": 0,
-            "tokens": 0,
-            "thinking": 0,
-            "s": 0.0,
-        }
-    table = pq.read_table(output, columns=_COLUMNS)
-    statuses = table["status"].to_pylist()
+        result |= {"earlier": before["rows"] - before["failed"], **_counts(output)}
+        if code not in (_ANSWERED, _PARTIAL):
+            result["error"] = f"wise-segment ended with {code}; the node's log says why"
+    except (Exception, SystemExit) as problem:
+        result["error"] = f"{type(problem).__name__}: {problem}"
+    return result
+
+
+def _counts(output: Path) -> dict[str, int]:
+    """Of the answers in a shard's folder: rows, failed ones among them, tokens."""
+    parts = sorted(output.glob("*.parquet"))
+    if not parts:
+        return dict(_NONE)
+    table = pq.read_table(parts, columns=["status", "completion_tokens", "thinking_tokens"])
     return {
-        **shard,
-        "error": "",
-        "rows": len(statuses),
-        "failed": statuses.count("error"),
+        "rows": table.num_rows,
+        "failed": table["status"].to_pylist().count("error"),
         "tokens": sum(filter(None, table["completion_tokens"].to_pylist())),
         "thinking": sum(filter(None, table["thinking_tokens"].to_pylist())),
-        "s": time.monotonic() - start_s,
     }
 
 
@@ -160,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     if args.query and not archives:  # lists have their queries written in them
         mixed = [one for one in shards if one["input"].endswith(_ARCHIVES)]
         if mixed:
-            raise SystemExit("Give archives and other inputs in two runs, with an output each")
+            raise InputError("Give archives and other inputs in two runs, with an output each")
     at_once = args.shards_at_once or 2 * len(args.url)
     results = ray.data.from_items(shards, override_num_blocks=len(shards)).map(
         ask,
@@ -185,16 +196,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def progress_line(done: list[dict[str, Any]], shards: int, elapsed_s: float) -> str:
-    """One line: shards, rows, rate, tokens, time left."""
-    rows, failed, tokens, thinking = (
-        sum(one[name] for one in done) for name in ("rows", "failed", "tokens", "thinking")
+    """One line: shards, rows, tokens; of this run alone: rate, and from it the time left."""
+    rows, failed, tokens, thinking, earlier = (
+        sum(one[name] for one in done)
+        for name in ("rows", "failed", "tokens", "thinking", "earlier")
     )
     answered = max(1, rows - failed)
-    left_s = elapsed_s / len(done) * (shards - len(done))
+    worked = sum(one["rows"] > one["earlier"] for one in done)
+    remaining = shards - len(done)
+    left = "time left not known yet"
+    if worked or not remaining:
+        left = f"{elapsed_s / max(1, worked) * remaining / 60:.0f} min left"
     return (
-        f"{len(done)} of {shards} shards, {rows} rows ({failed} failed), "
-        f"{rows / max(elapsed_s, 1e-9):.1f} rows/s, {tokens / answered:.1f} tokens/request "
-        f"({thinking / answered:.1f} thinking), {left_s / 60:.0f} min left"
+        f"{len(done)} of {shards} shards, {rows} rows ({failed} failed, {earlier} from before), "
+        f"{max(0, rows - earlier) / max(elapsed_s, 1e-9):.1f} rows/s, "
+        f"{tokens / answered:.1f} tokens/request ({thinking / answered:.1f} thinking), {left}"
     )
 
 
@@ -231,4 +247,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 if __name__ == "__main__":
     chosen = arguments()
     ray.init(address=chosen.address, log_to_driver=False, include_dashboard=False)
-    sys.exit(run(chosen))
+    try:
+        sys.exit(run(chosen))
+    except InputError as problem:
+        print(f"batch.py: {problem.detail}", file=sys.stderr)
+        sys.exit(2)

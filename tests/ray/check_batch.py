@@ -5,7 +5,6 @@ run by the project's environment.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -56,6 +55,10 @@ def command(source: str, out: Path, servers: list[str], *more: str) -> list[str]
     return [*words, "--", "--rows-per-part", "10", "--concurrency", "2"]
 
 
+def ended(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
 def rows_of(out: Path) -> list[dict[str, Any]]:
     files = [str(one) for one in out.glob("shard-*/part-*.parquet")]
     rows: list[dict[str, Any]] = ds.dataset(files).to_table().to_pylist() if files else []
@@ -92,7 +95,7 @@ def test_kills_of_everything_leave_exactly_one_row_each(tmp_path: Path, servers:
             child.send_signal(signal.SIGKILL)  # Ray's own processes end with it
     assert killed == 2
     assert answered(out) < FILES * EACH
-    done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    done = ended(words)
     assert done.returncode == 7, done.stderr
     rows = rows_of(out)
     assert sorted(row["image"] for row in rows) == [f"{n:04}" for n in range(FILES * EACH)]
@@ -103,7 +106,7 @@ def test_kills_of_everything_leave_exactly_one_row_each(tmp_path: Path, servers:
             assert (row["width"], row["height"]) == bulk_data.size_of(number + 1000)
     bad = [json.loads(line) for one in out.glob("*.bad.jsonl") for line in one.open()]
     assert sorted(one["image"] for one in bad) == [f"{n:04}" for n in BAD]
-    assert f"{FILES} of {FILES} shards, {FILES * EACH} rows (2 failed)" in done.stderr
+    assert f"{FILES} of {FILES} shards, {FILES * EACH} rows (2 failed, " in done.stderr
     assert "tokens/request" in done.stderr
     assert all(answers_of(url) > 10 for url in servers)
 
@@ -116,11 +119,30 @@ def test_a_folder_is_cut_into_shards_and_a_server_that_is_gone_is_passed_over(
         pass
     out = tmp_path / "out"
     words = command(str(photos), out, [gone, servers[0]], "--rows-per-shard", "10")
-    done = subprocess.run(
-        words, capture_output=True, text=True, timeout=WAIT_S, env=os.environ, check=False
-    )
+    done = ended(words)
     assert done.returncode == 0, done.stderr
     assert sorted(Path(row["image"]).name for row in rows_of(out)) == [
         f"{n:04}.png" for n in range(25)
     ]
     assert "3 of 3 shards" in done.stderr
+
+
+def test_started_again_it_does_what_is_left_and_nothing_else(
+    tmp_path: Path, servers: list[str]
+) -> None:
+    photos, out = bulk_data.folder(tmp_path / "photos", 25), tmp_path / "out"
+    words = command(str(photos), out, servers, "--rows-per-shard", "10")
+    assert ended(words).returncode == 0
+    again = ended(words)
+    assert again.returncode == 0, again.stderr
+    assert "25 rows (0 failed, 25 from before), 0.0 rows/s" in again.stderr
+    assert "0 min left" in again.stderr
+    other = ended(["another" if word == "q" else word for word in words])
+    assert other.returncode == 2
+    assert "holds answers to other --query" in other.stderr
+    # A shard that cannot be read is reported, and the others go on.
+    next((out / "shard-000000").glob("part-*.parquet")).write_bytes(b"PAR1")
+    damaged = ended(words)
+    assert damaged.returncode == 1
+    assert "ArrowInvalid" in damaged.stderr
+    assert "3 of 3 shards, 15 rows (0 failed, 15 from before)" in damaged.stderr
