@@ -4,7 +4,9 @@ from typing import Any
 
 from fakes import FakeSegmenter
 from gateways import Start, took
+from pictures import picture
 from refining import BOX, decoded, rectangle, refine, refused
+from streams import events
 from wise_serve.reasoner.none import NoReasoner
 
 
@@ -25,19 +27,38 @@ async def test_a_query_about_a_known_image(start: Start) -> None:
     server = await start()
     first = (await server.form()).json()
     document = {"query": "the red circle", "image_digest": first["image_digest"]}
+    form = {name: (None, value) for name, value in document.items()}
     for response in (
         await server.client.post("/segment", json=document),
-        await server.client.post("/segment", files={}, data=document, headers=None)
-        if False
-        else await server.client.post(
-            "/segment", files={k: (None, v) for k, v in document.items()}
-        ),
+        await server.client.post("/segment", files=form),
     ):
         again = response.json()
         assert again["instances"] == first["instances"], response.text
         assert again["image_digest"] == first["image_digest"]
     squares = [request.image.tobytes() for request in server.reasoner.requests]
     assert squares[0] == squares[1] == squares[2]
+
+
+async def test_many_requests_about_a_known_image_evict_nothing(start: Start) -> None:
+    server = await start(known_images_bytes=5 * 2**20)  # two images as the reasoner sees them
+    first, second = [(await server.form(image=picture(n, 60))).json() for n in (80, 90)]
+    for _ in range(5):
+        for known in (first, second):
+            answer = await refine(server, {"box": BOX}, image_digest=known["image_digest"])
+            assert answer.status_code == 200, answer.text
+
+
+async def test_an_embedding_that_is_gone_is_noticed_before_anything_is_generated(
+    start: Start,
+) -> None:
+    server = await start()
+    digest = (await server.form()).json()["image_digest"]
+    server.segmenter.digests.clear()
+    generated = len(server.reasoner.requests)
+    document = {"query": "the red circle", "image_digest": digest, "stream": True}
+    [(name, problem)] = events(await server.client.post("/segment", json=document))
+    assert (name, problem["code"], problem["status"]) == ("error", "image_unknown", 404)
+    assert len(server.reasoner.requests) == generated
 
 
 async def test_a_query_about_an_image_known_from_clicks_only_is_404(start: Start) -> None:

@@ -11,7 +11,7 @@ from both_clients import Both
 from fakes import FakeReasoner, FakeSegmenter
 from gateway_thread import GatewayThread
 from sent_bytes import BodyBytes
-from wise_client import AsyncClient, Client
+from wise_client import AsyncClient, Client, Done
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -95,3 +95,25 @@ def test_an_image_that_the_server_has_forgotten_is_sent_again(
         gateway.segmenter.digests.clear()
         assert first.refine(add=[(100, 80)]).mask[80, 100]
     assert sent_whole(gateway) == (3, 2)
+
+
+def test_a_stream_about_an_image_that_the_server_has_forgotten_sends_it_again(
+    both: Both, image: Pixels, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+
+    async def run(url: str) -> None:
+        async with AsyncClient(url) as client:
+            await client.segment(path, "the red circle")
+            assert isinstance([one async for one in client.stream(path, "q")][-1], Done)
+
+    fakes = FakeReasoner(), FakeSegmenter()
+    with GatewayThread(*fakes, ready=True, key=None, known_images_bytes=0) as gateway:
+        if both.kind == "async":
+            asyncio.run(run(gateway.url))
+        else:
+            with Client(gateway.url) as client:
+                client.segment(path, "the red circle")
+                assert isinstance(list(client.stream(path, "q"))[-1], Done)
+        assert sent_whole(gateway) == (2, 0)

@@ -68,10 +68,11 @@ class KnownImages:
 
     def remember(self, image: KnownImage, caller: str, shown: Shown | None = None) -> None:
         """Store an image of this caller, and keep what the existing entry has."""
-        before = self._images.pop(image.digest, image)
-        if before is not image:
+        before = self._images.pop(image.digest, None)
+        if before is not None:
             self.used_bytes -= before.nbytes
-        kept = replace(image, shown=shown or before.shown, callers=before.callers | {caller})
+        had = before or image  # without an entry: what the request found before it was evicted
+        kept = replace(image, shown=shown or had.shown, callers=had.callers | {caller})
         self._images[kept.digest] = kept
         self.used_bytes += kept.nbytes
         while self.used_bytes > self._limit_bytes:

@@ -69,6 +69,8 @@ class Pipeline:
                 # A lost encode or worker fails the request now, not when the text is complete.
                 encode = group.create_task(arrivals.encoded(context, session))
                 lost = group.create_task(session.lost())
+                if arrived.loaded is None:
+                    await encode  # a known image must be sent again if its embedding is gone
                 image, decode_ms = arrived.image, arrived.decode_ms
                 scene = Scene(job, image, await shown, session, encode, started, decode_ms, emit)
                 results = await self._answer_all(scene)

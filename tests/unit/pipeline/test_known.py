@@ -40,3 +40,16 @@ def test_beyond_the_limit_the_least_recently_used_is_dropped() -> None:
     for _ in range(9):
         known.remember(KnownImage("d", 30, 20), "", SQUARE)
     assert known.get("a", "") is not None
+
+
+def test_a_request_about_a_known_image_needs_no_further_memory() -> None:
+    known = KnownImages(4 * 32_000)
+    for name in "ab":
+        known.remember(KnownImage(name, 30, 20), "", SQUARE)
+    used_bytes = known.used_bytes
+    for _ in range(20):
+        found = known.get("a", "")
+        assert found is not None
+        known.remember(found, "")
+    assert known.used_bytes == used_bytes
+    assert known.get("b", "") is not None

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from wise_client.answers import Answers
 from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
 from wise_client.core import Core, OpenStream
+from wise_client.errors import ImageUnknownError
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.masks import BoolMask
@@ -129,15 +131,27 @@ class AsyncClient:
     ) -> AsyncGenerator[StreamEvent, None]:
         """As `Client.stream`; when leaving early, close it with `contextlib.aclosing`."""
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
-        opened: OpenStream = await self._run(self._core.open_stream(image, query, options))
+        while True:
+            opened: OpenStream = await self._run(self._core.open_stream(image, query, options))
+            try:
+                async with aclosing(self._events(opened)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except ImageUnknownError:
+                if not self._core.sends_again(opened):
+                    raise
+                image = opened.sent.source
+
+    async def _events(self, opened: OpenStream) -> AsyncGenerator[StreamEvent, None]:
         try:
-            async for chunk in opened.response.aiter_bytes():
+            async for chunk in opened.sent.response.aiter_bytes():
                 for event in opened.decoder.feed(chunk):
                     yield event
         except httpx.RequestError as error:
             raise transport_failure(error, opened.request_id) from error
         finally:
-            await opened.response.aclose()
+            await opened.sent.response.aclose()
         opened.decoder.finish()
 
     async def segment_many(

@@ -14,6 +14,7 @@ from wise_client.answers import Answers
 from wise_client.batch import WINDOW_PER_WORKER, BatchJob, Outcome, Pair
 from wise_client.config import Config, Timeouts
 from wise_client.core import Core, OpenStream
+from wise_client.errors import ImageUnknownError
 from wise_client.events import StreamEvent
 from wise_client.inputs import ImageInput
 from wise_client.masks import BoolMask
@@ -155,17 +156,28 @@ class Client:
 
         Nothing is sent before the first event is asked for. Leaving the loop early and closing
         the generator (`contextlib.closing`) ends the request at the server too. A stream that
-        breaks raises, and is not sent again. Options as in `segment`.
+        breaks raises, and is not sent again, except with an image that the server has evicted.
+        Options as in `segment`.
         """
         options = Options(strategy, max_instances, mask_format, max_side_pixels)
-        opened: OpenStream = self._run(self._core.open_stream(image, query, options))
+        while True:
+            opened: OpenStream = self._run(self._core.open_stream(image, query, options))
+            try:
+                yield from self._events(opened)
+                return
+            except ImageUnknownError:
+                if not self._core.sends_again(opened):
+                    raise
+                image = opened.sent.source
+
+    def _events(self, opened: OpenStream) -> Generator[StreamEvent, None, None]:
         try:
-            for chunk in opened.response.iter_bytes():
+            for chunk in opened.sent.response.iter_bytes():
                 yield from opened.decoder.feed(chunk)
         except httpx.RequestError as error:
             raise transport_failure(error, opened.request_id) from error
         finally:
-            opened.response.close()
+            opened.sent.response.close()
         opened.decoder.finish()
 
     def segment_many(

@@ -31,15 +31,6 @@ from wise_client.steps import Steps, Work, is_event_stream, send
 
 
 @dataclass(frozen=True)
-class OpenStream:
-    """An event stream whose headers have come."""
-
-    response: httpx.Response
-    decoder: EventDecoder
-    request_id: str
-
-
-@dataclass(frozen=True)
 class Sending:
     """A request in its two forms: with the whole image, and with the digest of a known one."""
 
@@ -50,12 +41,23 @@ class Sending:
 
 @dataclass(frozen=True)
 class Sent:
-    """An answered request about an image; `key` is the image's fingerprint."""
+    """An answered request about an image; `key` is the image's fingerprint. named: it contained the
+    image's digest alone."""
 
     response: httpx.Response
     source: Source
     key: str
     frame: Frame
+    named: bool
+
+
+@dataclass(frozen=True)
+class OpenStream:
+    """An event stream whose headers have come."""
+
+    sent: Sent
+    decoder: EventDecoder
+    request_id: str
 
 
 class Core:
@@ -126,7 +128,13 @@ class Core:
             return self._answers(sent, queries, document)
 
         request_id = _request_id(response)
-        return OpenStream(response, EventDecoder(sent.frame, request_id, read), request_id)
+        return OpenStream(sent, EventDecoder(sent.frame, request_id, read), request_id)
+
+    def sends_again(self, opened: OpenStream) -> bool:
+        """Whether to open a stream again that ended with ImageUnknownError: it contained the digest
+        alone, and no event has come. The next one contains the whole image."""
+        self._known.forget(opened.sent.key)
+        return opened.sent.named and not opened.decoder.begun
 
     def refine(
         self, image: ImageInput, prompts: Sequence[Prompt], options: RefineOptions
@@ -167,13 +175,13 @@ class Core:
             request: Request = yield Work(lambda: sending.named(known).about(key))
             try:
                 response = yield from self._send(request, stream=sending.stream)
-                return Sent(response, source, key, known.frame)
+                return Sent(response, source, key, known.frame, named=True)
             except errors.ImageUnknownError:
                 self._known.forget(key)
         prepared: PreparedImage = yield Work(lambda: prepare(source, max_side_pixels))
         request = yield Work(lambda: sending.whole(prepared).about(key))
         response = yield from self._send(request, stream=sending.stream)
-        return Sent(response, source, key, _frame_of(prepared))
+        return Sent(response, source, key, _frame_of(prepared), named=False)
 
     def _send(self, request: Request, *, stream: bool = False) -> Steps[httpx.Response]:
         return send(request, self._retry, self._clock, stream=stream)

@@ -79,7 +79,9 @@ StreamEvent: TypeAlias = ThinkingDelta | InstanceFound | MaskReady | Done
 
 
 class EventDecoder:
-    """Bytes of one stream -> events. `read_answers` makes results of the `done` document."""
+    """Bytes of one stream -> events. `read_answers` makes results of the `done` document.
+
+    begun: whether an event has come."""
 
     def __init__(
         self,
@@ -92,6 +94,7 @@ class EventDecoder:
         self._request_id = request_id
         self._read_answers = read_answers
         self._done = False
+        self.begun = False
 
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         """Raises the APIError of an `error` event, UnexpectedAnswerError for what is no event."""
@@ -105,6 +108,7 @@ class EventDecoder:
                     request_id=self._request_id,
                 ) from error
             if event is not None:
+                self.begun = True
                 yield event
 
     def finish(self) -> None:

@@ -16,6 +16,7 @@ A request is sent again only when that cannot make the server do the same work t
 | read timeout                                               | no     | it may be worked on       |
 | pool timeout                                               | no     | waiting more is no cure   |
 | a stream that broke after it began                         | no     | it was being worked on    |
+| 404 `image_unknown`, to the digest of a known image        | once   | with the image itself     |
 | every other status                                         | no     | it would fail again       |
 
 502 and 504 are the documented exception: a proxy may send them while the server behind it has not
