@@ -1,6 +1,7 @@
 """Ray's errors in our words, repetition, and pixels that are in the object store once."""
 
 import asyncio
+import contextlib
 from dataclasses import fields, replace
 from typing import Any
 
@@ -9,7 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from ray.exceptions import ActorDiedError, ObjectStoreFullError, RayTaskError
-from ray.serve.exceptions import BackPressureError, RequestCancelledError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RequestCancelledError,
+)
 
 import ray
 from fakes import FOUND, FakeReasoner, FakeSegmenter
@@ -17,6 +23,7 @@ from ray_in_process import on_ray
 from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost, Unavailable
 from wise_serve.ray import calls
 from wise_serve.ray.ingress import OneRequestId
+from wise_serve.ray.reasoner import RemoteReasoner
 from wise_serve.reasoner import ReasonRequest
 from wise_serve.settings import Settings
 
@@ -45,7 +52,10 @@ class Call:
         return self._end
 
     def cancel(self) -> None:
+        """As Ray's: it raises again what a call that was never sent has raised."""
         self._method.cancelled += 1
+        if isinstance(self._end, BackPressureError | DeploymentUnavailableError):
+            raise self._end
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +82,7 @@ def test_a_lost_replica_is_asked_for_again_and_another_one_each_time() -> None:
     [
         (ActorDiedError(), SegmenterLost),
         (RequestCancelledError("r"), SegmenterLost),
+        (DeploymentUnavailableError(DeploymentID("Segmenter")), NotReady),
         (in_replica(NotReady("The segmenter is not ready.")), NotReady),
     ],
 )
@@ -98,6 +109,37 @@ def test_an_error_that_is_not_a_lost_replica_is_not_repeated(
     with pytest.raises(kind):
         ask(method)
     assert len(method.named) == 1
+
+
+def test_a_stream_that_no_replica_accepts_is_429() -> None:
+    class Full:
+        def options(self, **_: Any) -> "Full":
+            return self
+
+        @property
+        def stream(self) -> "Full":
+            return self
+
+        def remote(self, *_: object, **__: object) -> "Full":
+            return self
+
+        async def __aiter__(self) -> Any:
+            raise BackPressureError(9, 8)
+            yield
+
+        def cancel(self) -> None:
+            raise BackPressureError(9, 8)  # as Ray's does then
+
+    asked = ReasonRequest("r", Image.new("RGB", (9, 7)), "d", "p", 64)
+
+    async def scenario() -> None:
+        reasoner = RemoteReasoner(Settings(), Full())
+        reasoner._pixels.put = lambda *_: contextlib.nullcontext()  # type: ignore[method-assign,assignment]
+        async for _ in reasoner.stream(asked):
+            raise AssertionError("nothing was generated")
+
+    with pytest.raises(Overloaded):
+        asyncio.run(scenario())
 
 
 def test_our_errors_come_as_they_were_raised_without_the_replicas_trace() -> None:

@@ -59,15 +59,18 @@ def test_a_wrong_setting_is_named(args: dict[str, object], said: str) -> None:
         app(args)
 
 
-def test_queues_before_the_models_are_bounded_and_the_ingress_leaves_refusing_to_us() -> None:
-    settings = read_settings({"max_inflight_requests": 7, "max_queued_requests": 3})
+@pytest.mark.parametrize("queued", [3, 0])
+def test_the_admission_alone_refuses_requests(queued: int) -> None:
+    """A request makes many calls of a model, so a limit of Ray's on calls would refuse requests
+    that the admission has let in."""
+    settings = read_settings({"max_inflight_requests": 7, "max_queued_requests": queued})
     ingress = build(settings)._bound_deployment
     models = [one._bound_deployment for one in ingress.init_args[2:]]
     assert [one.name for one in models] == [SEGMENTER, REASONER]
     for one in models:
-        assert (one.max_ongoing_requests, one.max_queued_requests) == (7, 3)
+        assert (one.max_ongoing_requests, one.max_queued_requests) == (7, -1)
     assert ingress.max_queued_requests == -1
-    assert ingress.max_ongoing_requests > 2 * (7 + 3)
+    assert ingress.max_ongoing_requests > 2 * (7 + queued)
 
 
 def test_one_replica_of_each_fits_on_two_cores() -> None:

@@ -78,13 +78,14 @@ def read_settings(args: dict[str, Any]) -> Settings:
 
 
 def _deployment(name: str, replica: type, settings: Settings, replicas: int) -> Any:
-    """A model's deployment. Requests beyond `max_ongoing_requests` a replica wait at the ingress,
-    at most `max_queued_requests` for each ingress replica; then callers get 429."""
+    """A model's deployment. Calls beyond `max_ongoing_requests` a replica wait at the ingress. Its
+    admission bounds them: a limit here would count calls, of which one request makes many (one for
+    each query and each instance), and so refuse requests that were admitted."""
     return serve.deployment(
         name=name,
         num_replicas=replicas,
         max_ongoing_requests=settings.max_inflight_requests,
-        max_queued_requests=settings.max_queued_requests,
+        max_queued_requests=_UNBOUNDED,
         graceful_shutdown_timeout_s=settings.drain_deadline_s,
         health_check_period_s=_HEALTH_EVERY_S,
         logging_config=_LOGGING,

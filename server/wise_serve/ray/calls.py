@@ -3,7 +3,7 @@ pixels are sent once."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ async def ask(
             if not may_repeat(failure, attempt):
                 raise failure from None
         finally:
-            response.cancel()  # has no effect on a call that was answered
+            cancel(response)
         await pause(attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -64,6 +64,15 @@ async def ask(
 def may_repeat(failure: Exception, attempt: int) -> bool:
     """Whether to repeat a call that failed in this way before it gave any result."""
     return isinstance(failure, Unavailable) and attempt + 1 < ATTEMPTS
+
+
+def cancel(call: Any) -> None:
+    """Cancel a call or a stream that nobody waits for any more; one that has ended stays as it is.
+
+    Ray's `cancel` raises the error of a call that no replica has accepted. Whoever waited for the
+    call has this error already."""
+    with suppress(Exception):
+        call.cancel()
 
 
 async def pause(attempt: int) -> None:

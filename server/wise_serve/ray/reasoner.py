@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from wise_serve.contract.errors import NotReady, ReasonerLost
-from wise_serve.ray.calls import ATTEMPTS, SharedPixels, as_ours, ask, may_repeat, pause
+from wise_serve.ray.calls import ATTEMPTS, SharedPixels, as_ours, ask, cancel, may_repeat, pause
 from wise_serve.ray.messages import ReasonerFacts
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.settings import Settings
@@ -79,5 +79,5 @@ class RemoteReasoner:
                     if begun or not may_repeat(failure, attempt):
                         raise failure from None
                 finally:
-                    steps.cancel()  # has no effect on a stream that has ended
+                    cancel(steps)
                 await pause(attempt)
