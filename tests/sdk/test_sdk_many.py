@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scripted import ScriptedServer
 from steps import Disconnect, Problem, Slow
@@ -67,6 +68,39 @@ def test_failures_are_values(kind: str, server: ScriptedServer, jpeg: bytes) -> 
     assert codes[3:] == ["invalid_input", "invalid_input", "invalid_input", None]
     with pytest.raises(UnsupportedImageError):
         outcomes[1].unwrap()
+
+
+@both
+def test_a_pil_image_that_pairs_share_is_decoded_once_and_in_a_thread(
+    kind: str, server: ScriptedServer, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.open(io.BytesIO(jpeg))
+    load, decoding = picture.load, []
+
+    def slow_load() -> object:
+        if picture.tile:  # its pixels are not decoded yet
+            decoding.append(threading.current_thread())
+            time.sleep(0.05)
+        return load()
+
+    monkeypatch.setattr(picture, "load", slow_load)
+    outcomes = ask(kind, server.url, [(picture, query) for query in "abcd"], concurrency=4)
+    assert all(one.ok for one in outcomes)
+    assert len(decoding) == 1
+    assert decoding[0] is not threading.main_thread()
+
+
+@both
+@pytest.mark.parametrize("output", [False, True])
+def test_a_damaged_pil_image_fails_its_own_pair(
+    kind: str, output: bool, server: ScriptedServer, jpeg: bytes, tmp_path: Path
+) -> None:
+    damaged = Image.open(io.BytesIO(jpeg[:-40]))
+    pairs = [(jpeg, "a"), (damaged, "b"), (damaged, "c"), (jpeg, "d")]
+    kept = tmp_path / "answers.jsonl" if output else None
+    outcomes = ask(kind, server.url, pairs, output=kept)
+    told = [one.error.detail if one.error else "" for one in outcomes]
+    assert [text[:35] for text in told] == ["", *2 * ["The image is damaged or incomplete:"], ""]
 
 
 @both

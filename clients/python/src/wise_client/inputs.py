@@ -8,9 +8,10 @@ image or an array it is the pixels as they are held.
 
 import hashlib
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ ImageInput: TypeAlias = (
 Source: TypeAlias = Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+# One of these is held while a caller's PIL image is decoded; images seldom share one.
+_DECODING: Final = tuple(threading.Lock() for _ in range(61))
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,15 +102,26 @@ def load_rgb(source: Source) -> Image.Image:
 
 
 def identity(source: Source) -> str:
-    """What a resumed batch knows an image by: its path, or the SHA-256 of its content."""
+    """What a resumed batch knows an image by: its path, or the SHA-256 of its content.
+
+    Raises InputError when a PIL image cannot be decoded.
+    """
     if isinstance(source, Path):
         return str(source)
     if isinstance(source, bytes):
         return "sha256:" + hashlib.sha256(source).hexdigest()
-    pixels = np.ascontiguousarray(source)
+    pixels = pixels_of(source)
     digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
     digest.update(pixels.tobytes())
     return "sha256:" + digest.hexdigest()
+
+
+def pixels_of(source: Image.Image | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The values that the caller holds, contiguous; for a palette image, its indices.
+
+    Raises InputError when a PIL image cannot be decoded.
+    """
+    return np.ascontiguousarray(source if isinstance(source, np.ndarray) else _decoded(source))
 
 
 def _of_file(source: Path | bytes, max_side_pixels: int | None) -> PreparedImage:
@@ -151,7 +165,15 @@ def content_of(source: Path | bytes) -> bytes:
 
 def _held(source: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:
     """A picture of pixels that the caller holds; its own, so that ours can be closed."""
-    return _of_array(source) if isinstance(source, np.ndarray) else source.copy()
+    return _of_array(source) if isinstance(source, np.ndarray) else _decoded(source).copy()
+
+
+def _decoded(picture: Image.Image) -> Image.Image:
+    """The caller's own picture, decoded by one thread: Pillow mixes up the pixels if several
+    threads decode the same picture at once."""
+    with _DECODING[id(picture) // 16 % len(_DECODING)], decoding.told_of("The image"):
+        picture.load()
+    return picture
 
 
 def _of_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:

@@ -6,9 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from wise_client.inputs import Source, content_of
+from wise_client.inputs import Source, content_of, pixels_of
 from wise_client.parts import Frame
 
 MOST_IMAGES = 1024
@@ -61,7 +59,7 @@ def fingerprint(source: Source, max_side_pixels: int | None) -> str:
         digest.update(content_of(source))
     else:
         digest.update(type(source).__name__.encode())
-        pixels = np.ascontiguousarray(source)
+        pixels = pixels_of(source)
         mode = getattr(source, "mode", "")
         palette = source.getpalette() if mode in ("P", "PA") else None  # type: ignore[union-attr]
         digest.update(f"{pixels.shape}{pixels.dtype}{mode}{palette}".encode())
