@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import bulk_data
 from command_line import Run, feed
 from scripted import ScriptedServer
 from steps import Disconnect, Problem
@@ -53,6 +54,19 @@ def test_a_folder_and_one_query(run: Run, photo: Path, tmp_path: Path) -> None:
     assert err == "wise-segment: 2 of 2 pairs answered: o.jsonl\n"
     images = [one["image"] for one in records(tmp_path / "o.jsonl")]
     assert images == ["photos/a.jpg", "photos/b.PNG"]
+
+
+def test_images_of_the_same_name_in_two_folders_are_two_images_in_coco(
+    run: Run, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("a", "b")):
+        (bulk_data.folder(tmp_path / name, 0) / "0.png").write_bytes(bulk_data.png(number))
+    words = ("--query", "p", "--query", "q", "-o", "o.jsonl", "--coco", "c.json", "--no-progress")
+    assert run("batch", "a", "b", *words)[0] == 0
+    coco = json.loads((tmp_path / "c.json").read_text())
+    widths = {one["file_name"]: one["width"] for one in coco["images"]}
+    assert widths == {"0.png": 24, "b/0.png": 25}
+    assert [one["image_id"] for one in coco["annotations"]] == [1, 1, 2, 2]
 
 
 def test_pairs_from_standard_input(

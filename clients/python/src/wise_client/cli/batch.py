@@ -1,6 +1,7 @@
 """`wise-segment batch`: images by the thousand or the million, into a file or folder of answers."""
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -26,11 +27,13 @@ from wise_client.cli.failures import BadRecords, Failures
 from wise_client.errors import InputError, WiseClientError
 from wise_client.export import coco
 from wise_client.exports import dataset
+from wise_client.exports.samples import recorded
 from wise_client.parquet.folder import ParquetAnswers
 from wise_client.progress import Pace, ProgressBar
 from wise_client.requests import Options
 from wise_client.results import Segmentation
 from wise_client.retry import RetryPolicy
+from wise_client.sources.entries import Entry
 from wise_client.sources.inputs import Inputs
 
 # The run waits about two minutes for a server that restarts.
@@ -125,6 +128,18 @@ def _check_server(words: argparse.Namespace) -> None:
 def _answered(
     inputs: Inputs, answers: ParquetAnswers | AnswerFile
 ) -> Iterator[tuple[str, Segmentation]]:
-    for entry, record in zip(inputs.entries(), answers.records(), strict=True):
+    images: dict[str, str] = {}
+    for _, entry, record in recorded(inputs, answers):
         if "response" in record:
-            yield entry.file, Segmentation.from_dict(record["response"], query=entry.query)
+            file = _free(entry, images)
+            yield file, Segmentation.from_dict(record["response"], query=entry.query)
+
+
+def _free(entry: Entry, images: dict[str, str]) -> str:
+    """The entry's `file`, or its `name` if another image has that file name.
+
+    `images`: which image has a file name, by these names.
+    """
+    numbered = (f"{entry.name}-{number}" for number in itertools.count(2))
+    names = itertools.chain((entry.file, entry.name), numbered)
+    return next(name for name in names if images.setdefault(name, entry.name) == entry.name)

@@ -9,6 +9,7 @@ from wise_client import decoding
 from wise_client.errors import InputError
 from wise_client.inputs import load_rgb, prepare
 from wise_client.results import Segmentation
+from wise_client.sources.entries import Entry
 from wise_client.sources.inputs import Inputs
 
 _ANSWERED = ("found", "no_target")
@@ -57,7 +58,7 @@ class Samples:
     def __post_init__(self) -> None:
         self._asked: dict[str, list[tuple[int, str]]] = {}  # index and class, by the image's name
         known: dict[str, None] = {}
-        for index, entry in enumerate(self.inputs.entries()):
+        for index, entry, _ in recorded(self.inputs, self.records):
             name = entry.label or entry.query or "object"
             self._asked.setdefault(entry.name, []).append((index, name))
             known.setdefault(name)
@@ -68,7 +69,7 @@ class Samples:
         for entry in self.inputs.entries():
             asked = self._asked.pop(entry.name, None)
             if asked is None:
-                continue  # its image is written
+                continue  # its image is written, or it was added since
             records = [record for index, _ in asked if (record := self.records.get(index))]
             if len(records) < len(asked) or not all(map(_valid, records)):
                 self.left_out += 1
@@ -84,6 +85,25 @@ class Samples:
             ]
             self.count += 1
             yield Sample(_free(_inside(entry.file, suffix), files), content, records, answers)
+
+
+def recorded(inputs: Inputs, records: Records) -> Iterator[tuple[int, Entry, dict[str, Any]]]:
+    """Each record of a finished batch, with its index and its entry.
+
+    Inputs are read again, and may have changed since they were asked about. Those that were added
+    have no record, and are skipped. Raises InputError if one was removed or renamed.
+    """
+    index = 0
+    for entry in inputs.entries():
+        record = records.get(index)
+        if record and (record["image"], record["query"]) == (entry.name, entry.query):
+            yield index, entry, record
+            index += 1
+    if record := records.get(index):
+        raise InputError(
+            f"The inputs changed during the run: {record['image']}, of answer {index}, is no "
+            "longer among them, or not at its place; the answers are kept"
+        )
 
 
 def upright(image: Path | bytes) -> tuple[bytes, str]:
