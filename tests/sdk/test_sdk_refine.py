@@ -86,6 +86,23 @@ def test_a_shrunk_image_is_answered_in_the_originals_pixels(
     assert gateway.segmenter.prompts[0].box == (20, 10, 40, 30)
 
 
+def test_the_alternatives_of_a_shrunk_image_are_written_in_the_originals_pixels(
+    gateway: GatewayThread, image: Pixels
+) -> None:
+    clicks = [(40, 40), (100, 20, 0)]
+    with Client(gateway.url) as client:
+        result = client.refine(image, points=clicks, multimask=True, max_side_pixels=WIDTH // 2)
+    others = result.instances[0].alternatives
+    written = result.to_dict()["instances"][0]["alternatives"]
+    assert [one.labels for one in others] == [(1, 0)] * 2
+    assert [set(one) for one in written] == [{"score", "area", "mask"}] * 2
+    assert [one["score"] for one in written] == [0.8, 0.7]
+    assert [one["area"] for one in written] == [int(one.mask.sum()) for one in others]
+    again = Segmentation.from_dict(result.to_dict()).instances[0].alternatives
+    for one, read in zip(others, again, strict=True):
+        assert (read.mask == one.mask).all()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -98,7 +98,7 @@ class Instance:
     def alternatives(self) -> "tuple[Instance, ...]":
         """With `multimask=True`: the other masks for the same prompt, by descending score."""
         others = self.payload.get("alternatives") or ()
-        place = {name: self.payload[name] for name in ("box", "points")}
+        place = {"labels": self.labels, **{name: self.payload[name] for name in ("box", "points")}}
         return tuple(instance({**place, **other}, self.frame) for other in others)
 
     @cached_property
@@ -122,8 +122,18 @@ class Instance:
         """As in the contract, in the original image's pixels."""
         if self.frame.same:
             return dict(self.payload)
-        mapped = {"box": list(self.box), "points": [list(point) for point in self.points]}
-        return {**self.payload, **mapped, "area": self.area, "mask": masks.encode(self.mask)}
+        mapped: dict[str, Any] = {
+            "box": list(self.box),
+            "points": [list(point) for point in self.points],
+            **self._measured(),
+        }
+        if others := self.payload.get("alternatives"):
+            pairs = zip(others, self.alternatives, strict=True)
+            mapped["alternatives"] = [{**given, **one._measured()} for given, one in pairs]
+        return {**self.payload, **mapped}
+
+    def _measured(self) -> dict[str, Any]:
+        return {"area": self.area, "mask": masks.encode(self.mask)}
 
     def __repr__(self) -> str:
         box = ", ".join(f"{value:.0f}" for value in self.box)
