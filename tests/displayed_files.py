@@ -1,7 +1,7 @@
 """Image files that a reader may read in more than one way, each with how it is displayed.
 
-The one table for the server and the Python client, which are installed apart: both must read each
-file as it says here.
+With `displayed_colours`, the one table for the server and the Python client, which are installed
+apart: both must read each file as it says here.
 """
 
 import struct
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pictures import chunk, encode, png
+from pictures import chunk, encode
 
 WIDTH, HEIGHT = 64, 32
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -43,7 +43,7 @@ class File:
 
 
 def files() -> list[File]:
-    return [*_oriented(), *_with_metadata(), *_with_unread_metadata(), *_colours()]
+    return [*_oriented(), *_with_metadata(), *_with_unread_metadata()]
 
 
 def corners_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -203,45 +203,3 @@ def _with_unread_metadata() -> Iterator[File]:
         yield _turned(f"PNG, {name}, at the end", png_with(one, after_pixels=True), 1)
     whole = png_with(text("Comment", bytes(99)), after_pixels=True)
     yield _turned("PNG cut short in a text behind its pixels", whole[: whole.index(b"Comment")], 1)
-
-
-def _colours() -> Iterator[File]:
-    def one(name: str, picture: Image.Image, colour: tuple[int, int, int], **options: Any) -> File:
-        kind = options.pop("kind", "PNG")
-        return File(name, encode(picture, kind, **options), picture.size, (colour,) * 4)
-
-    half, clear = (255, 0, 0, 128), (255, 0, 0, 0)
-    for kind, options in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True})):
-        made = {"kind": kind, **options}
-        yield one(f"{kind}, half clear", Image.new("RGBA", (8, 8), half), (255, 127, 127), **made)
-        yield one(f"{kind}, clear", Image.new("RGBA", (8, 8), clear), WHITE, **made)
-        frames = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), BLUE)]}
-        yield one(f"{kind}, animated", Image.new("RGB", (8, 8), RED), RED, **made, **frames)
-    yield one("grey with alpha", Image.new("LA", (8, 8), (0, 0)), WHITE)
-    yield one("transparent colour", Image.new("RGB", (8, 8), RED), WHITE, transparency=RED)
-    yield one("transparent grey", Image.new("L", (8, 8), 7), WHITE, transparency=7)
-    palette = Image.new("P", (8, 8), 1)
-    palette.putpalette([*RED, *BLUE])
-    yield one("palette", palette, BLUE)
-    yield one("palette with a clear entry", palette, WHITE, transparency=1)
-    yield one("palette with alpha", palette, WHITE, transparency=bytes([255, 0]))
-    yield one("1 bit", Image.new("1", (8, 8), 1), WHITE)
-    yield one("grey", Image.new("L", (8, 8), 77), (77, 77, 77))
-    deep = Image.fromarray(np.full((8, 8), 0x80FF, np.uint16))
-    yield one("16 bits of grey", deep, (128, 128, 128))
-    yield one("16 bits of grey, clear", deep, WHITE, transparency=0x80FF)
-    for name, colour_type, values, shown in (
-        ("colour", 2, (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
-        ("grey with alpha", 4, (0x8000, 0), WHITE),
-        ("colour with alpha", 6, (0x8000, 0, 0, 0xFFFF), (128, 0, 0)),
-    ):
-        row = b"\0" + struct.pack(f">{len(values)}H", *values) * 8
-        header = struct.pack(">IIBBBBB", 8, 8, 16, colour_type, 0, 0, 0)
-        data = png(header, row * 8)
-        yield File(f"16 bits of {name}", data, (8, 8), (shown,) * 4)
-    cmyk = encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)
-    at = cmyk.index(b"\xff\xee")  # APP14, Adobe's marker; Pillow writes the inverted form
-    length = int.from_bytes(cmyk[at + 2 : at + 4], "big")
-    yield File("CMYK", cmyk, (16, 16), (RED,) * 4)
-    without = cmyk[:at] + cmyk[at + 2 + length :]
-    yield File("CMYK without Adobe's marker", without, (16, 16), (RED,) * 4)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import displayed_colours
 import displayed_files
 import wise_client.displayed
 import wise_serve.imaging.displayed
@@ -16,7 +17,7 @@ from wise_client.inputs import load_rgb, prepare
 from wise_serve.contract.errors import UnsupportedImage
 from wise_serve.imaging import images
 
-FILES = displayed_files.files()
+FILES = displayed_files.files() + displayed_colours.files()
 JPEG_TOLERANCE = 6  # of 255; the other formats are without loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's, about broken EXIF

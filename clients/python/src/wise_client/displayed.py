@@ -9,7 +9,7 @@ copies and runs both on the same files. It imports neither package, and runs on 
 | orientation 2 to 8 (see below)     | applied; all coordinates are of the turned image         |
 | alpha, a transparent colour        | composited over white                                    |
 | CMYK JPEG                          | RGB; read as inverted, Adobe's convention, as browsers do|
-| 16 bits per channel                | the high byte                                            |
+| 16 bits per channel                | the high byte, also of a transparent RGB colour          |
 | 1 bit, greyscale, palette          | RGB                                                      |
 | several frames, or MPO's pictures  | the first                                                |
 | colour profile, texts              | ignored, as the models' training did                     |
@@ -41,6 +41,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH_AT: Final = 24  # in IHDR, which is the first chunk
 _MOST_TEXT_BYTES: Final = 1 << 20
 _EXIF_HEADER: Final = b"Exif\0\0"
 _XMP_HEADER: Final = b"http://ns.adobe.com/xap/1.0/\0"
@@ -95,6 +96,7 @@ def open_image(data: bytes) -> ImageFile:
         pixels, metadata = _split_png(data)
         image: ImageFile = PngImageFile(io.BytesIO(pixels))
         image.info.update(metadata)
+        _scale_transparency(image, depth=pixels[_PNG_DEPTH_AT])
         return image
     if kind == "JPEG":
         return JpegImageFile(io.BytesIO(data))  # also for an MPO: its first picture is a JPEG
@@ -155,6 +157,20 @@ def _high_byte(image: Image.Image) -> npt.NDArray[np.uint8]:
     if isinstance(transparent, int):
         high[values == transparent] = 0xFF
     return high
+
+
+def _scale_transparency(image: Image.Image, depth: int) -> None:
+    """Scale a PNG's transparent colour as Pillow scales the pixels; it leaves it at `depth` bits.
+
+    Of RGB with 16 bits Pillow keeps the high bytes only, so every colour that has the same high
+    bytes becomes transparent.
+    """
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int) and image.mode == "L" and depth < 8:
+        most = 2**depth - 1
+        image.info["transparency"] = (transparent & most) * 255 // most
+    elif isinstance(transparent, tuple) and depth == 16:
+        image.info["transparency"] = tuple(channel >> 8 for channel in transparent)
 
 
 def _split_png(data: bytes) -> tuple[bytes, dict[str, bytes]]:
