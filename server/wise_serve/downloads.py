@@ -116,13 +116,8 @@ class Downloads:
 
     def _fetch(self, checkpoint: Checkpoint) -> None:
         """Runs in a thread of its own."""
-        asked: dict[str, Any] = {
-            "revision": checkpoint.revision,
-            "cache_dir": checkpoint.cache_dir,
-            "allow_patterns": checkpoint.allow,
-        }
-        ignored = [*checkpoint.ignore]
-        if _is_cached(checkpoint, asked):
+        asked, ignored = _asked(checkpoint), [*checkpoint.ignore]
+        if cached_folder(checkpoint) is not None:
             return
         silent = _bar_class(lambda done: None)
         files = snapshot_download(
@@ -147,15 +142,27 @@ class Downloads:
         self._done_bytes = max(self._done_bytes, done_bytes)
 
 
-def _is_cached(checkpoint: Checkpoint, asked: dict[str, Any]) -> bool:
+def cached_folder(checkpoint: Checkpoint) -> Path | None:
+    """The folder in the hub's cache that holds all files of the checkpoint; None if some are
+    missing. Raises HFValidationError if no repository can have this name."""
     ignored = [*checkpoint.ignore, "*.bin"]
     try:
-        folder = snapshot_download(
-            checkpoint.name, **asked, ignore_patterns=ignored, local_files_only=True
+        found = snapshot_download(
+            checkpoint.name, **_asked(checkpoint), ignore_patterns=ignored, local_files_only=True
         )
     except LocalEntryNotFoundError:
-        return False
-    return any(any(Path(folder).glob(pattern)) for pattern in checkpoint.allow or _WEIGHTS)
+        return None
+    folder = Path(found)
+    has_weights = any(any(folder.glob(pattern)) for pattern in checkpoint.allow or _WEIGHTS)
+    return folder if has_weights else None
+
+
+def _asked(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "revision": checkpoint.revision,
+        "cache_dir": checkpoint.cache_dir,
+        "allow_patterns": checkpoint.allow,
+    }
 
 
 def _bar_class(count: Callable[[int], None]) -> type:

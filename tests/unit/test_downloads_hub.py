@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -11,6 +12,7 @@ import pytest
 
 from wise_serve.contract.errors import NotReady
 from wise_serve.downloads import Checkpoint, Downloads
+from wise_serve.preflight.weights import Weights, find_weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
@@ -44,7 +46,8 @@ class HubHandler(BaseHTTPRequestHandler):
                 ]
             ).encode()
         elif path.startswith("/api/models/a/b"):
-            body = json.dumps({"id": "a/b", "sha": COMMIT, "siblings": []}).encode()
+            files = [{"rfilename": file, "size": len(data)} for file, data in FILES.items()]
+            body = json.dumps({"id": "a/b", "sha": COMMIT, "siblings": files}).encode()
         elif path.startswith("/a/b/resolve/") and name in FILES:
             body = FILES[name]
             if with_body:
@@ -111,6 +114,29 @@ async def test_the_reasoner_is_downloaded_once_and_in_one_format(
 async def test_of_sam_2_only_the_weights_are_downloaded(fetched: list[str]) -> None:
     await Downloads([Checkpoint("a/b", allow=("*.pt",))]).run()
     assert fetched == ["weights.pt"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "size_bytes"),
+    [(Checkpoint("a/b", allow=("*.pt",)), 1000), (Checkpoint("a/b", ignore=("*.pt",)), 300_000)],
+)
+async def test_the_preflight_finds_what_was_downloaded(
+    fetched: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Checkpoint,
+    size_bytes: int,
+) -> None:
+    elsewhere = replace(checkpoint, cache_dir=str(tmp_path / "other"), revision=COMMIT)
+    for one in (checkpoint, elsewhere):
+        before = find_weights("a/b", tmp_path / "no", one)
+        assert before == Weights(size_bytes, "on the hub, to be downloaded")
+        await Downloads([one]).run()
+        assert find_weights("a/b", tmp_path / "no", one) == Weights(
+            size_bytes, "in the hub's cache"
+        )
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+    assert find_weights("a/b", tmp_path / "no", elsewhere).size_bytes == size_bytes
 
 
 async def test_an_unknown_repository_and_no_network(

@@ -15,6 +15,7 @@ from dataclasses import asdict
 
 from wise_serve import processes
 from wise_serve.device import ORDER_VARIABLE, PCI_ORDER, GpuError, order_is_unknown, usable_gpus
+from wise_serve.downloads import Checkpoint, checkpoints_of
 from wise_serve.http.access import AccessError, make_access
 from wise_serve.miniature import REASONER_FOLDER
 from wise_serve.preflight.checks import GIB, Check, Machine, size_text
@@ -22,6 +23,7 @@ from wise_serve.preflight.memory import memory
 from wise_serve.preflight.native import native_libraries
 from wise_serve.preflight.reasoner import adapters, engine_cores, engine_options, image_sizes
 from wise_serve.preflight.weights import WeightsError, find_weights
+from wise_serve.reasoner.engine_args import EngineArgsError, read_engine_args
 from wise_serve.reasoner.strategies import Strategy
 from wise_serve.settings import MINIATURE, NO_REASONER, Settings
 from wise_serve.versions import VERSION, package_version
@@ -39,8 +41,9 @@ def preflight(settings: Settings, strategies: Mapping[str, Strategy]) -> list[Ch
         gpus, gpu_error = usable_gpus(), ""
     except GpuError as error:
         gpus, gpu_error = [], str(error)
-    reasoner, reasoner_bytes = _weights("reasoner", settings.reasoner)
-    segmenter, segmenter_bytes = _weights("segmenter", settings.segmenter)
+    on_hub = _on_hub(settings)
+    reasoner, reasoner_bytes = _weights("reasoner", settings.reasoner, on_hub)
+    segmenter, segmenter_bytes = _weights("segmenter", settings.segmenter, on_hub)
     machine = Machine(settings, strategies, gpus, gpu_error, reasoner_bytes, segmenter_bytes)
     checks: list[Callable[[Machine], Check]] = [
         _versions,
@@ -201,12 +204,21 @@ def _allocator(machine: Machine) -> Check:
     return Check("allocator", "warning", "the system's", advice)
 
 
-def _weights(part: str, name: str) -> tuple[Check, int | None]:
+def _on_hub(settings: Settings) -> dict[str, Checkpoint]:
+    """What the server would download, by hub name."""
+    try:
+        engine_args = read_engine_args(settings.engine_args)
+    except EngineArgsError:
+        engine_args = {}  # `engine options` says what is wrong with them
+    return {one.name: one for one in checkpoints_of(settings, engine_args)}
+
+
+def _weights(part: str, name: str, on_hub: Mapping[str, Checkpoint]) -> tuple[Check, int | None]:
     """The check, and the size of the weights in bytes; None if it is unknown."""
     if name == NO_REASONER and part == "reasoner":
         return Check("reasoner weights", "ok", "none wanted: POST /refine is served alone"), 0
     try:
-        found = find_weights(name, REASONER_FOLDER.parent / part)
+        found = find_weights(name, REASONER_FOLDER.parent / part, on_hub.get(name))
     except WeightsError as error:
         return Check(f"{part} weights", "failure", f"{name}: {error}", error.advice), None
     shown = f"{name}: {size_text(found.size_bytes)}, {found.where}"

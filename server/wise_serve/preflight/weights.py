@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import filter_repo_objects
 
+from wise_serve.downloads import Checkpoint, cached_folder
 from wise_serve.hub import explain
 from wise_serve.settings import MINIATURE
 
@@ -30,11 +32,12 @@ class WeightsError(Exception):
         self.advice = advice
 
 
-def find_weights(name: str, miniature: Path) -> Weights:
+def find_weights(name: str, miniature: Path, on_hub: Checkpoint | None = None) -> Weights:
     """Find the weights of `name`: 'miniature', a file, a folder, or a hub name.
 
-    `miniature`: the path with which the miniature's weights start. The hub is asked only for what
-    is not on this machine; that may take seconds. Raises WeightsError.
+    `miniature`: the path with which the miniature's weights start. `on_hub`: which files of the hub
+    name the server downloads; None: all. The hub is asked only for what is not on this machine;
+    that may take seconds. Raises WeightsError.
     """
     if name == MINIATURE:
         paths = [miniature] if miniature.is_dir() else miniature.parent.glob(f"{miniature.name}*")
@@ -44,27 +47,34 @@ def find_weights(name: str, miniature: Path) -> Weights:
         return _some(_size(Path(name)), "a file", "The file is empty: download it again.")
     if Path(name).is_dir():
         return _some(_size(Path(name)), "a folder", "Name a folder that holds *.safetensors.")
+    checkpoint = on_hub or Checkpoint(name)
     try:
-        cached = snapshot_download(name, local_files_only=True)
+        cached = cached_folder(checkpoint)
     except HFValidationError as error:
         raise _failed(error) from None
-    except LocalEntryNotFoundError:
-        return _on_hub(name)
-    return _some(
-        _size(Path(cached)), "in the hub's cache", f"Download it again: hf download {name}"
-    )
+    if cached is None:
+        return _on_hub(checkpoint)
+    size = _size(cached, checkpoint)
+    return _some(size, "in the hub's cache", f"Download it again: hf download {name}")
 
 
-def _size(path: Path) -> int:
+def _size(path: Path, checkpoint: Checkpoint | None = None) -> int:
     if path.is_file():
         return path.stat().st_size
     files = {item.name: item.stat().st_size for item in path.iterdir() if item.is_file()}
-    return _weight_files(files)
+    return _weight_files(files, checkpoint)
 
 
-def _weight_files(files: dict[str, int]) -> int:
+def _weight_files(files: dict[str, int], checkpoint: Checkpoint | None = None) -> int:
+    """Bytes of the weight files; of those that the checkpoint names, if there is one."""
+    names = list(files)
+    if checkpoint is not None:
+        allowed = None if checkpoint.allow is None else [*checkpoint.allow]
+        names = list(
+            filter_repo_objects(names, allow_patterns=allowed, ignore_patterns=[*checkpoint.ignore])
+        )
     for ending in _ENDINGS:
-        if sizes := [size for name, size in files.items() if name.endswith(ending)]:
+        if sizes := [files[name] for name in names if name.endswith(ending)]:
             return sum(sizes)
     return 0
 
@@ -75,13 +85,19 @@ def _some(size_bytes: int, where: str, advice: str) -> Weights:
     return Weights(size_bytes, where)
 
 
-def _on_hub(name: str) -> Weights:
+def _on_hub(checkpoint: Checkpoint) -> Weights:
     try:
-        info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT_S)
+        info = HfApi().model_info(
+            checkpoint.name,
+            revision=checkpoint.revision,
+            files_metadata=True,
+            timeout=_TIMEOUT_S,
+        )
     except Exception as error:  # of several libraries, as the network fails in many ways
         raise _failed(error) from None
     files = {item.rfilename: item.size or 0 for item in info.siblings or ()}
-    return _some(_weight_files(files), "on the hub, to be downloaded", "Choose another checkpoint.")
+    size = _weight_files(files, checkpoint)
+    return _some(size, "on the hub, to be downloaded", "Choose another checkpoint.")
 
 
 def _failed(error: Exception) -> WeightsError:

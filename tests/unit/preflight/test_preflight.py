@@ -11,6 +11,7 @@ import pytest
 from wise_serve import device, processes
 from wise_serve.cli import main as cli
 from wise_serve.device import Gpu, GpuError
+from wise_serve.downloads import Checkpoint
 from wise_serve.preflight import memory as sizing
 from wise_serve.preflight import report as preflight
 from wise_serve.preflight.checks import GIB, Check
@@ -40,7 +41,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise GpuError("no NVIDIA driver answers")
             return found
 
-        def sized(name: str, miniature: Path) -> Weights:
+        def sized(name: str, miniature: Path, on_hub: Checkpoint | None) -> Weights:
             size = reasoner_bytes if miniature.name == "reasoner" else SAM_LARGE
             return Weights(size, "a test")
 
@@ -180,6 +181,28 @@ def test_without_a_reasoner_its_requirements_are_not_checked(
     assert checked(reasoner="none", segmenter_workers=9)["memory"].outcome == "failure"
     monkeypatch.setattr(preflight, "package_version", lambda *n: "none" if "vllm" in n else "1.1")
     assert checked(reasoner="none")["versions"].outcome == "ok"
+
+
+def test_the_weights_are_those_that_serve_downloads(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine([LARGE])
+    asked: dict[str, Checkpoint | None] = {}
+
+    def find(name: str, miniature: Path, on_hub: Checkpoint | None) -> Weights:
+        asked[name] = on_hub
+        return Weights(SEVEN_B, "a test")
+
+    monkeypatch.setattr(preflight, "find_weights", find)
+    args = '{"revision": "v1", "download_dir": "/w"}'
+    checked(reasoner="a/b", segmenter="facebook/sam2-hiera-large", engine_args=args)
+    reasoner, segmenter = asked["a/b"], asked["facebook/sam2-hiera-large"]
+    assert reasoner is not None
+    assert segmenter is not None
+    assert (reasoner.revision, reasoner.cache_dir) == ("v1", "/w")
+    assert segmenter.allow == ("*.pt",)
+    checked(reasoner="a/b", engine_args="{")
+    assert asked["a/b"] is not None
 
 
 def test_missing_packages_are_named(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

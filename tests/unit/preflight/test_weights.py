@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from wise_serve.preflight import weights
+from wise_serve import downloads
 from wise_serve.preflight.weights import WeightsError, find_weights
 
 
@@ -28,7 +28,7 @@ def test_weights_in_a_folder_and_weights_that_are_nowhere(
     def no_network(*_: object, **__: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(weights, "snapshot_download", not_cached)
+    monkeypatch.setattr(downloads, "snapshot_download", not_cached)
     monkeypatch.setattr("wise_serve.preflight.weights.HfApi.model_info", no_network)
     with pytest.raises(WeightsError, match="ConnectionError") as caught:
         find_weights("a/b", tmp_path)
