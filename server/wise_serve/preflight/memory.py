@@ -28,7 +28,7 @@ def memory(machine: Machine) -> Check:
     reasoner, segmenter = machine.reasoner_bytes, machine.segmenter_bytes
     if reasoner is None or segmenter is None:
         return Check("memory", "warning", "unknown need", "Make the weights reachable first.")
-    if machine.on_gpu:
+    if machine.on_gpu and (machine.reasons or workers_by_gpu(machine.settings)):
         return _gpus_memory(machine, reasoner, segmenter)
     free = available_memory_bytes()
     if not machine.reasons:

@@ -22,7 +22,9 @@ def engine_cores(machine: Machine) -> Check:
     if machine.on_gpu or not machine.reasons:
         return Check("threads", "ok", "not counted: the models do not share the CPU")
     settings, cores = machine.settings, len(os.sched_getaffinity(0))
-    engine = int(os.environ.get("OMP_NUM_THREADS", "0")) or engine_threads(settings)
+    # OpenMP allows a list, a number for each level of nesting: torch's threads are the first level.
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    engine = (int(first) if first.isdecimal() else 0) or engine_threads(settings)
     segmenter = settings.segmenter_threads * len(settings.segmenter_placements)
     found = f"{engine} of the engine and {segmenter} of the segmenter on {cores} cores"
     if engine + segmenter <= cores:

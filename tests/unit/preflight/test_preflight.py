@@ -128,6 +128,10 @@ def test_more_threads_than_cores_are_a_warning(
     crowded = checked(segmenter_workers=4)["threads"]
     assert crowded.outcome == "warning"
     assert crowded.found == "1 of the engine and 4 of the segmenter on 4 cores"
+    for threads, counted in (("3,2", 3), (" 2 ", 2), ("many", 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found = checked(segmenter_workers=2)["threads"].found
+        assert found.startswith(f"{counted} of the engine"), threads
     machine([LARGE])
     assert checked(segmenter_workers=4)["threads"].outcome == "ok"
 
@@ -179,6 +183,8 @@ def test_without_a_reasoner_its_requirements_are_not_checked(
     found = checked(reasoner="none", embedding_cache_bytes=GIB)
     assert (found["memory"].outcome, "engine" in found["memory"].found) == ("ok", False)
     assert checked(reasoner="none", segmenter_workers=9)["memory"].outcome == "failure"
+    found = checked(reasoner="none", segmenter_devices="cpu")
+    assert (found["memory"].outcome, "available" in found["memory"].found) == ("ok", True)
     monkeypatch.setattr(preflight, "package_version", lambda *n: "none" if "vllm" in n else "1.1")
     assert checked(reasoner="none")["versions"].outcome == "ok"
 
