@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,11 @@ class Checkpoint:
     ignore: tuple[str, ...] = ()
     revision: str | None = None
     cache_dir: str | None = None
+
+    def reads(self, file: str) -> bool:
+        """Whether the model reads `file`, a path in the repository; the hub's rule of patterns."""
+        allowed = self.allow is None or any(fnmatch(file, one) for one in self.allow)
+        return allowed and not any(fnmatch(file, one) for one in self.ignore)
 
 
 def checkpoints_of(settings: Settings, engine_args: dict[str, Any]) -> list[Checkpoint]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import filter_repo_objects
 
 from wise_serve.downloads import Checkpoint, cached_folder
 from wise_serve.hub import explain
@@ -66,13 +65,8 @@ def _size(path: Path, checkpoint: Checkpoint | None = None) -> int:
 
 
 def _weight_files(files: dict[str, int], checkpoint: Checkpoint | None = None) -> int:
-    """Bytes of the weight files; of those that the checkpoint names, if there is one."""
-    names = list(files)
-    if checkpoint is not None:
-        allowed = None if checkpoint.allow is None else [*checkpoint.allow]
-        names = list(
-            filter_repo_objects(names, allow_patterns=allowed, ignore_patterns=[*checkpoint.ignore])
-        )
+    """Bytes of the weight files; of those that the model reads, if that is known."""
+    names = [name for name in files if checkpoint is None or checkpoint.reads(name)]
     for ending in _ENDINGS:
         if sizes := [files[name] for name in names if name.endswith(ending)]:
             return sum(sizes)
