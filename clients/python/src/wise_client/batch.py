@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from wise_client.answers import AnswerFile, Answers
 from wise_client.core import Core
-from wise_client.errors import InputError, OutputMismatchError, WiseClientError
+from wise_client.errors import InputError, OutputMismatchError, WiseClientError, writable
 from wise_client.inputs import ImageInput, Source, identity, keep
 from wise_client.progress import Pace, ProgressBar
 from wise_client.requests import Options
@@ -42,8 +42,8 @@ class Question:
 
 def asked_as(index: int, name: str, query: str, label: str, options: Options) -> dict[str, Any]:
     """A record of `Answers` without its answer; `label` is left out if it is empty."""
-    named = {"label": label} if label else {}
-    pair = {"index": index, "image": name, "query": query, **named}
+    named = {"label": writable(label)} if label else {}
+    pair = {"index": index, "image": writable(name), "query": writable(query), **named}
     return {**pair, "options": options.given()}
 
 

@@ -44,7 +44,7 @@ class Questions:
                 if self.count % _UPDATE_EVERY == 0:
                     self.update()
                 continue
-            self.sent.append((index, entry.name, entry.query))
+            self.sent.append((index, asked["image"], asked["query"]))
             yield Question(index, entry.name, entry.query, _image(entry), entry.label)
 
     def update(self) -> None:

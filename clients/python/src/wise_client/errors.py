@@ -33,7 +33,18 @@ status, None where no answer came) and `request_id` (find it in the server's log
 nothing was sent). Errors over HTTP are RFC 9457 problem documents.
 """
 
+import re
 from typing import ClassVar
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def writable(text: str) -> str:
+    """`text` for output: surrogates, which UTF-8 cannot hold, as `%` and their number.
+
+    Python reads the byte E9 of a file name that is not UTF-8 as U+DCE9; here it becomes `%DCE9`.
+    """
+    return _SURROGATE.sub(lambda found: f"%{ord(found[0]):X}", text)
 
 
 class WiseClientError(Exception):
@@ -49,8 +60,8 @@ class WiseClientError(Exception):
         status: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = writable(detail)
+        super().__init__(self.detail)
         self.code = code or self.default_code
         self.status = status
         self.request_id = request_id

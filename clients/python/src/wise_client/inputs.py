@@ -161,6 +161,8 @@ def content_of(source: Path | bytes) -> bytes:
         raise InputError(f"There is no file {source}") from error
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a zero byte or a surrogate, which no file name can have
+        raise InputError(f"{source} cannot be read: {error}") from error
 
 
 def _held(source: Image.Image | npt.NDArray[np.uint8]) -> Image.Image:

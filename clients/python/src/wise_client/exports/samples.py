@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from wise_client import decoding
-from wise_client.errors import InputError
+from wise_client.errors import InputError, writable
 from wise_client.inputs import load_rgb, prepare
 from wise_client.results import Segmentation
 from wise_client.sources.entries import Entry
@@ -59,7 +59,7 @@ class Samples:
         self._asked: dict[str, list[tuple[int, str]]] = {}  # index and class, by the image's name
         known: dict[str, None] = {}
         for index, entry, _ in recorded(self.inputs, self.records):
-            name = entry.label or entry.query or "object"
+            name = writable(entry.label or entry.query or "object")
             self._asked.setdefault(entry.name, []).append((index, name))
             known.setdefault(name)
         self.classes = list(known)
@@ -96,7 +96,8 @@ def recorded(inputs: Inputs, records: Records) -> Iterator[tuple[int, Entry, dic
     index = 0
     for entry in inputs.entries():
         record = records.get(index)
-        if record and (record["image"], record["query"]) == (entry.name, entry.query):
+        asked = (writable(entry.name), writable(entry.query))
+        if record and (record["image"], record["query"]) == asked:
             yield index, entry, record
             index += 1
     if record := records.get(index):
@@ -126,7 +127,7 @@ def _valid(record: dict[str, Any]) -> bool:
 
 def _inside(file: str, suffix: str) -> PurePosixPath:
     """A path that cannot lead out of the data set."""
-    path = PurePosixPath(file.replace("\\", "/"))
+    path = PurePosixPath(writable(file).replace("\\", "/"))
     parts = [one.replace(":", "-") for one in path.parts if one not in ("/", "..", ".")] or ["0"]
     known = path.suffix.lower() in (suffix, ".jpeg" if suffix == ".jpg" else suffix)
     name = parts[-1] if known else f"{parts[-1]}{suffix}"
