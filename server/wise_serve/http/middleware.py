@@ -16,6 +16,7 @@ from typing import Final
 
 from opentelemetry.trace import Tracer
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +31,7 @@ from wise_serve.contract.errors import (
 from wise_serve.http import problems
 from wise_serve.http.access import Access
 from wise_serve.http.exchange import Body, Response, until_gone
-from wise_serve.http.problems import Reporter
+from wise_serve.http.problems import Reporter, router_response
 from wise_serve.observe import context, logs, traces
 from wise_serve.observe.context import RequestContext, current_request, new_context
 from wise_serve.pipeline.deadlines import until
@@ -112,7 +113,7 @@ class Boundary:
         try:
             # The gate's own limit for the models' work is the request's.
             async with until(None if _is_work(scope) else _in_seconds(_OTHERS_S)):
-                await self._app(scope, receive, answer.send)
+                await self._served(scope)(scope, receive, answer.send)
         except asyncio.CancelledError:
             # uvicorn cancels requests that still run after the drain, or when a model is lost.
             error = Draining("The server was shut down before the answer was ready.")
@@ -127,6 +128,11 @@ class Boundary:
             self._log(scope, answer.status, time.perf_counter() - started)
             request.trace.end(request.strategy, answer.status)
             context.current.reset(token)
+
+    def _served(self, scope: Scope) -> ASGIApp:
+        """The application, or 404 for a path with a line end or another control character: a route
+        matches also before a final line end, and the gate compares whole paths."""
+        return self._app if scope["path"].isprintable() else router_response(HTTPException(404))
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         fields = {
@@ -204,6 +210,7 @@ class Gate:
             waited_s = await self._enter(stack, request)
             self._metrics.stage_seconds.labels("admission").observe(waited_s)
             request.trace.stage("admission", waited_s)
+            request.admitted = True
             request.stage = "body"
             body.deadline = asyncio.get_running_loop().time() + settings.body_deadline_s
             await self._app(scope, body.receive, response.send)

@@ -13,7 +13,7 @@ from wise_serve.http.answers import refine_result
 from wise_serve.http.bodies import BodyReader
 from wise_serve.http.openapi import refine_body
 from wise_serve.http.problems import documented, leaves
-from wise_serve.observe.context import current_request
+from wise_serve.observe.context import admitted_request
 from wise_serve.pipeline.deadlines import until
 from wise_serve.pipeline.refine import Asked, RefineJob
 from wise_serve.pipeline.runtime import Runtime
@@ -36,7 +36,7 @@ def refine_router(runtime: Runtime, bodies: BodyReader[RefineOptions]) -> APIRou
         openapi_extra={"requestBody": refine_body(runtime.settings)},
     )
     async def refine(request: Request) -> Response:
-        context = current_request()
+        context = admitted_request()
         context.strategy = REFINE
         async with until(context.deadline):
             body = await bodies.read(request)

@@ -12,7 +12,7 @@ from wise_serve.http.bodies import BodyReader, ReadBody
 from wise_serve.http.openapi import STREAM_EXAMPLE, event_schema, segment_body
 from wise_serve.http.problems import Reporter, documented, leaves
 from wise_serve.http.sse import EventStream, Send
-from wise_serve.observe.context import current_request
+from wise_serve.observe.context import admitted_request, current_request
 from wise_serve.pipeline.deadlines import until
 from wise_serve.pipeline.events import Event
 from wise_serve.pipeline.job import Job
@@ -57,7 +57,7 @@ def segment_router(
         openapi_extra={"requestBody": segment_body(runtime.settings, runtime.strategies)},
     )
     async def segment(request: Request) -> Response:
-        async with until(current_request().deadline):
+        async with until(admitted_request().deadline):
             body = await bodies.read(request)
         work = run(body)
         if body.options.stream:

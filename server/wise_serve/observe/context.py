@@ -9,6 +9,7 @@ import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from wise_serve.contract.errors import InternalError
 from wise_serve.contract.names import RequestStage
 from wise_serve.observe.traces import NO_TRACE, Trace
 
@@ -22,6 +23,7 @@ class RequestContext:
     request_id: the caller's X-Request-Id, or the server's own id; in the logs and the response.
     id: the server's own id, unique; the answer's `id`, and part of the models' request ids.
     stage: where the request is now; the metric of cancelled requests counts by it.
+    admitted: whether the gate has let it through: no model works for a request before that.
     caller: the name of the caller's API key; empty if the server needs no key.
     deadline: event-loop time, seconds, by which it must be answered.
     strategy: a metric label; known when the request's fields have been read.
@@ -31,6 +33,7 @@ class RequestContext:
     request_id: str
     id: str
     stage: RequestStage = "admission"
+    admitted: bool = False
     caller: str = ""
     strategy: str = "none"
     deadline: float = math.inf
@@ -59,3 +62,12 @@ current: ContextVar[RequestContext | None] = ContextVar("wise_request", default=
 def current_request() -> RequestContext:
     """The context of the request that runs here; a new one outside any request (start, tests)."""
     return current.get() or new_context()
+
+
+def admitted_request() -> RequestContext:
+    """The context of the request that runs here. Raises InternalError unless the gate has admitted
+    it, so that a path that reaches a route but not the gate is refused."""
+    request = current_request()
+    if not request.admitted:
+        raise InternalError("The request has not been admitted.")
+    return request
