@@ -33,6 +33,7 @@ MAX_DEATHS = 3
 DEATHS_WINDOW_S = 60.0
 BEATS_PER_LIMIT = 4  # heartbeats that a worker sends in `heartbeat_s`
 SILENT_LIMITS = 5  # a worker silent for this many `heartbeat_s` is ended
+RESPAWN_PAUSE_S = 1.0  # before another try, when the system could not start a process
 INLINE_COPY_BYTES = 2**20  # larger images are copied in a thread
 
 
@@ -40,7 +41,8 @@ class SegmenterClient:
     """`Segmenter` on a supervised worker process.
 
     `failed` becomes true, and stays true, when the worker has died three times within a minute: the
-    server should then end. `restarts` counts the workers that were started after the first.
+    server should then end. A start that the system refuses counts as a death. `restarts` counts
+    the starts after the first.
     """
 
     def __init__(
@@ -174,25 +176,43 @@ class SegmenterClient:
             raise NotReady("The segmenter did not load within the start-up deadline.") from None
 
     async def _supervise(self, worker: WorkerProcess) -> None:
-        """Whenever the worker dies, start another one; give up after three deaths in a minute."""
+        """Keep a worker running, until it has died too often; then `failed` is true."""
+        try:
+            await self._keep_running(worker)
+        except Exception:  # a supervisor that ends in silence would leave the server without one
+            log.exception("the segmenter worker cannot be started again: giving up")
+        self.failed = True
+
+    async def _keep_running(self, worker: WorkerProcess | None) -> None:
+        """Whenever the worker dies, start another one; return after three deaths in a minute."""
         clock = asyncio.get_running_loop().time
         deaths: deque[float] = deque()
         while True:
-            await self._watch(worker)
-            await self._end(worker)
+            if worker is not None:
+                await self._watch(worker)
+                await self._end(worker)
             deaths.append(clock())
             while deaths[0] < clock() - DEATHS_WINDOW_S:
                 deaths.popleft()
             if len(deaths) >= MAX_DEATHS:
-                self.failed = True
                 log.error("the segmenter worker died %d times in a minute: giving up", len(deaths))
                 return
             self.restarts += 1
             self._observer.restart()
             log.warning("the segmenter worker died; starting another one")
+            worker = await self._respawn()
+
+    async def _respawn(self) -> WorkerProcess | None:
+        """Start another worker and wait for it. None, after a pause, if the system refuses one."""
+        try:
             worker = await self._spawn()
-            with contextlib.suppress(WiseError):  # `_watch` then returns at once
-                await self._until_ready(worker)
+        except OSError:
+            log.exception("no process could be started for the segmenter worker")
+            await asyncio.sleep(RESPAWN_PAUSE_S)
+            return None
+        with contextlib.suppress(WiseError):  # `_watch` then returns at once
+            await self._until_ready(worker)
+        return worker
 
     async def _watch(self, worker: WorkerProcess) -> None:
         """Return when the worker is dead, is not ready, or has been silent for too long."""

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from wise_serve.contract.errors import NotReady, SegmenterLost
+from wise_serve.contract.errors import NotReady, Overloaded, SegmenterLost
 from wise_serve.segmenter.wire import messages as protocol
 from wise_serve.segmenter.wire.channel import GatewayChannel
 
@@ -140,7 +140,8 @@ class WorkerProcess:
 
         No child is left, unless even the kernel cannot end it, for example if a driver hangs.
         """
-        self._channel.send(protocol.Stop())
+        with contextlib.suppress(Overloaded):  # it does not read; it is killed below
+            self._channel.send(protocol.Stop())
         self._lose()
         try:
             if not await self._ended_within(_STOP_GRACE_S):
