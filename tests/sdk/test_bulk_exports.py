@@ -137,6 +137,20 @@ def test_yolo_has_images_labels_and_a_split(run: Run, photos: Path, tmp_path: Pa
     ).read_text() == ""
 
 
+def test_yolo_finds_the_labels_of_images_in_folders_called_images(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    for name in ("images", "images_"):
+        (photos / name).mkdir()
+        (photos / name / "a.png").write_bytes((photos / "a.png").read_bytes())
+    export(run, "yolo-seg")
+    found = list((tmp_path / "out.yolo-seg").glob("images/**/*.png"))
+    assert len(found) == 5
+    for image in found:  # as ultralytics does: the last `images` in the path is where labels are
+        before, _, after = str(image).rpartition("/images/")
+        assert Path(f"{before}/labels/{after}").with_suffix(".txt").is_file()
+
+
 def test_a_polygon_around_parts_and_holes_is_one_with_the_same_pixels() -> None:
     noise = np.random.default_rng(0)
     for _ in range(20):

@@ -10,6 +10,7 @@ nearest corners, and holes are cut open. An image without objects has an empty f
 
 import hashlib
 import json
+import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,8 +34,9 @@ class YoloSeg:
         """Write one image and its labels."""
         split = "val" if _share(sample.file) < self._val_share else "train"
         self._there.add(split)
-        image = self._folder / "images" / split / sample.file
-        labels = (self._folder / "labels" / split / sample.file).with_suffix(".txt")
+        file = _without_images(sample.file)
+        image = self._folder / "images" / split / file
+        labels = (self._folder / "labels" / split / file).with_suffix(".txt")
         for path in (image, labels):
             path.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(sample.content)
@@ -67,6 +69,14 @@ def joined(mask: BoolMask) -> Ring:
         loop = np.roll(ring, -int(there), axis=0)
         path = np.concatenate([path[: here + 1], loop, loop[:1], path[here:]])
     return path
+
+
+def _without_images(file: PurePosixPath) -> PurePosixPath:
+    """`file` without a folder `images`, because ultralytics puts `labels` in place of the last one
+    to find an image's labels. It gets a `_`, and so do `images_`..., so that no two are the same.
+    """
+    folders = (f"{one}_" if re.fullmatch("images_*", one) else one for one in file.parts[:-1])
+    return PurePosixPath(*folders, file.name)
 
 
 def _share(file: PurePosixPath) -> float:
