@@ -33,7 +33,7 @@ from wise_client.answers import claim
 from wise_client.cli.main import main as wise_segment
 from wise_client.errors import InputError
 from wise_client.sources.entries import Asked
-from wise_client.sources.inputs import How, read
+from wise_client.sources.inputs import How, files_of, read
 
 _ARCHIVES: Final = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ANSWERED, _PARTIAL, _SERVER, _CONNECTION = 0, 7, 5, 6  # exit codes of wise-segment
@@ -55,8 +55,9 @@ def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     listed = args.output / "_shards" / "shards.json"
     if not listed.exists():
         listed.parent.mkdir(parents=True, exist_ok=True)
-        files = [one for name in inputs for one in _archives(name)]
-        files += _lists([one for one in inputs if not list(_archives(one))], args)
+        found = [file for one in inputs for file in files_of(str(one))]
+        files = [one for one in found if _is_archive(one)]
+        files += _lists([one for one in found if not _is_archive(one)], args)
         shards = [
             {"number": i, "input": str(file), "output": str(args.output / f"shard-{i:06}")}
             for i, file in enumerate(files)
@@ -74,11 +75,8 @@ def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     return loaded
 
 
-def _archives(path: Path) -> Iterator[Path]:
-    if path.name.endswith(_ARCHIVES):
-        yield path
-    elif path.is_dir():
-        yield from sorted(one for one in path.rglob("*") if one.name.endswith(_ARCHIVES))
+def _is_archive(path: Path) -> bool:
+    return path.name.endswith(_ARCHIVES) and not path.is_dir()
 
 
 def _lists(inputs: list[Path], args: argparse.Namespace) -> Iterator[Path]:

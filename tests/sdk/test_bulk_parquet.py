@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import bulk_data
 from answer_rows import OPTIONS, Response, answered, asked, failed, opened, statuses
+from command_line import Run
 from scripted import ScriptedServer
 from wise_client.answers import AnswerFile
 from wise_client.parquet.rows import record_of, row_of, schema
@@ -156,3 +158,16 @@ def test_an_end_at_any_point_leaves_exactly_one_row_each(
         assert pq.read_table(path)["index"].to_pylist() == list(range(count))
         assert list((path / "_pending").iterdir()) == []
     assert most > 15
+
+
+def test_answers_under_a_folder_of_inputs_are_no_inputs(
+    run: Run, tmp_path: Path, server: ScriptedServer
+) -> None:
+    (tmp_path / "data").mkdir()
+    bulk_data.parquet(tmp_path / "data" / "a.parquet", {"image": [bulk_data.png(0)] * 3})
+    for output, query in (("answers", "p"), ("answers", "p"), ("zz", "q")):
+        words = ("--query", query, "-o", f"data/{output}", "--no-progress")
+        code, _, err = run("batch", "data", *words)
+        assert code == 0, err
+        assert "3 of 3 pairs" in err
+    assert server.queries == ["p"] * 3 + ["q"] * 3

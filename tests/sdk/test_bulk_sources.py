@@ -170,6 +170,16 @@ def test_inputs_of_several_kinds_follow_one_another(tmp_path: Path) -> None:
     assert [one[3] for one in found] == [1, 2, 0, 3, 1, 2]
 
 
+def test_a_folder_gives_the_files_of_parquet_folders_once_and_no_hidden_ones(
+    tmp_path: Path,
+) -> None:
+    made = tmp_path / "data" / "train.parquet"
+    for name in ("", "_temporary", ".hidden"):
+        (made / name).mkdir(parents=True)
+        bulk_data.parquet(made / name / "part-0.snappy.parquet", {"image": [png(0)]})
+    assert [one[3] for one in seen(tmp_path / "data", CUP)] == [0]
+
+
 def test_a_missing_input_is_reported(tmp_path: Path) -> None:
     for name in ("no.jsonl", "no.tar", "no.parquet", "no.json"):
         with pytest.raises(InputError, match="no"):

@@ -29,7 +29,7 @@ from wise_client.extras import pyarrow
 from wise_client.parquet.part import Part, write
 
 ROWS_PER_PART = 10_000
-_JOB = ".job.json"
+JOB = ".job.json"
 _PENDING = "_pending"
 
 
@@ -150,8 +150,8 @@ class ParquetAnswers:
 
     def _check_job(self) -> None:
         """Write down what the batch is, or compare it with what is there."""
-        path = self.folder / _JOB
-        scratch = self.folder / f"{_JOB}.scratch"
+        path = self.folder / JOB
+        scratch = self.folder / f"{JOB}.scratch"
         if path.exists():
             job = json.loads(path.read_bytes())
             self._rows = self._rows or job["rows_per_part"]

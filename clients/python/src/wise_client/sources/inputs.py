@@ -1,12 +1,14 @@
 """Paths of the command line -> sources, by their files; several are read one after the other."""
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from wise_client.parquet.folder import JOB
 from wise_client.sources import coco, folder, pairs, parquet, tars
 from wise_client.sources.entries import Asked, Entry, Source
 
@@ -46,7 +48,7 @@ def read(names: Sequence[str], how: How, standard_input: IO[bytes]) -> Iterator[
 
     Raises InputError where one is missing, or cannot be read as what it is.
     """
-    paths = itertools.chain.from_iterable(_files(name) for name in names)
+    paths = itertools.chain.from_iterable(files_of(name) for name in names)
     sources: list[Source] = []
     with ExitStack() as files:
         for packed, group in itertools.groupby(paths, _is_tar):
@@ -61,8 +63,10 @@ def _is_tar(path: Path) -> bool:
     return path.name.endswith(tars.SUFFIXES)
 
 
-def _files(name: str) -> list[Path]:
-    """The path itself, or all Parquet and tar files under a folder without images."""
+def files_of(name: str) -> list[Path]:
+    """The path itself, or all Parquet and tar files under a folder without images. Files of which a
+    folder's name or their own begins with a dot or `_` are left out, and so are answers of batches.
+    """
     path = Path(name)
     if name == "-" or not path.is_dir() or any(folder.images_in(path)):
         return [path]
@@ -70,10 +74,14 @@ def _files(name: str) -> list[Path]:
 
 
 def _archives(path: Path) -> Iterator[Path]:
-    for file in path.rglob("*"):
-        hidden = any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
-        if not hidden and file.name.endswith((".parquet", *tars.SUFFIXES)):
-            yield file
+    for place, folders, files in os.walk(path):
+        if JOB in files and Path(place) != path:
+            folders.clear()
+            continue
+        folders[:] = [one for one in folders if not one.startswith((".", "_"))]
+        for name in files:
+            if not name.startswith((".", "_")) and name.endswith((".parquet", *tars.SUFFIXES)):
+                yield Path(place, name)
 
 
 def _source(path: Path, how: How, standard_input: IO[bytes], files: ExitStack) -> Source:
