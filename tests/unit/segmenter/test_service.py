@@ -99,9 +99,9 @@ class Gateway:
         except ConnectionError as error:
             self.driver_died.append(error)
 
-    def open(self, session: int, value: int, digest: str | None = None) -> None:
-        image = np.full((20, 30, 3), value, np.uint8)
-        message = protocol.Open(session, f"seg-{session}", digest or str(session), 20, 30)
+    def open(self, session: int, value: int, digest: str | None = None, width: int = 30) -> None:
+        image = np.full((20, width, 3), value, np.uint8)
+        message = protocol.Open(session, f"seg-{session}", digest or str(session), 20, width)
         socket.send_fds(self.connection, [frame(message)], [protocol.share_pixels(image)])
 
     def decode(self, operation: int, session: int, *boxes: tuple[int, int, int, int]) -> None:
@@ -194,6 +194,42 @@ def test_a_prompt_that_fails_does_not_take_its_batch_mates(gateway: Gateway) -> 
         if isinstance(answer, protocol.Decoded | protocol.Failed)
     }
     assert kinds == {7: "Decoded", 8: "Failed"}
+
+
+def test_an_answer_that_is_too_large_fails_alone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_FRAME_BYTES", 3000)
+    gateway.open(1, 50, width=4000)
+    gateway.answers(1)
+    gateway.decode(7, 1, (0, 1, 4000, 2))  # a run in each column, of a byte or more
+    (failed,) = gateway.answers(1)
+    assert isinstance(failed, protocol.Failed)
+    assert (failed.operation, failed.code) == (7, "internal")
+    gateway.decode(8, 1, (0, 0, 5, 4))
+    (decoded,) = gateway.answers(1)
+    assert isinstance(decoded, protocol.Decoded)
+
+
+def test_a_mask_that_cannot_be_compressed_fails_alone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = masks.compress
+
+    def compress(size: tuple[int, int], runs: NDArray[np.int64]) -> str:
+        if runs[0] == BAD:
+            raise MemoryError
+        return real(size, runs)
+
+    monkeypatch.setattr(masks, "compress", compress)
+    gateway.open(1, 50)
+    gateway.answers(1)
+    gateway.decode(7, 1, (0, BAD, 5, 20), (0, 0, 5, 4))
+    gateway.decode(8, 1, (0, 0, 5, 4))
+    failed, decoded = gateway.answers(2)
+    assert isinstance(failed, protocol.Failed)
+    assert failed.operation == 7
+    assert isinstance(decoded, protocol.Decoded)
 
 
 def test_one_digest_is_encoded_once(gateway: Gateway) -> None:

@@ -190,11 +190,15 @@ class Service(Generic[EmbeddingT]):
     def _decoded(
         self, item: Decode[EmbeddingT], operation: DecodeRequest, decoded: DecodedMask
     ) -> None:
-        operation.add(item.position, decoded)
-        if operation.complete:
+        try:
+            operation.add(item.position, decoded)
+            if operation.complete:
+                self._operations.pop(item.operation, None)
+                self._channel.send(operation.answer(item.operation))
+                log.debug("decoded", extra={"request_id": operation.request_id})
+        except Exception as error:  # such as masks too large for a message: the device is well
             self._operations.pop(item.operation, None)
-            log.debug("decoded", extra={"request_id": operation.request_id})
-            self._channel.send(operation.answer(item.operation))
+            self._fail(operation.request_id, error, operation=item.operation)
 
     def _report(self, operation: Operation, size: int) -> None:
         self._channel.send(protocol.BatchDone(operation, size, self._work.depth))
