@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from wise_serve.segmenter.wire.channel import WorkerChannel
 from wise_serve.segmenter.wire.messages import FrameReader, frame
 from wise_serve.segmenter.worker.batcher import Batcher
 from wise_serve.segmenter.worker.cache import EmbeddingCache
+from wise_serve.segmenter.worker.requests import DecodeRequest
 from wise_serve.segmenter.worker.service import Service
 
 BAD, HUGE, DEADLY = 13, 14, 15  # first pixel of images that make the model fail
@@ -230,6 +232,24 @@ def test_a_mask_that_cannot_be_compressed_fails_alone(
     assert isinstance(failed, protocol.Failed)
     assert failed.operation == 7
     assert isinstance(decoded, protocol.Decoded)
+
+
+class CancelledAtOnce(dict[int, DecodeRequest]):
+    """An operation that is looked up is cancelled right after, as by the other thread."""
+
+    def get(self, key: int, default: Any = None) -> Any:
+        return self.pop(key, default)
+
+
+def test_a_failed_decode_may_be_cancelled_at_any_moment(gateway: Gateway) -> None:
+    gateway.service._operations = CancelledAtOnce()
+    gateway.open(1, 50)
+    gateway.answers(1)
+    gateway.decode(7, 1, (BAD, 1, 20, 3))
+    gateway.answers(1)
+    gateway.open(2, 60)
+    (encoded,) = gateway.answers(1)
+    assert isinstance(encoded, protocol.Encoded)
 
 
 def test_one_digest_is_encoded_once(gateway: Gateway) -> None:

@@ -181,7 +181,7 @@ class Service(Generic[EmbeddingT]):
             operation.queue_ms = max(operation.queue_ms, (started - item.queued_at) * 1e3)
             operation.work_ms = max(operation.work_ms, work_ms)
             if isinstance(result, Exception):
-                self._operations.pop(item.operation)
+                self._operations.pop(item.operation, None)  # it may have been cancelled meanwhile
                 self._fail(operation.request_id, result, operation=item.operation)
             else:
                 self._decoded(item, operation, result)
