@@ -61,6 +61,7 @@ async def on_loopback(app: FastAPI, header_deadline_s: float = 10.0) -> AsyncIte
         log_config=None,
         lifespan="off",
         http=make_protocol(header_deadline_s),
+        ws="none",
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())

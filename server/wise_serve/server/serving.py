@@ -139,6 +139,7 @@ def serve(runtime: Runtime, tracer: Tracer = NO_TRACER) -> int:
         timeout_graceful_shutdown=_CUT_OFF_S,
         backlog=_BACKLOG,
         http=make_protocol(settings.header_deadline_s),
+        ws="none",  # nothing here speaks WebSocket
     )
     server = DrainingServer(config, runtime, access)
     runtime.lifecycle.on_ready = server.models_ready

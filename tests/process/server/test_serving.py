@@ -68,6 +68,28 @@ async def test_a_second_signal_ends_the_server_at_once() -> None:
             await asyncio.gather(inside, return_exceptions=True)
 
 
+async def test_malformed_websocket_handshakes_do_not_break_the_shutdown() -> None:
+    offer = b" / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    async with process() as child:
+        url = httpx.URL(await address(child))
+        writers = []
+        for sent in (
+            b"POST" + offer + b"Content-Length: 10\r\n\r\n0123456789",
+            b"GET" + offer + b"Content-Length: 10\r\n\r\n",
+            b"GET" + offer + b"\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writers.append(writer)
+            writer.write(sent)
+            async with asyncio.timeout(5):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+        child.send_signal(signal.SIGTERM)
+        _, log = await asyncio.wait_for(child.communicate(), 10)
+        assert (child.returncode, b"Traceback" in log) == (0, False)
+        for writer in writers:
+            writer.close()
+
+
 async def test_models_that_do_not_start_end_the_server_with_status_1() -> None:
     async with process("--fail") as child:
         _, log = await asyncio.wait_for(child.communicate(), 10)
