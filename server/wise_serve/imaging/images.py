@@ -21,6 +21,7 @@ from wise_serve.imaging import displayed
 
 T = TypeVar("T")
 
+MAX_SIDE_PIXELS: Final = 65_535  # as in JPEG; some of the segmenter's memory grows with a side
 _DIGEST_BYTES: Final = 16
 
 # Pillow's own limit is off: below twice its value it only warns, through a process-wide filter.
@@ -53,8 +54,8 @@ class LoadedImage:
 def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
     """Decode an encoded image. Slow: call it in a thread.
 
-    Raises TooLarge if the bytes, or width x height, are above the limits. Raises UnsupportedImage
-    if the data is empty, in another format, damaged or cut off.
+    Raises TooLarge if the bytes, width x height, or a side are above the limits. Raises
+    UnsupportedImage if the data is empty, in another format, damaged or cut off.
     """
     if not data:
         raise UnsupportedImage("The image is empty.")
@@ -66,6 +67,11 @@ def load(data: bytes, max_bytes: int, max_pixels: int) -> LoadedImage:
             if width * height > max_pixels:
                 raise TooLarge(
                     f"The image has {width} x {height} pixels; at most {max_pixels} are accepted."
+                )
+            if max(width, height) > MAX_SIDE_PIXELS:
+                raise TooLarge(
+                    f"The image has {width} x {height} pixels; at most {MAX_SIDE_PIXELS} pixels "
+                    "a side are accepted."
                 )
             opened.load()
             picture = displayed.upright(

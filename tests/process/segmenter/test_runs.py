@@ -62,3 +62,10 @@ def test_in_a_batch_each_mask_has_the_runs_it_has_alone(
         assert batched.tolist() == alone.tolist()
         assert batched.sum() == size[0] * size[1]
     assert found[3].tolist() == [96 * 2048]
+
+
+def test_weights_of_a_long_side_are_not_kept() -> None:
+    runs._kept_weights.cache_clear()
+    found = mask_runs(torch.ones(1, 64, 64), [(2, 200_000)])  # of 51 MB
+    assert found[0].tolist() == [0, 400_000]
+    assert runs._kept_weights.cache_info().currsize == 1  # those of the height

@@ -69,6 +69,13 @@ def test_limits_are_checked_before_the_pixels(monkeypatch: pytest.MonkeyPatch) -
         load(bytes(LIMIT + 1))
 
 
+@pytest.mark.parametrize("size", [(65_536, 2), (2, 65_536)])
+def test_a_side_that_is_too_long_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge, match="at most 65535 pixels a side"):
+        load(encode(Image.new("RGB", size)))
+    assert load(encode(Image.new("RGB", (65_535, 2)))).width == 65_535
+
+
 def test_digest_names_the_pixels_as_displayed() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3

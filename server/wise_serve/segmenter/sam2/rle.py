@@ -18,6 +18,7 @@ from torch.nn import functional
 
 THRESHOLD = 0.0  # logit; the same as in SAM 2's predictor
 AT_ONCE_PIXELS = 2**25  # most full-size pixels (1 byte each) on the device at the same time
+KEPT_WEIGHTS_BYTES = 2**25  # larger weights, of very long images, are computed for each mask
 
 Size = tuple[int, int]
 
@@ -112,11 +113,18 @@ def _part_runs(logits: Tensor, windows: Sequence[_Window]) -> list[NDArray[np.in
     return [_runs(g - b, w) for g, b, w in zip(groups, begins, windows, strict=True)]
 
 
-@lru_cache(maxsize=8)  # of 4 MiB each for a photograph under the public models: few
 def _weights(source: int, target: int, device: torch.device) -> Tensor:
     """source x target: the weight of each source cell in each target pixel, the same as torch's."""
+    kept = source * target * torch.float32.itemsize <= KEPT_WEIGHTS_BYTES
+    return (_kept_weights if kept else _new_weights)(source, target, device)
+
+
+def _new_weights(source: int, target: int, device: torch.device) -> Tensor:
     cells = torch.eye(source, device=device)
     return functional.interpolate(cells[None], target, mode="linear", align_corners=False)[0]
+
+
+_kept_weights = lru_cache(maxsize=8)(_new_weights)  # few: 4 MiB each for a photograph
 
 
 def _write_changes(logits: Tensor, window: _Window, changed: Tensor) -> None:
