@@ -5,9 +5,9 @@ description is its help text and its line in docs/operations.md. A new setting i
 group that it belongs to, in one of the modules beside this one.
 """
 
-from typing import Final
+from typing import Final, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wise_serve.miniature import REASONER_FOLDER, REASONER_IMAGE_SIZE
@@ -38,6 +38,15 @@ class Settings(
     """Read once, by the command line; nothing else reads the environment."""
 
     model_config = SettingsConfigDict(env_prefix="WISE_", frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _a_refine_fits_the_queue(self) -> Self:
+        if self.max_segmenter_queue <= self.max_prompts:
+            raise ValueError(
+                "--max-segmenter-queue must be above --max-prompts: a worker accepts a request's "
+                "image and prompts together, or refuses them."
+            )
+        return self
 
     @property
     def reasoner_checkpoint(self) -> str:

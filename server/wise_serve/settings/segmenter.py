@@ -64,7 +64,7 @@ class SegmenterSettings(BaseModel):
         2.0, ge=0, description="Longest time that an item waits for others to fill its batch."
     )
     max_segmenter_queue: int = Field(
-        256, ge=1, description="Maximum number of items that wait at a worker."
+        256, ge=1, description="Maximum number of items that wait at a worker; above --max-prompts."
     )
     embedding_cache_bytes: int | None = Field(
         None,

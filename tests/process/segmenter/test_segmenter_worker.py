@@ -131,7 +131,7 @@ async def test_a_caller_that_leaves_drops_its_work(
 
 
 async def test_a_full_queue_refuses() -> None:
-    segmenter = SegmenterClient(settings(max_segmenter_queue=2, batch_wait_ms=200))
+    segmenter = SegmenterClient(settings(max_segmenter_queue=2, max_prompts=1, batch_wait_ms=200))
     await segmenter.start()
     try:
         results = await asyncio.gather(

@@ -44,6 +44,7 @@ def test_flag_over_environment_over_default(monkeypatch: pytest.MonkeyPatch) -> 
         (["--segmenter-workers", "0"], "--segmenter-workers"),
         (["--no-such-flag"], "--no-such-flag"),
         (["--ops-port", "8000"], "--ops-port must differ"),
+        (["--max-segmenter-queue", "64"], "--max-segmenter-queue must be above --max-prompts"),
         (["--ops-host", "127.0.0.1"], "--ops-port"),
         (["--cors-origins", "*"], "--cors-origins"),
         (["--cors-origins", "https://a.example/path"], "--cors-origins"),
