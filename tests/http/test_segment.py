@@ -124,6 +124,24 @@ async def test_an_object_that_a_later_answer_withdraws_is_not_in_the_result(star
     assert [item["box"] for item in answer["instances"]] == [[32, 24, 64, 48]]
 
 
+@pytest.mark.parametrize(
+    ("second", "boxes"),
+    [("ONE", [[0, 0, 32, 24]]), ("TWO", [[32, 24, 64, 48]]), ("TWO, ONE", [[32, 24, 64, 48]])],
+)
+async def test_the_last_answer_of_a_text_is_returned_within_the_limit(
+    start: Start, second: str, boxes: list[list[int]]
+) -> None:
+    objects = {"ONE": '{"bbox_2d": [0, 0, 420, 420]}', "TWO": '{"bbox_2d": [420, 420, 840, 840]}'}
+    text = f"<think>t</think><answer>[ONE]<answer>[{second}]</answer>"
+    for name, written in objects.items():
+        text = text.replace(name, written)
+    server = await start(reasoner=FakeReasoner(script=lambda _: text))
+    answer = (await server.form(strategy="vision-reasoner", max_instances=1)).json()
+    assert (answer["status"], [one["box"] for one in answer["instances"]]) == ("found", boxes)
+    whole = (await server.form(strategy="vision-reasoner")).json()
+    assert len(whole["instances"]) == len(second.split(","))
+
+
 async def test_queries_share_one_image_and_keep_their_order(start: Start) -> None:
     def script(prompt: str) -> str:
         side = 84 * next(n for n in range(1, 6) if f"'thing {n}'" in prompt)

@@ -36,20 +36,22 @@ class QueryRun:
     async def answer(self) -> Segmentation:
         """Generate, and decode each object's mask as soon as its prompt is complete in the text."""
         limit = self._scene.job.max_instances
-        decodes: list[asyncio.Task[_Masked]] = []
+        decodes: dict[Prompt, asyncio.Task[_Masked]] = {}
         async with asyncio.TaskGroup() as group:
 
-            async def start(found: Sequence[Prompt]) -> None:
-                for prompt in found[: limit - len(decodes)]:
+            async def start(found: Sequence[Prompt], most: int = limit) -> None:
+                for prompt in found:
                     number = len(decodes)
-                    await self._scene.emit(InstanceFound(self._index, number, prompt))
-                    decodes.append(group.create_task(self._mask(number, prompt)))
+                    if prompt not in decodes and number < most:
+                        await self._scene.emit(InstanceFound(self._index, number, prompt))
+                        decodes[prompt] = group.create_task(self._mask(number, prompt))
 
             generation = await self._reason(start)
             self._context.stage = "segment"
-        masked = [decode.result() for decode in decodes]
-        counted = generation.answer.instances  # a second answer in the text replaces the first one
-        return self._result(generation, [one for one in masked if one[0].prompt in counted])
+            # A second answer in the text replaces the first one, whose objects count no more.
+            counted = generation.answer.instances[:limit]
+            await start(counted, most=2 * limit)
+        return self._result(generation, [decodes[prompt].result() for prompt in counted])
 
     async def _reason(self, start: _Start) -> Generation:
         """Generate, reading the text as it comes; `start` is called with each complete prompt."""

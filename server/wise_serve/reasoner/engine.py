@@ -29,7 +29,7 @@ from wise_serve.reasoner.options import engine_threads, what_is_missing
 from wise_serve.reasoner.strategies import Strategy
 from wise_serve.reasoner.strategies.pixels import misfits_of
 from wise_serve.reasoner.thinking import until_answered
-from wise_serve.reasoner.tokens import token_bytes
+from wise_serve.reasoner.tokens import Vocabulary
 from wise_serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ class VllmReasoner:
         self._strategies = strategies
         self._engine: Engine | None = None
         self._log_file: IO[str] | None = None  # while it starts
-        self._tokenizer: Any = None
-        self._added: frozenset[str] = frozenset()
-        self._special: frozenset[str] = frozenset()
+        self._vocabulary: Vocabulary | None = None
         self._prompts_around: dict[str | None, tuple[str, str]] = {}  # by the system's turn
 
     async def start(self) -> None:
@@ -82,12 +80,10 @@ class VllmReasoner:
                 # Loading blocks for seconds; the event loop keeps answering /livez meanwhile.
                 make = await asyncio.to_thread(_engine_class)
                 self._engine = await asyncio.to_thread(make, self._settings, self._model, adapters)
-                self._tokenizer = self._engine.tokenizer
-                # Kept, because each call makes a new one and they are needed at every token.
-                self._added = frozenset(self._tokenizer.get_added_vocab())
-                self._special = self._added | frozenset(self._tokenizer.all_special_tokens)
-                systems = {one.turn.system for one in self._strategies.values()}
-                self._prompts_around = {one: self._cut_template(one) for one in {None, *systems}}
+                tokenizer = self._engine.tokenizer
+                self._vocabulary = Vocabulary(tokenizer)
+                systems = {None, *(one.turn.system for one in self._strategies.values())}
+                self._prompts_around = {one: self._cut_template(tokenizer, one) for one in systems}
                 await self._engine.load_adapters()
                 await self._warm_up()
         except TimeoutError:
@@ -128,12 +124,12 @@ class VllmReasoner:
             del os.environ[LOG_FILE_VARIABLE]  # the next engine of this process brings its own
         file.close()
 
-    def _cut_template(self, system: str | None) -> tuple[str, str]:
+    def _cut_template(self, tokenizer: Any, system: str | None) -> tuple[str, str]:
         """The chat template's text before and after the user's text; a placeholder shows where."""
         stand_in = "WISE-USER-TEXT"
         turn = [{"type": "image"}, {"type": "text", "text": stand_in}]
         before_it = [] if system is None else [{"role": "system", "content": system}]
-        text = self._tokenizer.apply_chat_template(
+        text = tokenizer.apply_chat_template(
             [*before_it, {"role": "user", "content": turn}],
             tokenize=False,
             add_generation_prompt=True,
@@ -170,15 +166,15 @@ class VllmReasoner:
 
     def special_tokens(self) -> frozenset[str]:
         """The tokenizer's special and added tokens; empty before `start`."""
-        return self._special
+        return frozenset() if self._vocabulary is None else self._vocabulary.special
 
     def token_texts(self, token_ids: Sequence[int]) -> list[bytes]:
         """The UTF-8 bytes of each token, in order. Needs `start`."""
-        tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(token_ids))
-        return [token_bytes(token, self._added) for token in tokens]
+        assert self._vocabulary is not None
+        return self._vocabulary.texts(token_ids)
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
-        """See `Reasoner.stream`. Raises NotReady, ReasonerLost."""
+        """See `Reasoner.stream`. Raises NotReady, ReasonerLost, InvalidField."""
         return until_answered(partial(self._generate, request), request.max_tokens)
 
     async def _generate(

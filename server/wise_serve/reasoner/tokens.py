@@ -6,6 +6,7 @@ The paper's 112 -> 23 (arXiv 2604.02040) counts the tokens of the text inside `<
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from wise_serve.reasoner import FinishReason
 from wise_serve.reasoner.parts import PartReader, Span
@@ -61,6 +62,24 @@ def _spans(text: bytes, cut: bool, strategy: Strategy) -> tuple[Span, Span]:
         return start, start + len(letters[slice(*span)].encode("utf-8", "surrogateescape"))
 
     return in_bytes(parts.thinking), in_bytes(parts.answer)
+
+
+class Vocabulary:
+    """The texts of a tokenizer's tokens. `special`: its special and added tokens."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """`tokenizer`: of transformers. Its sets are kept: each access makes a new one."""
+        self._tokenizer = tokenizer
+        self._added = frozenset(tokenizer.get_added_vocab())
+        flagged = (str(one) for one in tokenizer.added_tokens_decoder.values() if one.special)
+        self._left_out = frozenset([*tokenizer.all_special_tokens, *flagged])
+        self.special = self._added | self._left_out
+
+    def texts(self, token_ids: Sequence[int]) -> list[bytes]:
+        """The UTF-8 bytes of each token in the text: none of a special one, such as the end of the
+        turn, since the engine leaves it out of the text."""
+        names: list[str] = self._tokenizer.convert_ids_to_tokens(list(token_ids))
+        return [b"" if name in self._left_out else token_bytes(name, self._added) for name in names]
 
 
 def token_bytes(token: str, added: Set[str]) -> bytes:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from miniature.scenes import draw_scene
+from wise_serve.contract.errors import InvalidField
 from wise_serve.miniature import REASONER_IMAGE_SIZE
 from wise_serve.reasoner import ReasonDelta, ReasonRequest
 from wise_serve.reasoner.engine import VllmReasoner
@@ -52,5 +54,10 @@ async def test_a_continued_generation_writes_the_same_tokens() -> None:
             assert tuple(token for delta in rest for token in delta.token_ids) == tokens[kept:]
             assert rest[0].prompt_tokens == whole[0].prompt_tokens + kept
             assert rest[-1].finish_reason == "stop"
+        # Each of these characters takes three tokens of the miniature's vocabulary.
+        long = replace(request, prompt=STRATEGIES["seg-zero"].prompt("日" * 1000))
+        with pytest.raises(InvalidField, match="too long for this model") as refused:
+            await everything(reasoner.stream(long))
+        assert refused.value.field == "query"
     finally:
         await reasoner.stop()

@@ -14,7 +14,7 @@ from rehearsal_checkpoint import write_tokenizer
 from rehearsal_published import ADDED_TOKENS, VOCABULARY_TOKENS
 from rehearsal_texts import END, TEXTS, Written, bytes_by_token, count
 from wise_serve.reasoner.strategies import STRATEGIES
-from wise_serve.reasoner.tokens import count_tokens, token_bytes
+from wise_serve.reasoner.tokens import Vocabulary, count_tokens, token_bytes
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,16 @@ def test_a_token_stands_for_the_bytes_of_the_vocabulary_file(tokenizer: Any) -> 
         if token_bytes(name, added) != expected
     ]
     assert wrong == []
+
+
+def test_the_end_of_the_turn_is_no_part_of_the_answer(tokenizer: Any) -> None:
+    """Without `</answer>` the engine stops at this token, which is not in the text it returns."""
+    text = tokenizer.encode("<think>round</think><answer>one two", add_special_tokens=False)
+    whole = Vocabulary(tokenizer).texts([*text, tokenizer.convert_tokens_to_ids("<|im_end|>")])
+    assert (whole[-1], b"".join(whole)) == (b"", b"<think>round</think><answer>one two")
+    counts = count_tokens(whole, STRATEGIES["wise-s"])
+    assert counts.completion_tokens == len(text) + 1
+    assert counts.answer_tokens == 2
 
 
 @pytest.mark.parametrize("written", TEXTS, ids=lambda one: one.query)

@@ -16,7 +16,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from wise_serve.contract.errors import NotReady, ReasonerLost
+from wise_serve.contract.errors import InvalidField, NotReady, ReasonerLost
 from wise_serve.device import batches_of, device_of
 from wise_serve.reasoner import FinishReason, ReasonDelta, ReasonRequest
 from wise_serve.reasoner.adapters import Adapter, engine_rank
@@ -77,7 +77,8 @@ class Engine:
         """Generate up to `</answer>`. Closing the generator aborts the request in the engine.
 
         text: the whole prompt, as the chat template makes it. written: tokens of this answer that
-        were generated before. Raises ReasonerLost if the engine dies.
+        were generated before. Raises ReasonerLost if the engine dies, InvalidField if the prompt is
+        longer than the engine allows.
         """
         prompt: Any = {
             "prompt": text,
@@ -91,6 +92,7 @@ class Engine:
             parsed = parse_model_prompt(llm.model_config, prompt)
             [rendered] = await llm.renderer.render_cmpl_async([parsed])
             rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *written]
+            check_length(len(rendered["prompt_token_ids"]), llm.model_config.max_model_len)
             part = f"{request.request_id}+{len(written)}" if written else request.request_id
             sampling = _sampling(request, len(written))
             adapter = None if request.lora is None else self._adapters[request.lora]
@@ -102,6 +104,17 @@ class Engine:
             raise ReasonerLost(
                 "The reasoning engine ended while it processed this request.", 5.0
             ) from None
+
+
+def check_length(prompt_tokens: int, most_tokens: int) -> None:
+    """Raises InvalidField if no token fits after the prompt. Characters that a vocabulary does not
+    have take several tokens each, so the limit on a query's characters does not prevent it."""
+    if prompt_tokens >= most_tokens:
+        raise InvalidField(
+            f"The query is too long for this model: with the image and the instruction it has "
+            f"{prompt_tokens} tokens, and fewer than {most_tokens} are allowed.",
+            field="query",
+        )
 
 
 def _delta(output: Any) -> ReasonDelta:
