@@ -35,6 +35,7 @@ USED: Final = {
         *("AsyncLLM.errored", "AsyncLLM.get_tokenizer", "AsyncLLM.model_config"),
         *("AsyncLLM.renderer", "AsyncLLM.output_handler", "AsyncLLM.add_lora"),
     ],
+    "vllm.exceptions": ["VLLMClientError"],
     "vllm.v1.engine.exceptions": ["EngineDeadError"],
     "vllm.v1.executor.uniproc_executor": ["UniProcExecutor"],
     "vllm.lora.request": [

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
 from vllm.renderers.inputs.preprocess import parse_model_prompt
 from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
@@ -92,7 +93,6 @@ class Engine:
             parsed = parse_model_prompt(llm.model_config, prompt)
             [rendered] = await llm.renderer.render_cmpl_async([parsed])
             rendered["prompt_token_ids"] = [*rendered["prompt_token_ids"], *written]
-            check_length(len(rendered["prompt_token_ids"]), llm.model_config.max_model_len)
             part = f"{request.request_id}+{len(written)}" if written else request.request_id
             sampling = _sampling(request, len(written))
             adapter = None if request.lora is None else self._adapters[request.lora]
@@ -104,17 +104,14 @@ class Engine:
             raise ReasonerLost(
                 "The reasoning engine ended while it processed this request.", 5.0
             ) from None
-
-
-def check_length(prompt_tokens: int, most_tokens: int) -> None:
-    """Raises InvalidField if no token fits after the prompt. Characters that a vocabulary does not
-    have take several tokens each, so the limit on a query's characters does not prevent it."""
-    if prompt_tokens >= most_tokens:
-        raise InvalidField(
-            f"The query is too long for this model: with the image and the instruction it has "
-            f"{prompt_tokens} tokens, and fewer than {most_tokens} are allowed.",
-            field="query",
-        )
+        except VLLMClientError:
+            # Characters that are rare in the vocabulary take several tokens each, so the limit on
+            # a query's characters does not prevent this.
+            raise InvalidField(
+                "The query is too long for this model: with the image and the instruction it must "
+                f"have fewer than {llm.model_config.max_model_len} tokens.",
+                field="query",
+            ) from None
 
 
 def _delta(output: Any) -> ReasonDelta:
