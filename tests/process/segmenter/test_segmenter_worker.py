@@ -206,6 +206,17 @@ async def test_a_process_that_hangs_is_replaced() -> None:
         await segmenter.stop()
 
 
+async def test_signals_to_the_whole_group_leave_the_drain_to_the_gateway(
+    client: tuple[SegmenterClient, Recorder],
+) -> None:
+    segmenter, _ = client
+    assert segmenter.pid is not None
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C; systemd, `timeout`
+        os.kill(segmenter.pid, number)
+        assert_right(await segment(segmenter, 3), 3)
+    assert segmenter.restarts == 0
+
+
 async def test_stop_leaves_no_child_and_fails_what_waits(
     client: tuple[SegmenterClient, Recorder],
 ) -> None:

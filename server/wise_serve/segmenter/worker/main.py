@@ -89,9 +89,10 @@ def main(make_model: MakeModel = DeviceModel) -> None:
     parser.add_argument("--fd", type=int, required=True, help="socket to the gateway")
     arguments = parser.parse_args()
     die_with(os.getppid())
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # on Ctrl-C the gateway finishes its requests and then sends Stop
+    # Ctrl-C, systemd and `timeout` signal the whole group, but only the gateway ends a worker: it
+    # finishes its requests and then sends Stop. Programs started here do not inherit a handler.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)
     channel = WorkerChannel(socket.socket(fileno=arguments.fd))
     configuration = _configuration(channel)
     _set_up_logs(configuration.log_level)
