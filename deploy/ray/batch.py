@@ -49,7 +49,7 @@ def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
     asked = {
         "inputs": [str(one) for one in inputs],
         "--query": args.query,
-        "--image-root": args.image_root and str(args.image_root.absolute()),
+        "--image-root": args.image_root and str(args.image_root),
         "--rows-per-shard": args.rows_per_shard,
     }
     listed = args.output / "_shards" / "shards.json"
@@ -165,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
     shards = shards_of(args)
     archives = all(one["input"].endswith(_ARCHIVES) for one in shards)
     queries = [word for query in args.query for word in ("--query", query)]
-    words = [*args.pass_on, *(queries if archives else [])]
+    root = ["--image-root", str(args.image_root)] if args.image_root else []
+    words = [*args.pass_on, *root, *(queries if archives else [])]
     if args.query and not archives:  # lists have their queries written in them
         mixed = [one for one in shards if one["input"].endswith(_ARCHIVES)]
         if mixed:
@@ -239,6 +240,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(given[:place])
     args.pass_on = given[place + 1 :]
     args.output = args.output.absolute()
+    args.image_root = args.image_root and args.image_root.absolute()
     return args
 
 

@@ -55,8 +55,10 @@ def command(source: str, out: Path, servers: list[str], *more: str) -> list[str]
     return [*words, "--", "--rows-per-part", "10", "--concurrency", "2"]
 
 
-def ended(words: list[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=False)
+def ended(words: list[str], folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=WAIT_S, check=False, cwd=folder
+    )
 
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
@@ -125,6 +127,23 @@ def test_a_folder_is_cut_into_shards_and_a_server_that_is_gone_is_passed_over(
         f"{n:04}.png" for n in range(25)
     ]
     assert "3 of 3 shards" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_paths_are_relative_to_the_image_root_which_may_be_relative_itself(
+    kind: str, tmp_path: Path, servers: list[str]
+) -> None:
+    photos, lists = bulk_data.folder(tmp_path / "photos", 3), tmp_path / "lists"
+    lists.mkdir()
+    names = sorted(one.name for one in photos.iterdir())
+    if kind == "parquet":
+        bulk_data.parquet(lists / "some.parquet", {"image": names, "id": names})
+    else:
+        (lists / "some.jsonl").write_text("".join(f'{{"image": "{name}"}}\n' for name in names))
+    words = command(f"lists/some.{kind}", Path("out"), servers, "--image-root", "photos")
+    done = ended(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["width"] for row in rows_of(tmp_path / "out")] == [24, 25, 26]
 
 
 def test_started_again_it_does_what_is_left_and_nothing_else(
