@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from fakes import FakeReasoner
 from gateways import Start, eventually
+from refusals import problem
 from wise_serve.http.app import build_ops_app
 
 KEYED = {("POST", "/segment"), ("POST", "/refine"), ("GET", "/info")}
@@ -58,8 +59,18 @@ async def test_every_route_is_either_keyed_or_meant_to_be_open(start: Start, key
 async def test_other_spellings_of_the_path_need_a_key_too(start: Start, keys: str) -> None:
     server = await start(api_key_file=keys)
     for path in ("/segment/", "//segment", "/segment?x", "/%73egment", "/SEGMENT"):
-        answer = await server.client.post(path, content=b"{}", follow_redirects=True)
+        answer = await server.client.post(path, content=b"{}")
         assert answer.status_code in (401, 404, 405), path
+
+
+async def test_no_other_spelling_of_a_path_is_redirected(start: Start) -> None:
+    server = await start()
+    for path in ("/segment/", "/info/", "/docs/", "/docs/assets", "/livez/"):
+        for method in ("GET", "POST"):
+            problem(await server.client.request(method, path), 404, "not_found")
+    transport = httpx.ASGITransport(build_ops_app(server.runtime))
+    async with httpx.AsyncClient(transport=transport, base_url="http://ops") as client:
+        problem(await client.get("/livez/"), 404, "not_found")
 
 
 async def test_operators_have_a_port_of_their_own(start: Start) -> None:

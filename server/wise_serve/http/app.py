@@ -77,6 +77,7 @@ def build_app(
         lifespan=_lifespan_of(runtime),
         docs_url=None,  # see docs.py: its assets are served from here
         redoc_url=None,
+        redirect_slashes=False,  # by a request's Host, and before a key is asked for
         exception_handlers={HTTPException: _unserved},
     )
     _add_routes(app, runtime, access, reporter)
@@ -122,7 +123,9 @@ def _add_routes(app: FastAPI, runtime: Runtime, access: Access, reporter: Report
 
 def build_ops_app(runtime: Runtime) -> FastAPI:
     """What `--ops-port` serves: probes and metrics, without a lifespan of its own."""
-    app = FastAPI(openapi_url=None, exception_handlers={HTTPException: _unserved})
+    app = FastAPI(
+        openapi_url=None, redirect_slashes=False, exception_handlers={HTTPException: _unserved}
+    )
     app.include_router(ops_router(runtime.lifecycle, runtime.metrics))
     app.add_middleware(Head)
     app.add_middleware(Boundary, reporter=Reporter(runtime.metrics), tracer=NO_TRACER)
