@@ -63,6 +63,7 @@ async def test_a_form_is_read_however_it_arrives(start: Start, name: str, piece_
     [
         form(head=DISPOSITION + b"name=\"image; filename*=UTF-8''a\""),
         form(head=DISPOSITION + b'name="image"'),
+        form(head=DISPOSITION + b"name=image; filename*=UTF-8''a.png; filename*0=b"),
         form(line=b"--b x\r\n"),
         b"a preamble\r\nand nothing else",
     ],

@@ -77,6 +77,10 @@ async def from_first_boundary(
 
 
 def _has_extended_file_name(disposition: bytes) -> bool:
+    """Raises MultiPartException."""
     message = Message()
     message["Content-Disposition"] = disposition.decode("latin-1")
-    return message.get_filename() is not None
+    try:
+        return message.get_filename() is not None
+    except TypeError:  # `filename*` beside `filename*0`: the standard library compares their numbers
+        raise MultiPartException("A file name is malformed.") from None
