@@ -28,7 +28,7 @@ from wise_serve.contract.errors import (
     UnsupportedMediaType,
     WiseError,
 )
-from wise_serve.http import problems
+from wise_serve.http import problems, sse
 from wise_serve.http.access import Access
 from wise_serve.http.exchange import Body, Response, until_gone
 from wise_serve.http.problems import Reporter, router_response
@@ -64,10 +64,13 @@ def _in_seconds(seconds: float) -> float:
 
 
 class _Answer:
-    """An answer on its way: it gets the headers that all have. status: 0 before it begins."""
+    """An answer on its way: it gets the headers that all have. status: 0 before it begins.
+    complete: its last message has been given to the server, which may still be sending it."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.status = 0
+        self.complete = False
+        self._streams = False
         self._send = send
         self._request_id = request_id
 
@@ -79,14 +82,21 @@ class _Answer:
             headers["X-Request-Id"] = self._request_id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            self._streams = headers.get("content-type", "").startswith(sse.MEDIA_TYPE)
+        else:
+            self.complete = not message.get("more_body", False)
         await self._send(message)
 
     async def fail(self, error: WiseError, scope: Scope, receive: Receive) -> None:
-        """Answer with a problem document, unless the answer has begun: then the connection can only
-        be closed."""
-        if not self.status:
-            with contextlib.suppress(DeadlineExceeded):  # the caller does not read
-                async with until(_in_seconds(_ERROR_AFTER_DEADLINE_S)):
+        """Answer with a problem document, or end the stream that has begun with its event `error`.
+        After the beginning of any other answer the connection can only be closed."""
+        if self.complete or (self.status and not self._streams):
+            return
+        with contextlib.suppress(DeadlineExceeded):  # the caller does not read
+            async with until(_in_seconds(_ERROR_AFTER_DEADLINE_S)):
+                if self.status:
+                    await self.send({"type": "http.response.body", "body": sse.error_event(error)})
+                else:
                     await problems.response_of(error)(scope, receive, self.send)
 
 
@@ -116,8 +126,10 @@ class Boundary:
                 await self._served(scope)(scope, receive, answer.send)
         except asyncio.CancelledError:
             # uvicorn cancels requests that still run after the drain, or when a model is lost.
-            error = Draining("The server was shut down before the answer was ready.")
-            await answer.fail(error, scope, receive)
+            if not answer.complete:
+                error = Draining("The server was shut down before the answer was ready.")
+                told = self._reporter.report(error, segmenting=_is_work(scope))
+                await answer.fail(told, scope, receive)
             raise
         except ClientDisconnect:
             pass  # the caller has left; the gate has counted it
@@ -130,8 +142,8 @@ class Boundary:
             context.current.reset(token)
 
     def _served(self, scope: Scope) -> ASGIApp:
-        """The application, or 404 for a path with a line end or another control character: a route
-        matches also before a final line end, and the gate compares whole paths."""
+        """The application, or 404 for a path with control characters: a route also matches a path
+        that ends with a line end, but the gate does not."""
         return self._app if scope["path"].isprintable() else router_response(HTTPException(404))
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
@@ -183,9 +195,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request, metrics = current_request(), self._metrics
-        settings = self._settings
-        request.deadline = asyncio.get_running_loop().time() + settings.request_deadline_s
+        request, metrics, settings = current_request(), self._metrics, self._settings
+        request.deadline = _in_seconds(settings.request_deadline_s)
         headers = Headers(scope=scope)
         request.caller = self._access.check(headers.get("authorization"))
         self._check_headers(headers)
@@ -212,7 +223,7 @@ class Gate:
             request.trace.stage("admission", waited_s)
             request.admitted = True
             request.stage = "body"
-            body.deadline = asyncio.get_running_loop().time() + settings.body_deadline_s
+            body.deadline = _in_seconds(settings.body_deadline_s)
             await self._app(scope, body.receive, response.send)
 
     def _check_headers(self, headers: Headers) -> None:
@@ -228,8 +239,7 @@ class Gate:
         """Take a slot, within the request's deadline."""
         with self._counting_refusals():
             async with until(request.deadline):
-                slot = self._admission.slot(request.caller)
-                return await stack.enter_async_context(slot)
+                return await stack.enter_async_context(self._admission.slot(request.caller))
 
     @contextlib.contextmanager
     def _counting_refusals(self) -> Iterator[None]:

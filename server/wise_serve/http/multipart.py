@@ -82,5 +82,7 @@ def _has_extended_file_name(disposition: bytes) -> bool:
     message["Content-Disposition"] = disposition.decode("latin-1")
     try:
         return message.get_filename() is not None
-    except TypeError:  # `filename*` beside `filename*0`: the standard library compares their numbers
+    except (
+        TypeError
+    ):  # `filename*` beside `filename*0`: the standard library compares their numbers
         raise MultiPartException("A file name is malformed.") from None

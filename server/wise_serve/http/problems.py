@@ -117,14 +117,15 @@ class Reporter:
         self._metrics = metrics
 
     def report(self, error: BaseException, *, segmenting: bool) -> errors.WiseError:
-        """`segmenting`: whether the request was a POST /segment, which alone are counted."""
+        """`segmenting`: whether the request was for the models; those alone are counted, once."""
         shown = as_wise_error(error)
         status = status_of(type(shown))
         if isinstance(shown, errors.InternalError):
             logs.event(logging.ERROR, "request failed", {"code": shown.code}, exc_info=error)
-        if segmenting:
-            strategy = current_request().strategy
-            self._metrics.requests.labels(strategy, "error", str(status)).inc()
+        request = current_request()
+        if segmenting and not request.counted:
+            request.counted = True
+            self._metrics.requests.labels(request.strategy, "error", str(status)).inc()
         return shown
 
 

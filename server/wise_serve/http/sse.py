@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 from starlette.types import Send as AsgiSend
 
+from wise_serve.contract.errors import WiseError
 from wise_serve.contract.schemas import SegmentResult, SegmentResults
 from wise_serve.http.problems import Reporter, problem_of
 
@@ -18,6 +19,7 @@ Send = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Sends one event: its name and its data."""
 Work = Callable[[Send], Awaitable[SegmentResult | SegmentResults]]
 
+MEDIA_TYPE: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0  # as the standard advises, against proxies that close silent connections
 # JSON may hold these line ends as they are; an event's data would be split at them.
 _LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
@@ -27,7 +29,7 @@ class EventStream(Response):
     """Runs `work` and sends its events as they come, then `done` or `error`. Comments between them,
     which readers ignore, keep the connection open."""
 
-    media_type = "text/event-stream"
+    media_type = MEDIA_TYPE
 
     def __init__(self, work: Work, reporter: Reporter, keep_alive_s: float = KEEP_ALIVE_S) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -51,8 +53,7 @@ class EventStream(Response):
             async with self._kept_alive(write):
                 result = await self._work(event)
         except Exception as error:  # the status line was sent: the stream must report it
-            problem = problem_of(self._reporter.report(error, segmenting=True))
-            last = _event("error", problem.model_dump_json(exclude_none=True))
+            last = error_event(self._reporter.report(error, segmenting=True))
         else:
             last = _event("done", result.model_dump_json())
         await write(last, more=False)
@@ -70,6 +71,11 @@ class EventStream(Response):
         finally:
             commenting.cancel()
             await asyncio.gather(commenting, return_exceptions=True)
+
+
+def error_event(error: WiseError) -> bytes:
+    """The last event of a stream that fails."""
+    return _event("error", problem_of(error).model_dump_json(exclude_none=True))
 
 
 def _event(name: str, json: str) -> bytes:

@@ -24,6 +24,7 @@ class RequestContext:
     id: the server's own id, unique; the answer's `id`, and part of the models' request ids.
     stage: where the request is now; the metric of cancelled requests counts by it.
     admitted: whether the gate has let it through: no model works for a request before that.
+    counted: whether its failure has been counted, which happens once.
     caller: the name of the caller's API key; empty if the server needs no key.
     deadline: event-loop time, seconds, by which it must be answered.
     strategy: a metric label; known when the request's fields have been read.
@@ -34,6 +35,7 @@ class RequestContext:
     id: str
     stage: RequestStage = "admission"
     admitted: bool = False
+    counted: bool = False
     caller: str = ""
     strategy: str = "none"
     deadline: float = math.inf

@@ -8,6 +8,7 @@ import httpx
 
 from pictures import picture
 from scripts import address, ask, process
+from streams import events
 
 
 async def ended(child: Process, within_s: float) -> int:
@@ -48,10 +49,13 @@ async def test_past_the_drain_deadline_requests_are_cut_off() -> None:
         base = await address(child)
         async with httpx.AsyncClient(base_url=base) as client:
             inside = asyncio.create_task(ask(client))
+            image, data = {"image": ("a", picture())}, {"query": "x", "stream": "true"}
+            streaming = asyncio.create_task(client.post("/segment", files=image, data=data))
             await asyncio.sleep(0.2)
             child.send_signal(signal.SIGTERM)
             assert await ended(child, 4) == 0
-            cut_off = await inside
+            cut_off, stream = await inside, await streaming
+        assert events(stream)[-1][1]["code"] == "draining"
         assert (cut_off.status_code, cut_off.json()["code"]) == (503, "draining")
 
 
