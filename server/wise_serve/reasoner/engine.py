@@ -175,7 +175,8 @@ class VllmReasoner:
 
     def stream(self, request: ReasonRequest) -> AsyncGenerator[ReasonDelta, None]:
         """See `Reasoner.stream`. Raises NotReady, ReasonerLost, InvalidField."""
-        return until_answered(partial(self._generate, request), request.max_tokens)
+        generate = partial(self._generate, request)
+        return until_answered(generate, request.max_tokens, self.token_texts)
 
     async def _generate(
         self, request: ReasonRequest, written: tuple[int, ...]

@@ -22,6 +22,10 @@ class Engine:
         self.prompts: list[tuple[int, ...]] = []
         self.closed = 0
 
+    @staticmethod
+    def texts(token_ids: Sequence[int]) -> list[bytes]:
+        return [chr(one).encode() if one else b"" for one in token_ids]
+
     async def generate(self, written: tuple[int, ...]) -> AsyncGenerator[ReasonDelta, None]:
         self.prompts.append(written)
         text, finish = self._texts[len(self.prompts) - 1]
@@ -37,7 +41,7 @@ class Engine:
 
 
 async def answered(engine: Engine, max_tokens: int = 1000) -> list[ReasonDelta]:
-    return [delta async for delta in until_answered(engine.generate, max_tokens)]
+    return [delta async for delta in until_answered(engine.generate, max_tokens, engine.texts)]
 
 
 def text_of(deltas: Sequence[ReasonDelta]) -> str:
@@ -81,7 +85,29 @@ async def test_the_token_limit_holds_for_all_parts_together() -> None:
 
 async def test_a_caller_who_leaves_closes_the_part_that_runs() -> None:
     engine = Engine([(ANSWERED, "stop")])
-    deltas = until_answered(engine.generate, 1000)
+    deltas = until_answered(engine.generate, 1000, engine.texts)
     await anext(deltas)
     await deltas.aclose()
     assert engine.closed == 1
+
+
+async def test_a_token_with_the_end_of_the_answer_and_more_keeps_its_text() -> None:
+    """Qwen's vocabulary has a token `></`, and vLLM cuts the text after `</answer>`, inside it."""
+    tokens = {1: "<think>perhaps ", 2: f"<answer>{WRONG}</answer", 3: "></", 4: "think>", 5: " "}
+    tokens |= {6: f"<answer>{RIGHT}</answer>"}
+    calls = [[(1, tokens[1]), (2, tokens[2]), (3, ">")], [(4, tokens[4]), (5, " "), (6, tokens[6])]]
+
+    async def generate(written: tuple[int, ...]) -> AsyncGenerator[ReasonDelta, None]:
+        steps = calls[bool(written)]
+        for place, (token, text) in enumerate(steps, start=1):
+            yield ReasonDelta(text, (token,), 1, 1, "stop" if place == len(steps) else None)
+
+    def texts(token_ids: Sequence[int]) -> list[bytes]:
+        return [tokens[one].encode() for one in token_ids]
+
+    deltas = [delta async for delta in until_answered(generate, 1000, texts)]
+    assert text_of(deltas) == "".join(tokens.values())
+    assert (
+        read_answer(text_of(deltas), "stop", STRATEGIES["wise-s"], Frame(840, 840, 840)).status
+        == "found"
+    )
