@@ -82,7 +82,5 @@ def _has_extended_file_name(disposition: bytes) -> bool:
     message["Content-Disposition"] = disposition.decode("latin-1")
     try:
         return message.get_filename() is not None
-    except (
-        TypeError
-    ):  # `filename*` beside `filename*0`: the standard library compares their numbers
+    except TypeError:  # of the standard library, which compares the numbers of `name*` and `name*0`
         raise MultiPartException("A file name is malformed.") from None
