@@ -73,7 +73,7 @@ def answered(out: Path) -> int:
 
 
 def archives(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for file in range(FILES):
         numbers = range(file * EACH, (file + 1) * EACH)
         images = [b"no image" if n in BAD else bulk_data.png(n + 1000) for n in numbers]
@@ -144,6 +144,18 @@ def test_paths_are_relative_to_the_image_root_which_may_be_relative_itself(
     done = ended(words, tmp_path)
     assert done.returncode == 0, done.stderr
     assert [row["width"] for row in rows_of(tmp_path / "out")] == [24, 25, 26]
+
+
+def test_a_folder_of_parquet_files_in_the_layout_of_spark(
+    tmp_path: Path, servers: list[str]
+) -> None:
+    archives(tmp_path / "train.parquet" / "in")
+    archives(tmp_path / "train.parquet" / "_temporary")
+    out = tmp_path / "out"
+    done = ended(command(str(tmp_path), out, servers))
+    assert done.returncode == 7, done.stderr
+    assert f"{FILES} of {FILES} shards, {FILES * EACH} rows (2 failed, " in done.stderr
+    assert len(rows_of(out)) == FILES * EACH
 
 
 def test_started_again_it_does_what_is_left_and_nothing_else(
