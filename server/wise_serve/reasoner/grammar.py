@@ -7,18 +7,22 @@ and no lookahead. `answer.py` understands every text that matches
 (tests/unit/reasoner/test_grammar.py).
 """
 
-import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
 from wise_serve.reasoner.parts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from wise_serve.reasoner.strategies import Strategy
+from wise_serve.reasoner.strategies.strategy import read_example
 
 # White space is bounded: a model that repeats it would otherwise do so up to the token limit.
 GAP: Final = r"[ \n]{0,4}"
 NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,4})?"
 QUOTE: Final = "[\"']"  # the checkpoints write either, whatever their prompt shows
+# Without escapes, tags and control characters. An apostrophe may be inside double quotes.
+TEXT: Final = r"""(?:"[^"\\<\x00-\x1f]{0,100}"|'[^"'\\<\x00-\x1f]{0,100}')"""
+WORDS: Final = {bool: "(?:true|false)", type(None): "null", str: TEXT}
 NOTHING: Final = r"\{\}|\[\]|null"  # a valid answer without a target
 
 
@@ -30,8 +34,7 @@ def answer_pattern(strategy: Strategy) -> str | None:
     any text without `</think>`, `<answer>` and `</answer>`."""
     if not strategy.example or not strategy.tagged:
         return None
-    example: Any = json.loads(strategy.example.replace("'", '"'))
-    form = f"(?:{NOTHING}|{_form(example)})"
+    form = f"(?:{NOTHING}|{_form(read_example(strategy.example))})"
     rationale = text_without(THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
     return f"{THINK_OPEN}{rationale}{THINK_CLOSE}{GAP}{ANSWER_OPEN}{GAP}{form}{GAP}{ANSWER_CLOSE}"
 
@@ -39,11 +42,12 @@ def answer_pattern(strategy: Strategy) -> str | None:
 def _form(example: Any) -> str:
     """The pattern of all values of the example's form.
 
-    They have the same keys in the same order and as many numbers; a list of objects may have one
-    or more of them, each of any form that the example lists."""
+    They have the same keys in the same order, and as many values of the same types; a list of
+    objects may have one or more of them, each of any form that the example lists."""
     if isinstance(example, dict):
         members = (
-            f"{QUOTE}{key}{QUOTE}{GAP}:{GAP}{_form(value)}" for key, value in example.items()
+            f"{QUOTE}{re.escape(key)}{QUOTE}{GAP}:{GAP}{_form(value)}"
+            for key, value in example.items()
         )
         return rf"\{{{GAP}{_separated(members)}{GAP}\}}"
     if isinstance(example, list) and example and isinstance(example[0], dict):
@@ -52,7 +56,7 @@ def _form(example: Any) -> str:
         return rf"\[{GAP}{one}(?:{GAP},{GAP}{one})*{GAP}\]"
     if isinstance(example, list):
         return rf"\[{GAP}{_separated(map(_form, example))}{GAP}\]"
-    return NUMBER
+    return WORDS.get(type(example), NUMBER)
 
 
 def _separated(parts: Iterable[str]) -> str:

@@ -20,12 +20,17 @@ NOWHERE = Path("nowhere")
 BEGIN = "<think>a < b <</think>"
 
 
+EXAMPLE = '{"bbox": [1,2,3,4], "a.b (c)": "the cup\'s", "on": true, "no": null}'
+TURN = {"template": "{question} {example}", "example": EXAMPLE}
+TYPED = Strategy.model_validate(STRATEGIES["wise-s"].model_dump() | {"name": "x", "turn": TURN})
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(REASONER_FOLDER)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("strategy", [*STRATEGIES.values(), TYPED], ids=lambda one: one.name)
 def test_the_backend_reads_the_pattern_as_python_does(tokenizer: Any, strategy: Strategy) -> None:
     backend = llguidance.hf.from_tokenizer(tokenizer)
     pattern = answer_pattern(strategy)

@@ -14,7 +14,7 @@ from miniature.rationales import response
 from miniature.scenes import draw_scene
 from wise_serve.miniature import REASONER_IMAGE_SIZE
 from wise_serve.reasoner.answer import Frame, read_answer
-from wise_serve.reasoner.grammar import answer_pattern, text_without
+from wise_serve.reasoner.grammar import TEXT, answer_pattern, text_without
 from wise_serve.reasoner.scanner import AnswerScanner
 from wise_serve.reasoner.strategies import STRATEGIES, Strategy
 from wise_serve.reasoner.tokens import count_tokens
@@ -109,6 +109,61 @@ def test_a_rationale_is_any_text(rationale: str) -> None:
 )
 def test_the_grammar_refuses_other_forms(text: str) -> None:
     assert not takes(STRATEGIES["wise-s"], text)
+
+
+def with_example(example: str) -> Strategy:
+    turn = {"template": "Find {question}: {example}", "example": example}
+    fields = STRATEGIES["wise-s"].model_dump() | {"name": "mine", "turn": turn}
+    return Strategy.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        '[{"bbox_2d": [1,2,3,4], "label": "cup"}]',
+        "{'bbox': [1,2,3,4], 'label': 'cup'}",
+        '{"bbox": [1,2,3,4], "label": "the cup\'s handle"}',
+        '{"bbox": [1,2,3,4], "visible": true, "names": ["a", "日本"]}',
+        '{"bbox": [], "points": null}',
+        '{"box (px)": [1,2,3,4], "a.b": 1}',
+    ],
+)
+def test_every_type_of_value_matches_its_own_example(example: str) -> None:
+    assert takes(with_example(example), said(example))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '{"bbox": [1,2,3,4], "label": 7, "on": true, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "cup", "on": 1, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "cup", "on": true, "a.b": 0}',
+        '{"bbox": [1,2,3,4], "label": "cup", "on": true, "a+b": null}',
+        '{"bbox": ["1",2,3,4], "label": "cup", "on": true, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "a\nb", "on": true, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "a\\"b", "on": true, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "</answer>", "on": true, "a.b": null}',
+        '{"bbox": [1,2,3,4], "label": "%s", "on": true, "a.b": null}' % ("x" * 101),
+    ],
+)
+def test_values_of_another_type_and_endless_texts_do_not_match(wrong: str) -> None:
+    right = '{"bbox": [1,2,3,4], "label": "cup", "on": true, "a.b": null}'
+    strategy = with_example(right)
+    assert takes(strategy, said(right.replace("true", "false").replace("cup", "")))
+    assert not takes(strategy, said(wrong))
+
+
+LABELLED = with_example('[{"label": "cup", "bbox": [1,2,3,4], "on": true}]')
+
+
+@given(st.from_regex(TEXT, fullmatch=True))
+def test_a_text_that_matches_does_not_hide_the_box(label: str) -> None:
+    answer = f'[{{"label": {label}, "bbox": [1,2,3,4], "on": true}}]'
+    assert takes(LABELLED, said(answer))
+    scanner = AnswerScanner()
+    found = [*scanner.feed(answer), *scanner.close()]
+    assert [one.box for one in found] == [(1, 2, 3, 4)]
+    assert not scanner.refused
 
 
 TAGS = ("</think>", "<answer>", "</answer>")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +31,16 @@ class _Part(BaseModel):
     """Base of a strategy's parts. Unknown fields are errors, so that misspelt ones are found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read_example(text: str) -> Any:
+    """The value of an example: JSON, or JSON with single quotes instead of double ones.
+
+    Raises ValueError."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return json.loads(text.replace("'", '"'))
 
 
 def _one_question(template: str) -> str:
@@ -62,7 +72,7 @@ class Turn(_Part):
     @model_validator(mode="after")
     def _shows_its_example(self) -> Self:
         try:
-            json.loads(self.example.replace("'", '"') or "{}")
+            read_example(self.example or "{}")
         except ValueError:
             raise ValueError("the example is not JSON (single quotes are allowed)") from None
         if EXAMPLE in self.template and not self.example:
