@@ -104,8 +104,36 @@ def _gpu_memory(machine: Machine, index: int, engine_need: int, segmenter: int) 
     return Check("memory", "failure", found, advice)
 
 
-def available_memory_bytes() -> int:
-    """Memory of this machine that is available without swapping (proc(5), MemAvailable), bytes."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+def available_memory_bytes(root: Path = Path("/")) -> int:
+    """Memory that is available without swapping, bytes: this machine's (proc(5), MemAvailable), or
+    what is left of this container's limit. root: where /proc and /sys are."""
+    lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
+    available = int(fields["MemAvailable"].split()[0]) * 1024
+    cgroups = root / "sys/fs/cgroup"
+    return min(
+        available,
+        _left_of(cgroups / "memory.max", "memory.current", "inactive_file", available),
+        _left_of(
+            cgroups / "memory/memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+            available,
+        ),
+    )
+
+
+def _left_of(limit: Path, usage: str, reclaimable: str, otherwise: int) -> int:
+    """What is left of a container's limit, bytes; `otherwise` without a limit.
+
+    usage: the file beside it that holds the bytes in use. reclaimable: the line of memory.stat that
+    counts cached files, which the kernel drops when memory is short.
+    """
+    try:
+        most = int(limit.read_text(encoding="ascii"))
+        used = int(limit.with_name(usage).read_text(encoding="ascii"))
+        lines = limit.with_name("memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # no such version of cgroups, or "max"
+        return otherwise
+    cached = dict(line.split(" ", 1) for line in lines).get(reclaimable, "0")
+    return max(0, most - used + int(cached))

@@ -12,6 +12,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from wise_serve import processes
 from wise_serve.device import ORDER_VARIABLE, PCI_ORDER, GpuError, order_is_unknown, usable_gpus
@@ -217,6 +218,9 @@ def _weights(part: str, name: str, on_hub: Mapping[str, Checkpoint]) -> tuple[Ch
     """The check, and the size of the weights in bytes; None if it is unknown."""
     if name == NO_REASONER and part == "reasoner":
         return Check("reasoner weights", "ok", "none wanted: POST /refine is served alone"), 0
+    if part == "reasoner" and Path(name).is_file():
+        advice = "Name the folder that holds it, with its config.json, or a hub name."
+        return Check("reasoner weights", "failure", f"{name}: a file", advice), None
     try:
         found = find_weights(name, REASONER_FOLDER.parent / part, on_hub.get(name))
     except WeightsError as error:

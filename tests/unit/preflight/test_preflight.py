@@ -211,6 +211,38 @@ def test_the_weights_are_those_that_serve_downloads(
     assert asked["a/b"] is not None
 
 
+def test_a_reasoner_is_no_file(machine: Any, tmp_path: Path) -> None:
+    machine([LARGE])
+    (file := tmp_path / "model.safetensors").write_bytes(bytes(9))
+    found = checked(reasoner=str(file), segmenter=str(file))
+    outcomes = [found[f"{part} weights"].outcome for part in ("reasoner", "segmenter")]
+    assert outcomes == ["failure", "ok"]
+    assert "folder" in found["reasoner weights"].advice
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "cached"),
+    [
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_memory_is_what_the_containers_limit_leaves(
+    tmp_path: Path, limit: str, usage: str, cached: str
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    assert sizing.available_memory_bytes(tmp_path) == 8000 * 1024
+    group = tmp_path / "sys/fs/cgroup"
+    (group / limit).parent.mkdir(parents=True)
+    (group / usage).write_text("3000000\n")
+    (group / limit).with_name("memory.stat").write_text(f"anon 1\n{cached} 1000000\n")
+    left = {"4000000": 2_000_000, "max": 8000 * 1024, str(2**62): 8000 * 1024, "1000": 0}
+    for most, wanted in left.items():
+        (group / limit).write_text(f"{most}\n")
+        assert sizing.available_memory_bytes(tmp_path) == wanted
+
+
 def test_missing_packages_are_named(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine([LARGE])
     monkeypatch.setattr(preflight, "package_version", lambda *names: "0.32.0")
