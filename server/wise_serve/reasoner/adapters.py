@@ -25,8 +25,16 @@ _VISION: Final = "visual."
 _PLAIN: Final = {
     "use_dora": ((None, False), "DoRA"),
     "bias": ((None, "none"), "trained biases"),
+    "lora_bias": ((None, False), "trained biases (lora_bias)"),
+    "use_qalora": ((None, False), "QALoRA"),
+    "use_bdlora": ((None, {}), "block-diagonal LoRA (use_bdlora)"),
+    "alora_invocation_tokens": ((None, []), "Activated LoRA (alora_invocation_tokens)"),
+    "layer_replication": ((None, []), "replicated layers (layer_replication)"),
     "modules_to_save": ((None, []), "whole modules that were trained (modules_to_save)"),
 }
+# Initializations that leave the checkpoint's own weights as they are. After others, such as PiSSA,
+# the adapter belongs to changed weights.
+_INITIALIZATIONS: Final = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -62,7 +70,8 @@ def engine_rank(adapters: Mapping[str, Adapter]) -> int:
 def _read(name: str, folder: Path, base: Shapes) -> Adapter:
     if not folder.is_dir():
         raise AdapterError(f"--reasoner-lora {name}: there is no folder {folder}.")
-    rank = _rank(folder / CONFIG)
+    config = _config(folder / CONFIG)
+    rank = _rank(folder / CONFIG, config)
     file = folder / WEIGHTS
     shapes = read_shapes(file)
     halves = {one: shape for one, shape in shapes.items() if ".lora_" in one}
@@ -73,8 +82,8 @@ def _read(name: str, folder: Path, base: Shapes) -> Adapter:
     return Adapter(name, folder, rank)
 
 
-def _rank(file: Path) -> int:
-    """The largest rank that the config names."""
+def _config(file: Path) -> dict[str, Any]:
+    """The adapter's config, which has only what vLLM serves."""
     try:
         config: Any = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -86,6 +95,21 @@ def _rank(file: Path) -> int:
     for field, (plain, called) in _PLAIN.items():
         if config.get(field) not in plain:
             raise AdapterError(f"{file}: vLLM does not serve {called}.")
+    begun = config.get("init_lora_weights")
+    if isinstance(begun, str) and begun.lower() not in _INITIALIZATIONS:
+        raise AdapterError(
+            f"{file}: init_lora_weights is '{begun}', which changes the checkpoint's own weights. "
+            "Convert the adapter with PEFT's path_initial_model_for_weight_conversion."
+        )
+    if not isinstance(config.get("lora_alpha"), int | float):
+        raise AdapterError(f"{file}: lora_alpha must be a number.")
+    if "target_modules" not in config:
+        raise AdapterError(f"{file}: target_modules is missing, which vLLM requires.")
+    return config
+
+
+def _rank(file: Path, config: Mapping[str, Any]) -> int:
+    """The largest rank that the config names."""
     ranks: list[Any] = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
     if not all(isinstance(rank, int) and 0 < rank <= RANKS[-1] for rank in ranks):
         raise AdapterError(f"{file}: a rank (r) must be a whole number from 1 to {RANKS[-1]}.")

@@ -60,6 +60,14 @@ def test_the_engine_is_made_for_the_largest_rank(tmp_path: Path) -> None:
         ({"r": 513}, "512"),
         ({"r": 2}, "rank 2"),
         ({"peft_type": "IA3"}, "not the config"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"use_qalora": True}, "QALoRA"),
+        ({"use_bdlora": {"nblocks": 2}}, "use_bdlora"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
+        ({"layer_replication": [[0, 2], [1, 3]]}, "layer_replication"),
+        ({"init_lora_weights": "pissa"}, "'pissa'"),
+        ({"init_lora_weights": "PiSSA_niter_4"}, "'PiSSA_niter_4'"),
+        ({"lora_alpha": None}, "lora_alpha"),
     ],
 )
 def test_a_config_that_vllm_cannot_serve_is_named(
@@ -68,6 +76,23 @@ def test_a_config_that_vllm_cannot_serve_is_named(
     write_adapter(tmp_path, **fields)
     assert told in (found := mistake(tmp_path))
     assert str(tmp_path) in found
+
+
+@pytest.mark.parametrize("field", ["r", "lora_alpha", "target_modules"])
+def test_a_field_that_vllm_requires_is_named(folder: Path, field: str) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    del config[field]
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert field in (found := mistake(folder))
+    assert str(folder / CONFIG) in found
+
+
+@pytest.mark.parametrize("initialization", [True, False, None, "gaussian", "EVA"])
+def test_an_initialization_that_keeps_the_checkpoint_is_served(
+    tmp_path: Path, initialization: bool | str | None
+) -> None:
+    write_adapter(tmp_path, init_lora_weights=initialization, layer_replication=None)
+    assert read_adapters(given(tmp_path), REASONER_FOLDER)
 
 
 def test_files_that_are_missing_or_damaged_are_named(folder: Path) -> None:
