@@ -154,6 +154,49 @@ async def test_http_1_0_gets_a_whole_answer_and_no_100_continue(start: Start) ->
     assert ready == b'{"status":"ready"}'
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 400, 1 << 20])
+@pytest.mark.parametrize("framing", ["Content-Length", "chunks"])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+async def test_an_offer_of_another_protocol_is_ignored(
+    start: Start, protocol: str, framing: str, piece_bytes: int
+) -> None:
+    server = await start()
+    body = form()
+    offer = f"Upgrade: {protocol}\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAM\r\n"
+    if framing == "chunks":
+        length = "Transfer-Encoding: chunked"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        length = f"Content-Length: {len(body)}"
+    head = f"POST /segment HTTP/1.1\r\nHost: t\r\n{offer}Content-Type: {FORM}\r\n{length}\r\n\r\n"
+    data = head.encode() + body + b"GET /livez HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    async with on_loopback(server.app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for at in range(0, len(data), piece_bytes):
+            writer.write(data[at : at + piece_bytes])
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            answers = await reader.read()
+        writer.close()
+    assert answers.count(b"HTTP/1.1 ") == answers.count(b"HTTP/1.1 200 ") == 2
+    assert b'"status":"found"' in answers
+    assert answers.endswith(b'{"status":"alive"}')
+
+
+async def test_many_offers_at_once_are_ignored(start: Start) -> None:
+    get = b"GET /nowhere HTTP/1.1\r\nHost: t\r\nUpgrade: h2c\r\nConnection: Upgrade"
+    async with on_loopback((await start()).app) as port:
+        _, answers = await exchange(port, (get + b"\r\n\r\n") * 20 + get + b", close\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 404 ") == 20
+
+
+async def test_a_tunnel_is_refused(start: Start) -> None:
+    async with on_loopback((await start()).app) as port:
+        offer = b"Upgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n"
+        head, _ = await exchange(port, b"CONNECT t:1 HTTP/1.1\r\nHost: t\r\n" + offer)
+    assert head.startswith(b"http/1.1 40")
+
+
 def stream_request() -> bytes:
     stream = b'--b\r\nContent-Disposition: form-data; name="stream"\r\n\r\ntrue\r\n'
     body = form(end=stream + b"--b--\r\n")

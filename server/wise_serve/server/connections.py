@@ -1,7 +1,9 @@
-"""uvicorn's HTTP protocol with deadlines, a limit on heads, and correct answers to HTTP/1.0.
+"""uvicorn's HTTP protocol with deadlines, a limit on heads, and correct answers to HTTP/1.0 and to
+offers of other protocols.
 
 This is our own code because uvicorn waits for a request's head without a deadline or a size limit,
-and also sends chunks to HTTP/1.0 clients, which read the chunks' sizes as content.
+sends chunks to HTTP/1.0 clients, which read the chunks' sizes as content, and loses the body of a
+request that offers another protocol.
 """
 
 import asyncio
@@ -9,10 +11,11 @@ import socket
 from http import HTTPStatus
 from typing import Any, Final
 
+import httptools
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Message
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from wise_serve.contract.errors import MalformedRequest, RequestTimeout
 from wise_serve.http.problems import response_of
@@ -23,18 +26,61 @@ _UNREAD_MS: Final = 30_000
 _MOST_HEAD_BYTES: Final = 65_536  # of a head that arrives in pieces; the parser has no limit
 
 
-class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class _Parser:
+    """httptools' parser, ignoring offers of another protocol, such as `Upgrade: h2c` (RFC 9110,
+    section 7.8).
+
+    httptools ends a request that has one after its head. The head is then parsed once more, without
+    the offer, and the body follows.
+    """
+
+    def __init__(self, protocol: "Punctual") -> None:
+        self._protocol = protocol
+        self._begin()
+
+    def feed_data(self, data: bytes) -> None:
+        """Called by uvicorn. Raises httptools.HttpParserError."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offered:
+                if not self.offers():
+                    raise
+                rest = rest[offered.args[0] :]
+                head = self._protocol.head_without_offer()
+                self._begin()  # after `Connection: close` the old one ignores all that follows
+                self._parser.feed_data(head)
+
+    def offers(self) -> bool:
+        """Whether the request offers another protocol. CONNECT does not: it asks for a tunnel, and
+        that method is not allowed here."""
+        return self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpRequestParser(self._protocol)
+        # As uvicorn does: a request can be answered although others follow its `Connection: close`.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+
+class Punctual(HttpToolsProtocol):
     """Answers 408 to a head that is late; closes a connection that sends nothing at all.
 
     uvicorn itself limits only the time between an answer and the next request.
     """
 
     header_deadline_s: float
+    parser: Any  # a _Parser; None when the connection is lost
     _overdue: asyncio.TimerHandle | None = None
     _head_bytes = 0  # received of a request's head that is not complete
 
     def connection_made(self, transport: Any) -> None:
         """Called by asyncio: start waiting for the first request's head."""
+        self.parser = _Parser(self)
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
@@ -55,9 +101,23 @@ class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
+        if self.parser.offers():
+            return  # it will be called again, for the head without the offer
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope["http_version"] != "1.1":
             _speak_http_1_0(self.cycle)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if not self.parser.offers():
+            super().on_message_complete()
+
+    def head_without_offer(self) -> bytes:
+        """The head of the request that has just been parsed, without its `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        head += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join(head) + b"\r\n\r\n"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio, once."""
