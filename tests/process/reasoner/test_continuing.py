@@ -1,5 +1,6 @@
 """The real engine continues after existing tokens as if it had not stopped."""
 
+import gc
 import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -28,9 +29,11 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def _environment_of_its_own() -> Iterator[None]:
-    """The engine sets variables for its child processes: those of later tests must not get them."""
+    """The engine sets variables for its child processes: those of later tests must not get them.
+    What is left of it is freed here, where the warnings above are allowed."""
     with patch.dict(os.environ):
         yield
+    gc.collect()
 
 
 async def everything(deltas: AsyncGenerator[ReasonDelta, None]) -> list[ReasonDelta]:
@@ -56,8 +59,7 @@ async def test_a_continued_generation_writes_the_same_tokens() -> None:
             assert rest[-1].finish_reason == "stop"
         # Each of these characters takes three tokens of the miniature's vocabulary.
         long = replace(request, prompt=STRATEGIES["seg-zero"].prompt("日" * 1000))
-        with pytest.raises(InvalidField, match="too long for this model") as refused:
+        with pytest.raises(InvalidField, match=r"too long for this model: .* than 2048 tokens"):
             await everything(reasoner.stream(long))
-        assert refused.value.field == "query"
     finally:
         await reasoner.stop()
