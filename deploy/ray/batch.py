@@ -33,9 +33,8 @@ from wise_client.answers import claim
 from wise_client.cli.main import main as wise_segment
 from wise_client.errors import InputError
 from wise_client.sources.entries import Asked
-from wise_client.sources.inputs import How, files_of, read
+from wise_client.sources.inputs import ARCHIVES, How, files_of, read
 
-_ARCHIVES: Final = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ANSWERED, _PARTIAL, _SERVER, _CONNECTION = 0, 7, 5, 6  # exit codes of wise-segment
 _NONE: Final = {"rows": 0, "failed": 0, "tokens": 0, "thinking": 0}
 _FREE_WITHIN_S: Final = 120.0
@@ -76,7 +75,7 @@ def shards_of(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _is_archive(path: Path) -> bool:
-    return path.name.endswith(_ARCHIVES) and not path.is_dir()
+    return path.name.endswith(ARCHIVES) and not path.is_dir()
 
 
 def _lists(inputs: list[Path], args: argparse.Namespace) -> Iterator[Path]:
@@ -163,12 +162,12 @@ def _wait_free(output: Path) -> None:
 def run(args: argparse.Namespace) -> int:
     """Spread the shards, tell how far it is after each, and sum up; gives the exit status."""
     shards = shards_of(args)
-    archives = all(one["input"].endswith(_ARCHIVES) for one in shards)
+    archives = all(one["input"].endswith(ARCHIVES) for one in shards)
     queries = [word for query in args.query for word in ("--query", query)]
     root = ["--image-root", str(args.image_root)] if args.image_root else []
     words = [*args.pass_on, *root, *(queries if archives else [])]
     if args.query and not archives:  # lists have their queries written in them
-        mixed = [one for one in shards if one["input"].endswith(_ARCHIVES)]
+        mixed = [one for one in shards if one["input"].endswith(ARCHIVES)]
         if mixed:
             raise InputError("Give archives and other inputs in two runs, with an output each")
     at_once = args.shards_at_once or 2 * len(args.url)

@@ -12,6 +12,8 @@ from wise_client.parquet.folder import JOB
 from wise_client.sources import coco, folder, pairs, parquet, tars
 from wise_client.sources.entries import Asked, Entry, Source
 
+ARCHIVES = (".parquet", *tars.SUFFIXES)  # endings of files that hold many images
+
 
 @dataclass(frozen=True)
 class How:
@@ -80,7 +82,7 @@ def _archives(path: Path) -> Iterator[Path]:
             continue
         folders[:] = [one for one in folders if not one.startswith((".", "_"))]
         for name in files:
-            if not name.startswith((".", "_")) and name.endswith((".parquet", *tars.SUFFIXES)):
+            if not name.startswith((".", "_")) and name.endswith(ARCHIVES):
                 yield Path(place, name)
 
 
